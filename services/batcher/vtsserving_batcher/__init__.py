@@ -1,0 +1,1 @@
+"""The batcher service of VtsServing."""
