@@ -1,0 +1,360 @@
+"""Frames: encode and decode, sans-IO.
+
+    frame  = "VT" version:u8 kind:u8 header_size:u32le header body
+    header = a msgpack array whose length and types are fixed by kind and version
+    body   = what the header's sizes say, byte for byte
+
+Per-entry numbers travel as columns (one bin of packed little-endian integers), so a frame of 64 requests costs a
+handful of msgpack objects, and no process on the way touches a tensor. docs/wire.md is the prose version.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgpack
+
+from vtsserving.exceptions import BadFrame, UnsupportedProtocol
+from vtsserving.wire.limits import (
+    MAX_ENTRIES,
+    MAX_HEADER_BYTES,
+    MAX_HEADER_ITEMS,
+    MAX_HEADER_STR_BYTES,
+    PROTOCOL_VERSION,
+)
+
+_PREFIX: Final = struct.Struct("<2sBBI")
+_MAGIC: Final = b"VT"
+PREFIX_BYTES: Final = _PREFIX.size
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Request(NamedTuple):
+    """Gateway -> batcher: entries of one model, one method and one head (so they may share a batch)."""
+
+    model: str
+    version: str
+    digest: str
+    method: str
+    max_rows: int
+    max_bytes: int
+    max_wait_us: int
+    hang_us: int
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    remaining_us: tuple[int, ...]
+    attempts: bytes
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Batch(NamedTuple):
+    """Batcher -> runner -> model process: one call of a method."""
+
+    batch_id: int
+    batcher: str
+    epoch: int
+    credit: int
+    model: str
+    version: str
+    digest: str
+    method: str
+    hang_us: int
+    gateways: Sequence[str]
+    gateway_index: bytes
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    remaining_us: tuple[int, ...]
+    queued_us: tuple[int, ...]
+    attempts: bytes
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Reply(NamedTuple):
+    """Runner -> gateway: results of some entries of one batch."""
+
+    runner: str
+    batch_rows: int
+    compute_us: int
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    queued_us: tuple[int, ...]
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Failure(NamedTuple):
+    """Runner or batcher -> gateway: these entries ended with this error."""
+
+    code: str
+    message: str
+    retry_after_ms: int
+    ids: tuple[int, ...]
+
+
+class Cancel(NamedTuple):
+    """Gateway -> batcher: nobody waits for these entries any more."""
+
+    gateway: str
+    ids: tuple[int, ...]
+
+
+class Event(NamedTuple):
+    """Runner -> batcher, about one model process.
+
+    `event` is `credit` (granted: `credits`), `done` (batch_id finished, its credit is renewed under the same
+    number), `nack` (batch_id refused unread), `gone` (the process and all credits of the epoch are gone),
+    `failed` (the model cannot be loaded).
+    """
+
+    event: str
+    runner: str
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    credits: Sequence[int]
+    batch_id: int
+    compute_us: int
+    code: str
+    message: str
+
+
+class Control(NamedTuple):
+    """Batcher -> runner: `load` a model and grant its credits to `batcher`, or `unload` it."""
+
+    op: str
+    batcher: str
+    model: str
+    version: str
+    digest: str
+
+
+class Heartbeat(NamedTuple):
+    """A process is alive. `state` is `ready` or `draining`; `models` are `name:version` loaded by a runner."""
+
+    role: str
+    id: str
+    state: str
+    free_bytes: int
+    models: Sequence[str]
+
+
+class Result(NamedTuple):
+    """Model process -> runner: results of the entries at `index` of a batch."""
+
+    batch_id: int
+    compute_us: int
+    last: bool
+    index: tuple[int, ...]
+    rows: tuple[int, ...]
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Fault(NamedTuple):
+    """Model process -> runner: the entries at `index` of a batch ended with this error."""
+
+    batch_id: int
+    compute_us: int
+    last: bool
+    code: str
+    message: str
+    index: tuple[int, ...]
+
+
+class Loaded(NamedTuple):
+    """Model process -> runner: the model is loaded and warm (`code` is empty) or could not be loaded."""
+
+    code: str
+    message: str
+    rss_bytes: int
+
+
+Frame = Request | Batch | Reply | Failure | Cancel | Event | Control | Heartbeat | Result | Fault | Loaded
+F = TypeVar("F", bound=Frame)
+
+# One letter per field, in the order of the class: s str, i int >= 0, b bool, B bytes (one per entry), l list of
+# str, I list of int, Q and U columns of uint64 and uint32 with one number per entry, H and V stand for the body.
+_KINDS: Final[dict[int, tuple[type[Any], str]]] = {
+    1: (Request, "ssssiiiiQUQBHV"),
+    2: (Batch, "isiissssilBQUQUBHV"),
+    3: (Reply, "siiQUUHV"),
+    4: (Failure, "ssiQ"),
+    5: (Cancel, "sQ"),
+    6: (Event, "sssssiIiiss"),
+    7: (Control, "sssss"),
+    8: (Heartbeat, "sssil"),
+    9: (Result, "iibUUHV"),
+    10: (Fault, "iibssU"),
+    11: (Loaded, "ssi"),
+}
+_BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in _KINDS.items()}
+
+
+def encode(frame: Frame) -> bytes:
+    """Encode a frame.
+
+    Args:
+        frame: any of the classes above; columns of one frame have equal length.
+
+    Returns:
+        The whole frame in one bytes object.
+    """
+    kind, layout = _BY_CLASS[type(frame)]
+    fields: list[Any] = []
+    body: Sequence[Buffer] = ()
+    for letter, value in zip(layout, frame, strict=True):
+        if letter == "Q":
+            fields.append(struct.pack(f"<{len(value)}Q", *value))
+        elif letter == "U":
+            fields.append(struct.pack(f"<{len(value)}I", *value))
+        elif letter == "H":
+            head = value
+        elif letter == "V":
+            fields.append(len(head))
+            fields.append(struct.pack(f"<{len(value)}I", *map(len, value)))
+            body = (head, *value)
+        else:
+            fields.append(value)
+    header: bytes = msgpack.packb(fields)
+    return b"".join((_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind, len(header)), header, *body))
+
+
+def decode(data: bytes) -> Frame:
+    """Decode and check a frame.
+
+    Args:
+        data: one whole frame; the returned bodies are read-only views into it.
+
+    Returns:
+        The frame.
+
+    Raises:
+        BadFrame: the bytes are no frame of this version.
+        UnsupportedProtocol: another protocol version.
+    """
+    kind, header_size = _prefix(data)
+    if kind not in _KINDS:
+        raise BadFrame(f"unknown frame kind {kind}")
+    cls, layout = _KINDS[kind]
+    end = PREFIX_BYTES + header_size
+    if header_size > MAX_HEADER_BYTES or end > len(data):
+        raise BadFrame(f"header of {header_size} bytes does not fit the frame")
+    fields = _unpack_header(data[PREFIX_BYTES:end])
+    # Head and bodies come from the body; the header carries their sizes in the same two places.
+    if len(fields) != len(layout):
+        raise BadFrame(f"{cls.__name__} has {len(fields)} fields, not {len(layout)}")
+    values = [_FIELD[letter](value) for letter, value in zip(layout, fields, strict=True)]
+    if layout.endswith("V"):
+        values[-2:] = _cut_body(memoryview(data)[end:], values[-2], values[-1])
+    elif end != len(data):
+        raise BadFrame(f"{len(data) - end} bytes after the frame")
+    frame = cls(*values)
+    _check_columns(frame, layout)
+    return frame  # type: ignore[no-any-return]
+
+
+def decode_as(cls: type[F], data: bytes) -> F:
+    """Decode a frame that must be of one kind; BadFrame if it is another."""
+    frame = decode(data)
+    if not isinstance(frame, cls):
+        raise BadFrame(f"expected {cls.__name__}, got {type(frame).__name__}")
+    return frame
+
+
+def _prefix(data: bytes) -> tuple[int, int]:
+    if len(data) < PREFIX_BYTES:
+        raise BadFrame(f"a frame has at least {PREFIX_BYTES} bytes, this has {len(data)}")
+    magic, version, kind, header_size = _PREFIX.unpack_from(data)
+    if magic != _MAGIC:
+        raise BadFrame("no frame: wrong magic")
+    if version != PROTOCOL_VERSION:
+        raise UnsupportedProtocol(f"protocol version {version}; this side speaks {PROTOCOL_VERSION}")
+    return kind, header_size
+
+
+def _unpack_header(header: bytes) -> list[Any]:
+    try:
+        fields = msgpack.unpackb(
+            header,
+            max_array_len=MAX_HEADER_ITEMS,
+            max_map_len=0,
+            max_ext_len=0,
+            max_str_len=MAX_HEADER_STR_BYTES,
+            max_bin_len=MAX_ENTRIES * 8,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise BadFrame(f"unreadable header: {type(error).__name__}") from error
+    if type(fields) is not list:
+        raise BadFrame("the header is no array")
+    return fields
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise BadFrame("expected an integer >= 0")
+    return value
+
+
+def _of(kind: type[Any]) -> Any:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise BadFrame(f"expected {kind.__name__}, got {type(value).__name__}")
+        return value
+
+    return check
+
+
+def _list_of(kind: type[Any]) -> Any:
+    def check(value: Any) -> list[Any]:
+        if type(value) is not list or any(type(item) is not kind for item in value):
+            raise BadFrame(f"expected a list of {kind.__name__}")
+        return value
+
+    return check
+
+
+def _column(letter: str, width: int) -> Any:
+    def unpack(value: Any) -> tuple[int, ...]:
+        if type(value) is not bytes or len(value) % width:
+            raise BadFrame("a column is not a whole number of items")
+        return struct.unpack(f"<{len(value) // width}{letter}", value)
+
+    return unpack
+
+
+_FIELD: Final[dict[str, Any]] = {
+    "s": _of(str),
+    "i": _integer,
+    "b": _of(bool),
+    "B": _of(bytes),
+    "l": _list_of(str),
+    "I": _list_of(int),
+    "Q": _column("Q", 8),
+    "U": _column("I", 4),
+    "H": _integer,
+    "V": _column("I", 4),
+}
+
+
+def _cut_body(body: memoryview, head_size: int, sizes: tuple[int, ...]) -> tuple[bytes, list[memoryview]]:
+    if head_size + sum(sizes) != len(body):
+        raise BadFrame(f"the body has {len(body)} bytes; its sizes say {head_size + sum(sizes)}")
+    ends = list(accumulate(sizes, initial=head_size))
+    return bytes(body[:head_size]), [body[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _check_columns(frame: Any, layout: str) -> None:
+    lengths = {len(value) for letter, value in zip(layout, frame, strict=True) if letter in "QUBV"}
+    if len(lengths) > 1:
+        raise BadFrame("columns of one frame differ in length")
+    if lengths and not 0 < lengths.pop() <= MAX_ENTRIES:
+        raise BadFrame(f"a frame holds 1 to {MAX_ENTRIES} entries")
+    if isinstance(frame, Batch) and any(index >= len(frame.gateways) for index in frame.gateway_index):
+        raise BadFrame("an entry names a gateway that the frame does not list")
