@@ -1,0 +1,39 @@
+"""What every test gets: an environment without the developer's settings, a private home, and the `proof` fixture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from support.proofs import (  # noqa: F401  hooks and fixtures: pytest finds them by name in this module
+    proof,
+    pytest_configure,
+    pytest_report_header,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
+
+# Two shared cores make single examples slow at random; a deadline would only measure the neighbours.
+settings.register_profile(
+    "quick", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "full", deadline=None, max_examples=1_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("full" if os.environ.get("VTSSERVING_PROVE", "") not in ("", "0") else "quick")
+
+KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forget the developer's VTSSERVING_* settings and keep every test away from the real home; returns the home."""
+    for name in [n for n in os.environ if n.startswith("VTSSERVING_") and n not in KEPT]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.getbasetemp() / "vtsserving-home"
+    monkeypatch.setenv("VTSSERVING_HOME", str(home))
+    return home

@@ -1,0 +1,190 @@
+"""Figures worth keeping: small in every test run, at full size and written down under `make prove`.
+
+A test that shows a property by numbers (answers checked, recovery seconds) asks for the `proof` fixture and carries the
+`prove` mark:
+
+    @pytest.mark.prove
+    def test_every_answer_is_right_under_load(proof):
+        total = proof.count(full=10_000, quick=1_000)
+        wrong = run_load(total, seed=proof.seed)
+        proof.record("embedded, 256 in flight", requests=total, wrong=wrong)
+        assert wrong == 0
+
+Under VTSSERVING_PROVE=1 the rows recorded by passing and failing tests alike are appended to docs/proofs.md with
+commit, seed and machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PROVE_VARIABLE: Final = "VTSSERVING_PROVE"
+SEED_VARIABLE: Final = "VTSSERVING_PROVE_SEED"
+QUICK_SEED: Final = 20_260
+"""Seed of ordinary runs: fixed, so that a failure seen once is seen again."""
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+PROOFS_FILE: Final = REPOSITORY / "docs" / "proofs.md"
+HEADING: Final = """# Proofs
+
+What the tests marked `prove` measured at full size (`make prove`), newest run last. Each run names the commit, the seed
+and the machine; `VTSSERVING_PROVE_SEED=N make prove` repeats one. A row stands here whether its test passed or failed.
+"""
+
+Figure = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded line: which test, what it was about, what it measured, how the test ended."""
+
+    test: str
+    name: str
+    figures: dict[str, Figure]
+    outcome: str = "?"
+
+
+@dataclass
+class Ledger:
+    """The rows of one pytest run."""
+
+    proving: bool
+    seed: int
+    rows: list[Row] = field(default_factory=list)
+
+    @classmethod
+    def from_environment(cls) -> Ledger:
+        """Read the mode and the seed; a proving run without a given seed draws one and says so in its table."""
+        proving = os.environ.get(PROVE_VARIABLE, "") not in ("", "0")
+        drawn = random.SystemRandom().randrange(1_000_000) if proving else QUICK_SEED
+        return cls(proving=proving, seed=int(os.environ.get(SEED_VARIABLE) or drawn))
+
+    def settle(self, test: str, outcome: str) -> None:
+        """Write into the rows of `test` how it ended."""
+        self.rows = [Row(r.test, r.name, r.figures, outcome) if r.test == test else r for r in self.rows]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the `proof` fixture hands to one test."""
+
+    test: str
+    ledger: Ledger
+
+    @property
+    def proving(self) -> bool:
+        """Whether this run is at full size."""
+        return self.ledger.proving
+
+    @property
+    def seed(self) -> int:
+        """The seed of this run; every random choice of a proof comes from it."""
+        return self.ledger.seed
+
+    def count(self, full: int, quick: int) -> int:
+        """Return `full` under `make prove`, otherwise `quick`."""
+        return full if self.proving else quick
+
+    def record(self, name: str, **figures: Figure) -> None:
+        """Keep one row of figures; units belong in the names (`recovery_s`, `p99_ms`)."""
+        self.ledger.rows.append(Row(self.test, name, figures))
+
+
+LEDGER_KEY: Final = pytest.StashKey[Ledger]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGER_KEY] = Ledger.from_environment()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    ledger = config.stash[LEDGER_KEY]
+    return f"proofs: {'full size' if ledger.proving else 'quick'}, seed {ledger.seed}"
+
+
+@pytest.fixture
+def proof(request: pytest.FixtureRequest) -> Proof:
+    """Count, seed and record figures; see the module."""
+    return Proof(request.node.nodeid, request.config.stash[LEDGER_KEY])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # pluggy wrappers yield once and return the result
+    report = yield
+    if call.when == "call":
+        item.config.stash[LEDGER_KEY].settle(item.nodeid, report.outcome)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[LEDGER_KEY].rows
+    for row in rows:
+        terminalreporter.write_line(f"proof: {row.name}: {written(row.figures)} ({row.outcome})")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    ledger = session.config.stash[LEDGER_KEY]
+    if ledger.proving and ledger.rows:
+        append(PROOFS_FILE, ledger)
+
+
+def written(figures: dict[str, Figure]) -> str:
+    """Figures as `name=value` pairs; floats to four digits."""
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in figures.items())
+
+
+def append(path: Path, ledger: Ledger) -> None:
+    """Add one run's table to the proofs file."""
+    lines = [
+        "",
+        f"## {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}",
+        "",
+        f"Seed {ledger.seed}; {machine()}.",
+        "",
+        "| property | figures | outcome | test |",
+        "|---|---|---|---|",
+        *(f"| {r.name} | {written(r.figures)} | {r.outcome} | `{r.test}` |" for r in ledger.rows),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else HEADING
+    path.write_text(before.rstrip("\n") + "\n" + "\n".join(lines) + "\n")
+
+
+def commit() -> str:
+    """Short id of the checked-out commit, with `+` when tracked files differ from it."""
+    git = ["git", "-C", str(REPOSITORY)]
+    head = subprocess.run(
+        [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if head.returncode != 0:
+        return "unknown"
+    dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False).returncode
+    return head.stdout.strip() + ("+" if dirty else "")
+
+
+def machine() -> str:
+    """CPU model, usable cores, memory and Python, in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
