@@ -1,0 +1,60 @@
+# Everything a developer or a first-time user runs. `make help` lists the targets.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/sh
+
+PY := .venv/bin/python
+PYTEST_ARGS ?=
+CHECKED := libs services cli scripts benchmarks examples tests
+
+.PHONY: help demo demo-nats test check docs bench prove test-frameworks nats-server compose-check clean venv-demo venv-test
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: venv-demo ## train, save, serve and check one model, all in one process group; nothing to install beside Python
+	@$(PY) examples/demo.py
+
+demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and store as processes over nats-server
+	@$(PY) examples/demo.py --nats
+
+test: venv-test nats-server check compose-check ## every check and every test
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+check: venv-test ## format, lint, types, sizes, generated docs; no tests
+	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }
+	@$(PY) -m ruff check --quiet $(CHECKED)
+	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m mypy --no-error-summary scripts benchmarks examples
+	@$(PY) scripts/size.py
+	@$(PY) scripts/generate_docs.py --check
+	@echo "check: ok"
+
+docs: venv-test ## write docs/errors.md and docs/settings.md from the code
+	@$(PY) scripts/generate_docs.py
+
+bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
+	@$(PY) benchmarks/run.py
+
+prove: venv-test nats-server ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
+	@VTSSERVING_PROVE=1 $(PY) -m pytest -m prove $(PYTEST_ARGS)
+
+test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
+	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0'
+	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
+
+clean: ## remove what the targets above made, .venv included
+	rm -rf .venv build dist .demo .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv-demo:
+	@scripts/venv.sh demo
+
+venv-test:
+	@scripts/venv.sh test
+
+nats-server:
+	@scripts/nats_server.sh
+
+compose-check:
+	@scripts/compose_check.sh
