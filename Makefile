@@ -19,7 +19,7 @@ demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and s
 	@$(PY) examples/demo.py --nats
 
 test: venv-test nats-server check compose-check ## every check and every test
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest -m "not frameworks" $(PYTEST_ARGS)
 
 check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }
