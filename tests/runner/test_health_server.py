@@ -1,0 +1,109 @@
+"""Liveness, readiness and metrics over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+
+import httpx2
+import pytest
+
+from vtsserving.health import MAX_REQUEST_BYTES, HealthServer, health_check
+
+
+def serving(ready: Callable[[], bool], check: Callable[[int], object]) -> object:
+    """What `check(port)` returns, run in a thread beside a server."""
+
+    async def run() -> object:
+        server = HealthServer("127.0.0.1", 0, ready, lambda: b"vts_up 1\n")
+        await server.start()
+        try:
+            return await asyncio.to_thread(check, server.port)
+        finally:
+            await server.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("path", "ready", "status", "body"),
+    [
+        ("/livez", False, 200, "ok\n"),
+        ("/readyz", True, 200, "ok\n"),
+        ("/readyz?verbose", True, 200, "ok\n"),
+        ("/readyz", False, 503, "not ready\n"),
+        ("/healthz", False, 503, "not ready\n"),
+        ("/metrics", False, 200, "vts_up 1\n"),
+        ("/", True, 404, None),
+    ],
+)
+def test_each_route_answers(path: str, ready: bool, status: int, body: str | None) -> None:
+    answer = serving(lambda: ready, lambda port: httpx2.get(f"http://127.0.0.1:{port}{path}"))
+    assert answer.status_code == status
+    assert body is None or answer.text == body
+
+
+def test_head_has_the_length_and_no_body() -> None:
+    answer = serving(lambda: True, lambda port: httpx2.head(f"http://127.0.0.1:{port}/metrics"))
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "9")
+
+
+def test_another_method_is_refused() -> None:
+    answer = serving(lambda: True, lambda port: httpx2.post(f"http://127.0.0.1:{port}/livez"))
+    assert answer.status_code == 405
+
+
+@pytest.mark.parametrize("sent", [b"hello\r\n\r\n", b"x" * (MAX_REQUEST_BYTES * 3), b"GET /livez"], ids=repr)
+def test_what_is_no_request_ends_the_connection_and_not_the_server(sent: bytes) -> None:
+    async def run() -> tuple[bytes, int]:
+        server = HealthServer("127.0.0.1", 0, lambda: True, lambda: b"")
+        await server.start()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            with closing(writer):
+                writer.write(sent)
+                writer.write_eof()
+                try:
+                    answer = await reader.read()
+                except ConnectionResetError:
+                    answer = b""
+            url = f"http://127.0.0.1:{server.port}/readyz"
+            return answer, await asyncio.to_thread(health_check, url)
+        finally:
+            await server.close()
+
+    answer, check = asyncio.run(run())
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    assert check == 0
+
+
+def test_close_does_not_wait_for_a_client_that_sends_nothing() -> None:
+    async def run() -> bytes:
+        server = HealthServer("127.0.0.1", 0, lambda: True, lambda: b"")
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with closing(writer):
+            writer.write(b"GET ")
+            await writer.drain()
+            await asyncio.wait_for(server.close(), 2)
+            return await reader.read()
+
+    assert asyncio.run(run()) == b""
+
+
+@pytest.mark.parametrize(("ready", "code"), [(True, 0), (False, 1)])
+def test_health_check_is_an_exit_code(ready: bool, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serving(lambda: ready, lambda port: health_check(f"http://127.0.0.1:{port}/readyz")) == code
+    assert ("answered 503" in capsys.readouterr().err) is not ready
+
+
+def test_health_check_of_nobody_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    async def free_port() -> int:
+        server = HealthServer("127.0.0.1", 0, lambda: True, lambda: b"")
+        await server.start()
+        await server.close()
+        return server.port
+
+    assert health_check(f"http://127.0.0.1:{asyncio.run(free_port())}/readyz") == 1
+    assert "does not answer" in capsys.readouterr().err
