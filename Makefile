@@ -5,7 +5,7 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 PYTEST_ARGS ?=
-CHECKED := libs services cli scripts benchmarks examples tests
+CHECKED := libs services cli scripts benchmarks deploy examples tests
 
 .PHONY: help demo demo-nats test check docs bench prove test-frameworks nats-server compose-check clean venv-demo venv-test
 
@@ -25,7 +25,7 @@ check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }
 	@$(PY) -m ruff check --quiet $(CHECKED)
 	@$(PY) -m mypy --no-error-summary
-	@$(PY) -m mypy --no-error-summary scripts benchmarks examples
+	@$(PY) -m mypy --no-error-summary scripts benchmarks deploy examples
 	@$(PY) scripts/size.py
 	@$(PY) scripts/generate_docs.py --check
 	@echo "check: ok"
