@@ -316,7 +316,9 @@ class Layout:
         else:
             parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
             joined = iter(
-                hole.concatenate([hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)])
+                hole.concatenate(
+                    [hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
+                )
                 for i, hole in enumerate(self.holes)
             )
         return self._fill(lambda _code, _data: next(joined))
@@ -409,7 +411,11 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
         total = sum(counts)
         if result.shape[0] != total:
             raise BadModelOutput(f"the model returned {result.shape[0]} rows for {total}")
-        data = memoryview(np.ascontiguousarray(result).reshape(-1).view(np.uint8)) if result.size else memoryview(b"")
+        data = (
+            memoryview(np.ascontiguousarray(result).reshape(-1).view(np.uint8))
+            if result.size
+            else memoryview(b"")
+        )
         width = len(data) // total
         return _result_head(result.dtype.str, (0, *result.shape[1:])), [
             data[a * width : b * width] for a, b in _ranges(counts)
@@ -456,7 +462,9 @@ def join_results(parts: Sequence[Packed]) -> Any:
         return values.decode_value(first.body)
     if all(part.head == first.head for part in parts):
         return layout(first.head).join([part.body for part in parts], [part.rows for part in parts])
-    return _join_unlike([layout(part.head).join([part.body], [part.rows]) for part in parts], layout(first.head))
+    return _join_unlike(
+        [layout(part.head).join([part.body], [part.rows]) for part in parts], layout(first.head)
+    )
 
 
 def _join_unlike(results: list[Any], first: Layout) -> Any:
@@ -465,5 +473,7 @@ def _join_unlike(results: list[Any], first: Layout) -> Any:
         try:
             return np.concatenate(results, axis=first.holes[0].axis)
         except ValueError as error:
-            raise BadModelOutput(f"the parts of a large request gave results that do not fit: {error}") from error
+            raise BadModelOutput(
+                f"the parts of a large request gave results that do not fit: {error}"
+            ) from error
     raise BadModelOutput("the parts of a large request gave results of different structure")

@@ -50,7 +50,9 @@ def check_msgpack(
 
 
 class _Scanner:
-    def __init__(self, data: bytes | memoryview, nested: AbstractSet[int], max_nodes: int, max_depth: int) -> None:
+    def __init__(
+        self, data: bytes | memoryview, nested: AbstractSet[int], max_nodes: int, max_depth: int
+    ) -> None:
         self._data = data
         self._nested = nested
         self._max_nodes = max_nodes

@@ -93,7 +93,9 @@ def to_wire(value: Any, where: str = "value") -> tuple[Spec, np.ndarray[Any, Any
     elif not isinstance(value, np.ndarray):
         return _torch_to_wire(value, where)
     if value.ndim > MAX_TENSOR_DIMS:
-        raise UnsupportedValue(f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported")
+        raise UnsupportedValue(
+            f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported"
+        )
     code = _CODE_OF.get(value.dtype.str)
     if code is None:
         return _unusual_to_wire(value, container, where)
@@ -108,8 +110,12 @@ def _unusual_to_wire(value: Any, container: int, where: str) -> tuple[Spec, np.n
         return Spec(STR, container, value.shape), pack_strings(value.ravel().tolist())
     swapped = dtype.newbyteorder("<")
     if swapped.str in _CODE_OF:
-        return Spec(_CODE_OF[swapped.str], container, value.shape), np.ascontiguousarray(value.astype(swapped))
-    raise UnsupportedValue(f"{where} has dtype {dtype}, which cannot be sent; supported are {', '.join(DTYPES)}")
+        return Spec(_CODE_OF[swapped.str], container, value.shape), np.ascontiguousarray(
+            value.astype(swapped)
+        )
+    raise UnsupportedValue(
+        f"{where} has dtype {dtype}, which cannot be sent; supported are {', '.join(DTYPES)}"
+    )
 
 
 def _torch_to_wire(value: Any, where: str) -> tuple[Spec, np.ndarray[Any, Any]]:
@@ -117,7 +123,9 @@ def _torch_to_wire(value: Any, where: str) -> tuple[Spec, np.ndarray[Any, Any]]:
 
     value = value.detach().cpu().contiguous()
     if value.ndim > MAX_TENSOR_DIMS:
-        raise UnsupportedValue(f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported")
+        raise UnsupportedValue(
+            f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported"
+        )
     shape = tuple(value.shape)
     if value.dtype == torch.bfloat16:
         return Spec(BFLOAT16, TORCH, shape), value.view(torch.int16).numpy().view(np.uint16)
@@ -196,7 +204,9 @@ def _torch() -> Any:
     try:
         import torch  # noqa: PLC0415
     except ImportError as error:
-        raise MissingDependency("a torch tensor was received, but torch is missing: pip install torch") from error
+        raise MissingDependency(
+            "a torch tensor was received, but torch is missing: pip install torch"
+        ) from error
     return torch
 
 

@@ -59,7 +59,9 @@ def encode_value(value: Any, where: str = "value") -> bytes:
 def pack(value: Any, where: str) -> bytes:
     """Like encode_value, for a value whose containers were checked already."""
     try:
-        packed: bytes = msgpack.packb(value, default=lambda node: to_extension(node, where), strict_types=True)
+        packed: bytes = msgpack.packb(
+            value, default=lambda node: to_extension(node, where), strict_types=True
+        )
     except VtsServingException:
         raise
     except (ValueError, OverflowError, TypeError, UnicodeEncodeError) as error:
@@ -74,7 +76,9 @@ def check_plain(value: Any, where: str, depth: int = 1) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
-                raise UnsupportedValue(f"{where} has a dict key of type {type(key).__name__}; only str keys can be sent")
+                raise UnsupportedValue(
+                    f"{where} has a dict key of type {type(key).__name__}; only str keys can be sent"
+                )
             check_plain(item, where, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
@@ -143,7 +147,9 @@ def to_extension(node: Any, where: str) -> Any:
 def _pandas_or_image(node: Any, where: str) -> Any:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(node, pandas.DataFrame):
-        columns = [_column(node.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(node.columns)]
+        columns = [
+            _column(node.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(node.columns)
+        ]
         fields = [list(node.columns), columns, _index(node.index, where), node.index.name]
         return msgpack.ExtType(DATAFRAME, pack(fields, where))
     if pandas is not None and isinstance(node, pandas.Series):
@@ -165,8 +171,13 @@ def _column(series: Any, where: str) -> list[Any]:
     dtype = series.dtype
     if not isinstance(dtype, np.dtype):
         if str(dtype) in ("string", "str"):
-            return ["list", [None if item is not item or item is None else str(item) for item in series.tolist()]]
-        raise UnsupportedValue(f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype")
+            return [
+                "list",
+                [None if item is not item or item is None else str(item) for item in series.tolist()],
+            ]
+        raise UnsupportedValue(
+            f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype"
+        )
     if dtype.kind in "mM":
         return [dtype.name, series.to_numpy().view(np.int64)]
     if dtype.kind == "O":

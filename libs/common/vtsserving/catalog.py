@@ -1,0 +1,237 @@
+"""What a serving process knows of models: a tag resolved to an exact version, its digest, and how it may be called.
+
+Requests look here first, so a hit costs one dict lookup and no I/O. An entry is fresh for 5 s; for a while after that
+it is still served while it is renewed in the background, and for as long as the store is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from vtsserving.exceptions import MethodNotFound, NotFound, Unavailable
+from vtsserving.options import ModelOptions
+from vtsserving.signature import CALL, ModelSignature
+
+if TYPE_CHECKING:
+    from vtsserving.local_store import LocalStore
+    from vtsserving.model import ModelInfo
+
+TTL_S: Final = 5.0
+"""How long an entry counts as fresh."""
+
+STALE_S: Final = 5.0
+"""How long after that it is still served while it is renewed; then a request waits for the renewal."""
+
+MAX_ENTRIES: Final = 4_096
+"""Most tags that are remembered; the memory starts afresh beyond."""
+
+MAX_BATCH_BYTES: Final = 6 * 1024 * 1024
+"""Most bytes of inputs in one batch; the cluster's bus carries 8 MB."""
+
+
+class Method(NamedTuple):
+    """How a method is called over the bus.
+
+    Attributes:
+        name: of the method.
+        axis: batch axis of the inputs; None when calls are never merged.
+        max_rows: most rows in one batch; 0 when calls are never merged.
+        max_bytes: most bytes of inputs in one batch.
+        max_wait_us: how long a call may wait for company, microseconds.
+        hang_us: how long a call may run before the model process counts as hung, microseconds.
+    """
+
+    name: str
+    axis: int | None
+    max_rows: int
+    max_bytes: int
+    max_wait_us: int
+    hang_us: int
+
+
+NEVER_US: Final = 10**15
+NO_ROW_LIMIT: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One version of a model, as far as serving needs it.
+
+    Attributes:
+        name: of the model.
+        version: exact.
+        digest: of its manifest, `sha256:` and 64 hex digits.
+        signatures: method name to signature.
+        options: how it wants to be served.
+        input_specs: method name to `{"args": [{"name", "dtype", "shape"}]}`, where recorded.
+        module: framework module that saved it.
+        ordinal: its number among the versions of its name, from 1; 0 if unknown.
+    """
+
+    name: str
+    version: str
+    digest: str
+    signatures: Mapping[str, ModelSignature]
+    options: ModelOptions = field(default_factory=ModelOptions)
+    input_specs: Mapping[str, Any] = field(default_factory=dict)
+    output_specs: Mapping[str, Any] = field(default_factory=dict)
+    module: str = ""
+    ordinal: int = 0
+
+    @classmethod
+    def of(cls, info: ModelInfo, digest: str) -> CatalogEntry:
+        """The entry of a model's info and digest."""
+        return cls(
+            info.name,
+            info.version,
+            digest,
+            info.signatures,
+            info.options,
+            info.input_specs,
+            info.output_specs,
+            info.module,
+            info.ordinal,
+        )
+
+    @cached_property
+    def tag(self) -> str:
+        """`name:version`."""
+        return f"{self.name}:{self.version}"
+
+    @cached_property
+    def _methods(self) -> dict[str, Method]:
+        options = self.options
+        hang_us = NEVER_US if options.timeout_s is None else int(options.timeout_s * 1e6)
+        methods = {}
+        for name, signature in self.signatures.items():
+            axis = signature.batch_dim[0] if signature.batchable else None
+            max_rows = (options.max_batch_size or NO_ROW_LIMIT) if signature.batchable else 0
+            wait_us = int(options.max_wait_ms * 1000)
+            methods[name] = Method(name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us)
+        return methods
+
+    def method(self, name: str = "") -> Method:
+        """How to call a method.
+
+        Args:
+            name: of the method; empty for `__call__`, or for the only one.
+
+        Raises:
+            MethodNotFound: the model has no such signature; names those it has.
+        """
+        methods = self._methods
+        if not name:
+            name = CALL if CALL in methods or len(methods) != 1 else next(iter(methods))
+        found = methods.get(name)
+        if found is None:
+            wanted = f"no method {name!r}" if name != CALL else "several methods; name one"
+            raise MethodNotFound(f"{self.tag} has {wanted}; it has {', '.join(sorted(methods)) or 'none'}")
+        return found
+
+
+class Catalog(Protocol):
+    """Resolves tags for requests."""
+
+    def peek(self, tag: str) -> CatalogEntry | None:
+        """What is remembered for a tag as the user wrote it; no I/O. None: call `resolve`."""
+
+    async def resolve(self, tag: str) -> CatalogEntry:
+        """The model that a tag names now.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is none.
+            InvalidTag: it is no tag.
+            StoreUnavailable: the store cannot be reached and nothing is remembered.
+        """
+
+    def invalidate(self, name: str | None = None) -> None:
+        """Forget what is remembered of one model, or of all: something changed in the store."""
+
+
+class _Remembered(NamedTuple):
+    entry: CatalogEntry
+    fetched_s: float
+
+
+class CachedCatalog:
+    """A Catalog over a function that looks a tag up and may block; it runs in a thread."""
+
+    def __init__(self, fetch: Callable[[str], CatalogEntry]) -> None:
+        """Remember what `fetch(tag)` returns; it raises as `Catalog.resolve` does."""
+        self._fetch = fetch
+        self._remembered: dict[str, _Remembered] = {}
+        self._running: dict[str, asyncio.Task[CatalogEntry]] = {}
+
+    def peek(self, tag: str) -> CatalogEntry | None:
+        """See Catalog.peek; an entry that is a little old is served once more and renewed meanwhile."""
+        remembered = self._remembered.get(tag)
+        if remembered is None:
+            return None
+        age_s = time.monotonic() - remembered.fetched_s
+        if age_s < TTL_S:
+            return remembered.entry
+        if age_s >= TTL_S + STALE_S:
+            return None
+        self._renewal(tag)
+        return remembered.entry
+
+    async def resolve(self, tag: str) -> CatalogEntry:
+        """See Catalog.resolve; callers that ask for one tag at the same time share one look-up."""
+        remembered = self._remembered.get(tag)
+        if remembered is not None and time.monotonic() - remembered.fetched_s < TTL_S:
+            return remembered.entry
+        try:
+            return await asyncio.shield(self._renewal(tag))
+        except Unavailable:
+            if remembered is None:
+                raise
+            return remembered.entry
+
+    def invalidate(self, name: str | None = None) -> None:
+        """See Catalog.invalidate; what is forgotten is still served while the store is down."""
+        for tag, remembered in self._remembered.items():
+            if name is None or remembered.entry.name == name:
+                self._remembered[tag] = remembered._replace(fetched_s=-TTL_S - STALE_S)
+
+    def _renewal(self, tag: str) -> asyncio.Task[CatalogEntry]:
+        task = self._running.get(tag)
+        if task is None:
+            task = self._running[tag] = asyncio.get_running_loop().create_task(self._renew(tag))
+            task.add_done_callback(lambda done: self._finished(tag, done))
+        return task
+
+    async def _renew(self, tag: str) -> CatalogEntry:
+        try:
+            entry = await asyncio.to_thread(self._fetch, tag)
+        except NotFound:
+            self._remembered.pop(tag, None)
+            raise
+        if len(self._remembered) >= MAX_ENTRIES:
+            self._remembered.clear()
+        self._remembered[tag] = _Remembered(entry, time.monotonic())
+        return entry
+
+    def _finished(self, tag: str, done: asyncio.Task[CatalogEntry]) -> None:
+        self._running.pop(tag, None)
+        # Those who wait get the error; a renewal in the background has nobody, and the next request tries again.
+        with contextlib.suppress(asyncio.CancelledError):
+            done.exception()
+
+
+class LocalCatalog(CachedCatalog):
+    """The catalog of the local model store."""
+
+    def __init__(self, store: LocalStore) -> None:
+        """Resolve tags in `store`."""
+
+        def fetch(tag: str) -> CatalogEntry:
+            model = store.get(tag)
+            return CatalogEntry.of(model.info, model.digest)
+
+        super().__init__(fetch)

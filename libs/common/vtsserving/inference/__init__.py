@@ -1,0 +1,1 @@
+"""The request side of inference: from packed arguments to a settled outcome."""

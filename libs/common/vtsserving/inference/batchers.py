@@ -1,0 +1,64 @@
+"""The batchers that a gateway hears of, and which of them gets a model's requests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vtsserving.inference.ownership import owner
+
+DEAD_AFTER_S: Final = 1.5
+"""A batcher that was silent this long counts as dead; heartbeats come every 0.5 s."""
+
+_MAX_REMEMBERED: Final = 4_096
+
+
+class Batchers:
+    """Live batchers by their heartbeats."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._heard_s: dict[str, float] = {}
+        self._owners: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        """How many take requests."""
+        return len(self._heard_s)
+
+    def ids(self) -> list[str]:
+        """Those who take requests."""
+        return list(self._heard_s)
+
+    def hear(self, id: str, is_ready: bool, now_s: float) -> bool:
+        """Take in one heartbeat; returns whether the set of batchers changed."""
+        if not is_ready:
+            return self.forget(id)
+        is_new = id not in self._heard_s
+        self._heard_s[id] = now_s
+        if is_new:
+            self._owners.clear()
+        return is_new
+
+    def forget(self, id: str) -> bool:
+        """Send nothing more to a batcher until it is heard again; returns whether it was known."""
+        self._owners.clear()
+        return self._heard_s.pop(id, None) is not None
+
+    def refresh(self, now_s: float) -> None:
+        """Count all as heard now: nobody could be heard while the bus was down."""
+        self._heard_s = dict.fromkeys(self._heard_s, now_s)
+
+    def bury(self, now_s: float) -> frozenset[str]:
+        """Forget those who were silent for too long; returns them."""
+        dead = frozenset(id for id, heard_s in self._heard_s.items() if now_s - heard_s > DEAD_AFTER_S)
+        for id in dead:
+            self.forget(id)
+        return dead
+
+    def owner(self, tag: str) -> str | None:
+        """The batcher for a model (`name:version`); None when none is alive."""
+        found = self._owners.get(tag)
+        if found is None and self._heard_s:
+            if len(self._owners) >= _MAX_REMEMBERED:
+                self._owners.clear()
+            found = self._owners[tag] = owner(tag, self._heard_s)
+        return found

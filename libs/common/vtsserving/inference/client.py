@@ -1,0 +1,366 @@
+"""The request side of inference: ids, deadlines, splitting, per-tick coalescing, settling once, re-joining. [R3]
+
+Requests that are submitted in one turn of the event loop and may share a batch leave as one frame. Every request is
+settled exactly once: by its answers, by an error, or by its deadline, whichever comes first; what comes later is
+dropped. If the batcher that holds a request is gone, the request goes to another one, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message, Subscription
+from vtsserving.catalog import CatalogEntry, Method
+from vtsserving.exceptions import (
+    BatcherLost,
+    BusUnavailable,
+    DeadlineExceeded,
+    MessageTooLarge,
+    NoBatcher,
+    ProtocolError,
+    ShuttingDown,
+    VtsServingException,
+    from_code,
+)
+from vtsserving.inference.batchers import Batchers
+from vtsserving.inference.deadlines import Deadlines
+from vtsserving.inference.outbox import Outbox, Publish
+from vtsserving.inference.request import Outcome, Part, Ticket
+from vtsserving.wire import frames, rows, subjects
+from vtsserving.wire.rows import Packed
+
+_log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 2
+"""How often a part is sent at most; the second time after its batcher was lost."""
+
+BATCHER_WAIT_S: Final = 5.0
+"""How long a request waits for a batcher when none is alive, before it is refused."""
+
+RETRY_DELAY_S: Final = 0.05
+"""Pause before a part goes to another batcher, so that all have heard of the change."""
+
+HEARTBEAT_S: Final = 0.5
+
+
+class InferenceClient:
+    """Sends calls over a bus and settles them. Create it inside of a running event loop."""
+
+    def __init__(self, bus: Bus) -> None:
+        """Prepare; `start` must run before the first call.
+
+        Args:
+            bus: connected; whoever made it closes it.
+        """
+        self.id = subjects.new_id()
+        self._bus = bus
+        self._loop = asyncio.get_running_loop()
+        self._parts: dict[int, Part] = {}
+        self._next_id = 1
+        self._batchers = Batchers()
+        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._no_batcher)
+        self._deadlines = Deadlines(self._loop, self._expired)
+        self._parked: list[Part] = []
+        self._subscriptions: list[Subscription] = []
+        self._timers: list[asyncio.TimerHandle] = []
+        self._left: list[int] = []
+        self._closing = False
+        self.late_replies = 0
+        self.retries = 0
+
+    @property
+    def batchers_alive(self) -> int:
+        """Batchers that take requests now."""
+        return len(self._batchers)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call can be sent now."""
+        return self._bus.connected and self.batchers_alive > 0 and not self._closing
+
+    @property
+    def in_flight(self) -> int:
+        """Parts of requests that are not settled."""
+        return len(self._parts)
+
+    async def start(self) -> None:
+        """Listen for answers and for batchers."""
+        self._bus.on_state(self._on_bus_state)
+        self._subscriptions = [
+            await self._bus.subscribe(subjects.gateway_replies(self.id), self._on_reply),
+            await self._bus.subscribe(subjects.heartbeat("batcher"), self._on_heartbeat),
+        ]
+        self._tick()
+
+    async def drain(self) -> None:
+        """Refuse new calls; return when all others are settled, which their deadlines guarantee."""
+        self._closing = True
+        while self._parts:
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Settle what is left with ShuttingDown and stop listening."""
+        self._closing = True
+        for part in list(self._parts.values()):
+            self._settle(part.ticket, ShuttingDown("the gateway is shutting down; try again"))
+        for timer in self._timers:
+            timer.cancel()
+        self._deadlines.close()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        self._subscriptions.clear()
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        entry: CatalogEntry,
+        method: Method,
+        packed: Packed,
+        *,
+        timeout_s: float,
+        on_done: Callable[[Outcome], None],
+    ) -> Ticket:
+        """Send one call.
+
+        Args:
+            entry: the model.
+            method: of `entry.method(name)`.
+            packed: the arguments, of `pack_call(args, kwargs, method.axis)`.
+            timeout_s: seconds until the call must be answered.
+            on_done: called exactly once, on the loop; before this returns only if the call is refused.
+
+        Returns:
+            For `abandon`.
+        """
+        ticket = Ticket(entry, method, on_done, self._loop.time() + timeout_s)
+        if self._closing:
+            self._settle(ticket, ShuttingDown("the gateway is shutting down; try again", retry_after_s=1.0))
+            return ticket
+        if not self._bus.connected:
+            self._settle(
+                ticket, BusUnavailable("the message bus is not connected; try again", retry_after_s=1.0)
+            )
+            return ticket
+        for piece in self._pieces(method, packed):
+            part = Part(self._next_id, ticket, piece)
+            self._next_id += 1
+            ticket.parts.append(part)
+            self._parts[part.id] = part
+            self._outbox.add(part)
+        self._deadlines.add(ticket, ticket.deadline_s)
+        return ticket
+
+    async def call(
+        self,
+        entry: CatalogEntry,
+        method: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        timeout_s: float,
+    ) -> Outcome:
+        """Send one call and wait for its outcome; cancelling abandons it.
+
+        Raises:
+            InvalidArgument: of its many kinds, when the arguments cannot be sent.
+            MethodNotFound: the model has no such method.
+        """
+        described = entry.method(method)
+        packed = rows.pack_call(args, kwargs, described.axis)
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        ticket = self.submit(entry, described, packed, timeout_s=timeout_s, on_done=done)
+        try:
+            return await future
+        finally:
+            self.abandon(ticket)
+
+    def abandon(self, ticket: Ticket) -> None:
+        """The caller left: nothing is delivered any more, and what waits is not computed. Harmless when settled."""
+        if ticket.on_done is None:
+            return
+        ticket.on_done = None
+        self._forget(ticket)
+        if not self._left:
+            self._loop.call_soon(self._send_cancels)
+        self._left.extend(part.id for part in ticket.parts)
+
+    def _pieces(self, method: Method, packed: Packed) -> list[Packed]:
+        """The call as it is, or in parts of at most max_rows."""
+        if not packed.head or packed.rows <= method.max_rows:
+            return [packed]
+        whole, rest = divmod(packed.rows, method.max_rows)
+        counts = [method.max_rows] * whole + [rest] * (rest > 0)
+        bodies = rows.layout(packed.head).cut(packed.body, packed.rows, counts)
+        return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
+
+    # --- back ----------------------------------------------------------------------------------------------------
+
+    def _on_reply(self, message: Message) -> None:
+        if message.payload == NO_RESPONDERS:
+            publish = self._outbox.publish_of(message.subject)
+            if publish is not None:
+                self._batcher_gone(publish)
+            return
+        try:
+            frame = frames.decode(message.payload)
+        except ProtocolError as error:
+            _log.warning("bad_frame", extra={"code": error.code, "reason": error.message})
+            return
+        if isinstance(frame, frames.Reply):
+            self._answered(frame)
+        elif isinstance(frame, frames.Failure):
+            self._failed(frame)
+
+    def _answered(self, reply: frames.Reply) -> None:
+        parts = self._parts
+        columns = zip(reply.ids, reply.rows, reply.queued_us, reply.bodies, strict=True)
+        for id, count, queued_us, body in columns:
+            part = parts.pop(id, None)
+            if part is None:
+                self.late_replies += 1
+                continue
+            part.answer = Packed(reply.head, count, body)  # type: ignore[arg-type]
+            ticket = part.ticket
+            ticket.waiting -= 1
+            ticket.queue_us = max(ticket.queue_us, queued_us)
+            ticket.compute_us = max(ticket.compute_us, reply.compute_us)
+            ticket.batch_rows = max(ticket.batch_rows, reply.batch_rows)
+            if not ticket.waiting:
+                self._settle(ticket, None)
+
+    def _failed(self, failure: frames.Failure) -> None:
+        retry_after_s = failure.retry_after_ms / 1000 or None
+        for id in failure.ids:
+            part = self._parts.get(id)
+            if part is None:
+                self.late_replies += 1
+            elif failure.code in (BatcherLost.code, ShuttingDown.code) and self._may_retry(part):
+                self._retry_later(part)
+            else:
+                self._settle(
+                    part.ticket, from_code(failure.code, failure.message, retry_after_s=retry_after_s)
+                )
+
+    def _settle(self, ticket: Ticket, error: VtsServingException | None) -> None:
+        """End a call, once; everything else about it is dropped."""
+        on_done, ticket.on_done = ticket.on_done, None
+        if on_done is None:
+            return
+        self._forget(ticket)
+        try:
+            on_done(Outcome(ticket, error))
+        except Exception:
+            _log.exception("a caller failed to take its answer")
+
+    def _forget(self, ticket: Ticket) -> None:
+        self._deadlines.discard(ticket, ticket.deadline_s)
+        if ticket.waiting:
+            for part in ticket.parts:
+                self._parts.pop(part.id, None)
+
+    def _expired(self, ticket: Ticket) -> None:
+        timeout_s = ticket.deadline_s - ticket.started_s
+        self._settle(ticket, DeadlineExceeded(f"no answer within {timeout_s:.3g} s"))
+
+    # --- trouble -------------------------------------------------------------------------------------------------
+
+    def _may_retry(self, part: Part) -> bool:
+        return part.attempt + 1 < MAX_ATTEMPTS
+
+    def _retry_later(self, part: Part) -> None:
+        part.attempt += 1
+        self.retries += 1
+        self._loop.call_later(RETRY_DELAY_S, self._send_again, part)
+
+    def _send_again(self, part: Part) -> None:
+        if part.id in self._parts:
+            self._outbox.add(part)
+
+    def _batcher_gone(self, publish: Publish) -> None:
+        """Nobody listened when these parts were published, so they were not taken: send them elsewhere."""
+        self._batchers.forget(publish.batcher)
+        for id in publish.ids:
+            part = self._parts.get(id)
+            if part is not None:
+                # Not counted as an attempt: the message reached no batcher.
+                self._send_again(part)
+
+    def _no_batcher(self, parts: Sequence[Part]) -> None:
+        """No batcher is alive: the parts wait for one, for a while."""
+        self._parked.extend(parts)
+
+        def give_up() -> None:
+            parked = set(map(id, parts))
+            mine = [part for part in self._parked if id(part) in parked]
+            self._parked = [part for part in self._parked if id(part) not in parked]
+            for part in mine:
+                self._settle(part.ticket, NoBatcher("no batcher is alive; start one", retry_after_s=1.0))
+
+        self._loop.call_later(BATCHER_WAIT_S, give_up)
+
+    def _unsendable(self, parts: Sequence[Part], error: VtsServingException) -> None:
+        for part in parts:
+            if isinstance(error, MessageTooLarge):
+                error.args = (f"the request is too large for the bus: {error.message}",)
+            self._settle(part.ticket, error)
+
+    def _send_cancels(self) -> None:
+        left, self._left = self._left, []
+        self._outbox.cancel(left)
+
+    # --- who is alive --------------------------------------------------------------------------------------------
+
+    def _on_heartbeat(self, message: Message) -> None:
+        try:
+            beat = frames.decode_as(frames.Heartbeat, message.payload)
+        except ProtocolError:
+            return
+        if beat.role == "batcher" and subjects.is_id(beat.id):
+            if self._batchers.hear(beat.id, beat.state == "ready", self._loop.time()):
+                self._unpark()
+
+    def _unpark(self) -> None:
+        if len(self._batchers):
+            parked, self._parked = self._parked, []
+            for part in parked:
+                self._send_again(part)
+
+    def _on_bus_state(self, connected: bool) -> None:
+        if connected:
+            self._batchers.refresh(self._loop.time())
+            self._beat()
+
+    def _tick(self) -> None:
+        """Every half second: say that we are here, and look who is not."""
+        self._timers = [self._loop.call_later(HEARTBEAT_S, self._tick)]
+        if not self._bus.connected:
+            return
+        self._beat()
+        dead = self._batchers.bury(self._loop.time())
+        if dead:
+            for part in [part for part in self._parts.values() if part.batcher in dead]:
+                if self._may_retry(part):
+                    self._retry_later(part)
+                else:
+                    self._settle(
+                        part.ticket, BatcherLost("the batcher was lost; try again", retry_after_s=1.0)
+                    )
+
+    def _beat(self) -> None:
+        state = "draining" if self._closing else "ready"
+        try:
+            self._bus.publish(
+                subjects.heartbeat("gateway"),
+                frames.encode(frames.Heartbeat("gateway", self.id, state, 0, [])),
+            )
+        except BusUnavailable:
+            _log.debug("no heartbeat while the bus is down")

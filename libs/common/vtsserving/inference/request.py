@@ -1,0 +1,97 @@
+"""One call on its way: the ticket its caller holds, its parts, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vtsserving.catalog import CatalogEntry, Method
+from vtsserving.exceptions import VtsServingException
+from vtsserving.wire.rows import Packed, join_results
+
+
+class Ticket:
+    """A call that was submitted; settled when `on_done` is None."""
+
+    __slots__ = (
+        "batch_rows",
+        "compute_us",
+        "deadline_s",
+        "entry",
+        "method",
+        "on_done",
+        "parts",
+        "queue_us",
+        "started_s",
+        "waiting",
+    )
+
+    def __init__(
+        self, entry: CatalogEntry, method: Method, on_done: Callable[[Outcome], None], deadline_s: float
+    ) -> None:
+        """Create an unsettled ticket without parts."""
+        self.entry = entry
+        self.method = method
+        self.on_done: Callable[[Outcome], None] | None = on_done
+        self.deadline_s = deadline_s
+        self.started_s = time.monotonic()
+        self.parts: list[Part] = []
+        self.waiting = 0
+        self.batch_rows = 0
+        self.queue_us = 0
+        self.compute_us = 0
+
+
+class Part:
+    """A call, or as many of its rows as one batch may hold."""
+
+    __slots__ = ("answer", "attempt", "batcher", "id", "packed", "ticket")
+
+    def __init__(self, id: int, ticket: Ticket, packed: Packed) -> None:
+        """Create a part that was not sent."""
+        self.id = id
+        self.ticket = ticket
+        self.packed = packed
+        self.attempt = 0
+        self.batcher = ""
+        self.answer: Packed | None = None
+        ticket.waiting += 1
+
+
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        error: why it failed; None when it succeeded.
+        entry: the model that was called.
+        batch_rows: rows of the largest batch that it was part of.
+        queue_us: how long it waited in the batcher, microseconds.
+        compute_us: how long the model took, microseconds.
+    """
+
+    __slots__ = ("_parts", "batch_rows", "compute_us", "entry", "error", "queue_us")
+
+    def __init__(self, ticket: Ticket, error: VtsServingException | None) -> None:
+        """The outcome of a settled ticket."""
+        self.error = error
+        self.entry = ticket.entry
+        self.batch_rows = ticket.batch_rows
+        self.queue_us = ticket.queue_us
+        self.compute_us = ticket.compute_us
+        self._parts = ticket.parts
+
+    def packed(self) -> list[Packed]:
+        """The answers of the parts as they came, in the order of their rows; only when there is no error."""
+        return [part.answer for part in self._parts if part.answer is not None]
+
+    def value(self) -> Any:
+        """What the method returned for this call's rows.
+
+        Raises:
+            VtsServingException: `error`, if the call failed.
+            BadFrame, BadTensor, BadModelOutput: the answer cannot be decoded.
+        """
+        if self.error is not None:
+            raise self.error
+        return join_results(self.packed())

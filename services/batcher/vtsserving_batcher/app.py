@@ -1,0 +1,156 @@
+"""The batcher: joins requests of many gateways into batches for the runners. Reads as start, run, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from vtsserving.bus.interface import Bus, Message, Subscription
+from vtsserving.exceptions import ProtocolError, Unavailable
+from vtsserving.wire import frames, subjects
+from vtsserving_batcher import metrics
+from vtsserving_batcher.answers import Answers
+from vtsserving_batcher.dispatch import Dispatcher
+from vtsserving_batcher.fleet import Fleet
+from vtsserving_batcher.intake import Intake
+from vtsserving_batcher.loading import Loading
+from vtsserving_batcher.settings import BatcherSettings
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.5
+SWEEP_S = 0.1
+
+
+class BatcherApp:
+    """One batcher on a bus. Create it inside of a running event loop."""
+
+    def __init__(self, bus: Bus, settings: BatcherSettings) -> None:
+        """Wire the parts; nothing is sent before `start`.
+
+        Args:
+            bus: connected; whoever made it closes it.
+            settings: see BatcherSettings.
+        """
+        self.id = subjects.new_id()
+        self._bus = bus
+        self._settings = settings
+        self.counters = metrics.Counters()
+        self._fleet = Fleet(self.id)
+        answers = Answers(bus, self.counters)
+        loading = Loading(bus, self.id, self._fleet, settings.load_wait_s, settings.runner_wait_s)
+        self._dispatcher = Dispatcher(bus, self.id, self._fleet, loading, answers, self.counters)
+        self._intake = Intake(self._dispatcher, answers, self.counters, settings)
+        self.exposition: Callable[[], bytes] = metrics.exposition(self.counters, self._dispatcher.depth)
+        self._loop = asyncio.get_running_loop()
+        self._inbox: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
+        self._timers: list[asyncio.TimerHandle] = []
+        self._events: dict[str, Callable[[frames.Event], None]] = {
+            "credit": self._dispatcher.granted,
+            "done": self._dispatcher.done,
+            "nack": self._dispatcher.nacked,
+            "gone": self._dispatcher.gone,
+            "failed": self._dispatcher.load_failed,
+        }
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken."""
+        return self._inbox is not None and self._bus.connected and not self._dispatcher.draining
+
+    async def start(self) -> None:
+        """Listen, then say that this batcher is there."""
+        self._bus.on_state(self._on_bus_state)
+        for subject, handler in (
+            (subjects.batcher_event(self.id), self._on_event),
+            (subjects.heartbeat("runner"), self._on_heartbeat),
+            (subjects.heartbeat("batcher"), self._on_heartbeat),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        self._inbox = await self._bus.subscribe(subjects.batcher_in(self.id), self._intake.handle)
+        self._every(HEARTBEAT_S, self._beat)
+        self._every(SWEEP_S, self._sweep)
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what waits and what is in flight; at most `drain_s` seconds."""
+        self._dispatcher.draining = True
+        self._beat()
+        if self._inbox is not None:
+            await self._inbox.drain()
+        deadline_s = self._loop.time() + self._settings.drain_s
+        while self._dispatcher.busy and self._loop.time() < deadline_s:
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Stop at once."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        if self._inbox is not None:
+            await self._inbox.unsubscribe()
+
+    def _on_event(self, message: Message) -> None:
+        try:
+            event = frames.decode_as(frames.Event, message.payload)
+        except ProtocolError as error:
+            self.counters.bad_frames += 1
+            _log.warning("bad_event code=%s reason=%s", error.code, error.message)
+            return
+        handler = self._events.get(event.event)
+        if handler is not None:
+            handler(event)
+
+    def _on_heartbeat(self, message: Message) -> None:
+        try:
+            beat = frames.decode_as(frames.Heartbeat, message.payload)
+        except ProtocolError:
+            self.counters.bad_frames += 1
+            return
+        if not subjects.is_id(beat.id):
+            self.counters.bad_frames += 1
+            return
+        is_new = beat.role == "runner" and beat.id not in self._fleet.runners
+        self._fleet.hear(beat, self._loop.time())
+        if is_new:
+            self._sweep()
+
+    def _on_bus_state(self, connected: bool) -> None:
+        if connected:
+            self._beat()
+            self._dispatcher.reconnected()
+
+    def _beat(self) -> None:
+        state = "draining" if self._dispatcher.draining else "ready"
+        try:
+            self._bus.publish(
+                subjects.heartbeat("batcher"),
+                frames.encode(frames.Heartbeat("batcher", self.id, state, 0, [])),
+            )
+        except Unavailable:
+            _log.debug("no heartbeat while the bus is down")
+
+    def _sweep(self) -> None:
+        if not self._bus.connected:
+            return
+        for runner in self._fleet.bury(self._loop.time()):
+            _log.warning("runner_lost runner=%s", runner)
+            self._dispatcher.runner_lost(runner)
+        self._dispatcher.sweep()
+
+    def _every(self, interval_s: float, action: Callable[[], None]) -> None:
+        """Run `action` now and then every `interval_s` seconds; an error in it is logged and does not end it."""
+        slot = len(self._timers)
+        self._timers.append(self._loop.call_soon(lambda: None))  # type: ignore[arg-type]
+
+        def tick() -> None:
+            self._timers[slot] = self._loop.call_later(interval_s, tick)
+            try:
+                action()
+            except Exception:
+                _log.exception("housekeeping failed")
+
+        tick()

@@ -1,0 +1,333 @@
+"""Credits, one runner per batch, the in-flight table, and what happens when a runner is lost. [R7]
+
+A batch leaves only with a credit of a model process. It stays in the in-flight table until the runner says that it is
+done; if the runner dies first, its entries go to the front of their queue once more, never a third time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from vtsserving.bus.interface import Bus
+from vtsserving.exceptions import BatcherLost, MessageTooLarge, Unavailable, from_code
+from vtsserving.wire import frames, subjects
+from vtsserving_batcher.answers import Answers
+from vtsserving_batcher.fleet import Fleet
+from vtsserving_batcher.loading import Loading
+from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.policy import Take, decide
+from vtsserving_batcher.queue import Entry, Queue
+from vtsserving_batcher.served import InFlight, Process, ServedModel
+
+_log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 2
+"""How often an entry is dispatched at most; the second time after its runner was lost."""
+
+FRAME_OVERHEAD_BYTES: Final = 64 * 1024
+"""Room for the header of a batch beside its bodies, within the bus's limit."""
+
+
+class Dispatcher:
+    """Owns the models' queues and credits; everything runs on the event loop, without tasks."""
+
+    def __init__(
+        self, bus: Bus, id: str, fleet: Fleet, loading: Loading, answers: Answers, counters: Counters
+    ) -> None:
+        """Create a dispatcher without models.
+
+        Args:
+            bus: to send batches on.
+            id: of this batcher.
+            fleet: who is alive.
+            loading: asks runners to load models.
+            answers: ends entries with errors.
+            counters: what is counted.
+        """
+        self._bus = bus
+        self._id = id
+        self._fleet = fleet
+        self._loading = loading
+        self._answers = answers
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._models: dict[str, ServedModel] = {}
+        self._in_flight: dict[int, InFlight] = {}
+        self._batch_ids = itertools.count(1)
+        self.draining = False
+
+    @property
+    def models(self) -> Iterable[ServedModel]:
+        """All models that were asked for."""
+        return self._models.values()
+
+    def depth(self) -> tuple[int, int]:
+        """(entries that wait, batches in flight)."""
+        return sum(model.waiting_entries for model in self._models.values()), len(self._in_flight)
+
+    def model_for(self, request: frames.Request) -> ServedModel:
+        """The model that a request names, made when it is the first."""
+        return self._model(request.model, request.version, request.digest)
+
+    def _model(self, name: str, version: str, digest: str) -> ServedModel:
+        model = self._models.get(digest)
+        if model is None:
+            model = self._models[digest] = ServedModel(name, version, digest)
+        return model
+
+    def check_servable(self, model: ServedModel) -> None:
+        """Raise what new requests for a model are refused with, if they must be."""
+        refusal = self._loading.refusal(model, self._loop.time())
+        if refusal is not None:
+            raise from_code(refusal.code, refusal.message, retry_after_s=refusal.until_s - self._loop.time())
+        if not model.processes and not self._owns(model):
+            raise BatcherLost(f"another batcher serves {model.tag} now")
+
+    def _owns(self, model: ServedModel) -> bool:
+        return self._fleet.owns(model.tag, draining=self.draining)
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    def dispatch(self, model: ServedModel) -> None:
+        """Send what the policy allows, until nothing waits or no process has a free credit."""
+        now_s = self._loop.time()
+        waits: list[float] = []
+        while (process := model.free_process()) is not None:
+            if not self._send_next(model, process, now_s, waits):
+                break
+        else:
+            if not model.processes and model.turns:
+                self.request_capacity(model, now_s)
+        if waits:
+            self._wake_at(model, min(waits))
+
+    def _send_next(self, model: ServedModel, process: Process, now_s: float, waits: list[float]) -> bool:
+        """Send one batch of the next queue whose turn it is; False when none may be sent now."""
+        for _ in range(len(model.turns)):
+            queue = model.turns[0]
+            model.turns.rotate(-1)
+            if not len(queue):
+                model.turns.remove(queue)
+                continue
+            decision = decide(queue.queued(), now_s, queue.limits, process.running_rows)
+            if isinstance(decision, Take):
+                return self._send(model, process, queue, decision.entries, now_s)
+            if decision.time_s is not None:
+                waits.append(decision.time_s)
+        return False
+
+    def _send(self, model: ServedModel, process: Process, queue: Queue, count: int, now_s: float) -> bool:
+        """Send the front of a queue as one batch; False when the bus does not take it now."""
+        entries = queue.take(count)
+        dead = [entry for entry in entries if entry.is_dead(now_s)]
+        if dead:
+            self.expire(dead)
+            entries = [entry for entry in entries if not entry.is_dead(now_s)]
+            if not entries:
+                return True
+        batch = InFlight(
+            next(self._batch_ids),
+            model,
+            process,
+            queue,
+            entries,
+            sum(entry.rows for entry in entries),
+            process.free[-1],
+            now_s,
+        )
+        try:
+            self._bus.publish(subjects.runner_batch(process.runner), frames.encode(self._frame(batch, now_s)))
+        except MessageTooLarge as error:
+            self._answers.fail(entries, error.code, error.message)
+            return True
+        except Unavailable:
+            # The bus is down: the entries wait for it, or for their deadlines.
+            self.put_back(model, queue, entries)
+            return False
+        process.free.pop()
+        process.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
+        self._counters.count_batch(batch.rows)
+        return True
+
+    def _frame(self, batch: InFlight, now_s: float) -> frames.Batch:
+        entries = batch.entries
+        gateways: dict[str, int] = {}
+        index = bytes([gateways.setdefault(entry.gateway, len(gateways)) for entry in entries])
+        return frames.Batch(
+            batch.batch_id,
+            self._id,
+            batch.process.epoch,
+            batch.credit,
+            batch.model.model,
+            batch.model.version,
+            batch.model.digest,
+            batch.queue.method,
+            batch.queue.hang_us,
+            list(gateways),
+            index,
+            tuple([entry.id for entry in entries]),
+            tuple([entry.rows for entry in entries]),
+            tuple([int((entry.deadline_s - now_s) * 1e6) for entry in entries]),
+            tuple([int((now_s - entry.arrived_s) * 1e6) for entry in entries]),
+            bytes([entry.attempt for entry in entries]),
+            batch.queue.head,
+            [entry.body for entry in entries],
+        )
+
+    def _wake_at(self, model: ServedModel, time_s: float) -> None:
+        """Look at the model again at a time, for a queue that may wait for company."""
+        if model.wake_s is not None and model.wake_s <= time_s:
+            return
+        model.wake_s = time_s
+
+        def wake() -> None:
+            if model.wake_s == time_s:
+                model.wake_s = None
+                self.dispatch(model)
+
+        self._loop.call_at(time_s, wake)
+
+    def put_back(self, model: ServedModel, queue: Queue, entries: list[Entry]) -> None:
+        """Return entries that were taken and not computed to the front of their queue."""
+        current = model.queues.setdefault((queue.method, queue.head), queue)
+        current.put_back(entries)
+        model.line_up(current)
+
+    def expire(self, dead: Iterable[Entry]) -> None:
+        """End entries that nobody waits for any more."""
+        self._answers.fail(dead, "deadline_exceeded", "the deadline passed before the model could start")
+
+    def request_capacity(self, model: ServedModel, now_s: float) -> None:
+        """See to it that some runner grants credits for a model, or that its callers learn why none can."""
+        if not self._owns(model):
+            self._hand_back(model)
+            return
+        refusal = self._loading.ask(model, now_s)
+        if refusal is not None:
+            self.refuse_waiting(model, refusal.code, refusal.message)
+
+    def refuse_waiting(self, model: ServedModel, code: str, message: str, retry_after_s: float = 1.0) -> None:
+        """End everything that waits for a model with one error."""
+        for queue in list(model.turns):
+            self._answers.fail(queue.clear(), code, message, retry_after_s)
+        model.turns.clear()
+
+    def _hand_back(self, model: ServedModel) -> None:
+        self.refuse_waiting(model, BatcherLost.code, f"another batcher serves {model.tag} now")
+
+    # --- back ----------------------------------------------------------------------------------------------------
+
+    def granted(self, event: frames.Event) -> None:
+        """A runner says which credits of a model process are free."""
+        model = self._model(event.model, event.version, event.digest)
+        asked_s = self._loading.granted(model, event.runner)
+        for old in [
+            p for p in model.processes.values() if p.runner == event.runner and p.epoch < event.epoch
+        ]:
+            del model.processes[old.runner, old.epoch]
+        process = model.processes.setdefault((event.runner, event.epoch), Process(event.runner, event.epoch))
+        # A batch that left before we asked and whose credit is free now was lost, or its report was.
+        lost = [b for b in process.batches.values() if b.credit in event.credits and b.sent_s < asked_s]
+        for batch in lost:
+            self._redispatch(batch, "the batch was lost on its way")
+        busy = {batch.credit for batch in process.batches.values()}
+        process.free = [credit for credit in event.credits if credit not in busy]
+        self.dispatch(model)
+
+    def done(self, event: frames.Event) -> None:
+        """A runner has answered a whole batch; its credit may be used again."""
+        batch = self._in_flight.pop(event.batch_id, None)
+        if batch is None or batch.process.runner != event.runner:
+            return
+        process = batch.process
+        process.batches.pop(batch.batch_id, None)
+        if process.epoch == event.epoch:
+            process.free.append(batch.credit)
+        if event.compute_us:
+            batch.model.costs[batch.queue.method].learn(batch.rows, event.compute_us / 1e6)
+        self.dispatch(batch.model)
+
+    def nacked(self, event: frames.Event) -> None:
+        """A runner refused a batch unread: the credits were void. Its entries wait for new ones."""
+        batch = self._in_flight.pop(event.batch_id, None)
+        if batch is None or batch.process.runner != event.runner:
+            return
+        self._counters.nacked += 1
+        batch.process.batches.pop(batch.batch_id, None)
+        batch.model.processes.pop((batch.process.runner, batch.process.epoch), None)
+        self.put_back(batch.model, batch.queue, batch.entries)
+        self.dispatch(batch.model)
+
+    def gone(self, event: frames.Event) -> None:
+        """A model process is gone; what it computed is answered by its runner, what waits needs another."""
+        model = self._model(event.model, event.version, event.digest)
+        model.processes.pop((event.runner, event.epoch), None)
+        self._loading.forget(model, event.runner)
+        self.dispatch(model)
+
+    def load_failed(self, event: frames.Event) -> None:
+        """A runner cannot load a model; another one may."""
+        model = self._model(event.model, event.version, event.digest)
+        self._loading.failed(model, event, self._loop.time())
+        self.dispatch(model)
+
+    def runner_lost(self, runner: str) -> None:
+        """A runner is dead: its batches go to another one, once."""
+        for model in self._models.values():
+            for key in [key for key in model.processes if key[0] == runner]:
+                del model.processes[key]
+            self._loading.forget(model, runner)
+        for batch in [batch for batch in self._in_flight.values() if batch.process.runner == runner]:
+            self._redispatch(batch, "the runner was lost while it held the request")
+        for model in self._models.values():
+            self.dispatch(model)
+
+    def _redispatch(self, batch: InFlight, reason: str) -> None:
+        self._in_flight.pop(batch.batch_id, None)
+        batch.process.batches.pop(batch.batch_id, None)
+        again, over = [], []
+        for entry in batch.entries:
+            entry.attempt += 1
+            (again if entry.attempt < MAX_ATTEMPTS else over).append(entry)
+        self._counters.redispatched += len(again)
+        self.put_back(batch.model, batch.queue, again)
+        self._answers.fail(over, "runner_lost", reason, 1.0)
+
+    def abandon(self, cancel: frames.Cancel) -> None:
+        """Forget entries whose callers left; what is computed already stays."""
+        prefix, ids = subjects.gateway_replies(cancel.gateway)[:-1], set(cancel.ids)
+        for model in self._models.values():
+            for queue in model.turns:
+                queue.drop(lambda entry: entry.id in ids and entry.gateway.startswith(prefix))
+        self._counters.ended["abandoned"] += len(ids)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Drop what expired, ask again for credits that did not come, give up on what takes too long."""
+        now_s = self._loop.time()
+        for model in self._models.values():
+            for queue in list(model.turns):
+                self.expire(queue.drop(lambda entry: entry.is_dead(now_s)))
+            if not model.turns:
+                continue
+            if not model.processes:
+                self.request_capacity(model, now_s)
+            elif self._loading.is_stuck(model, now_s):
+                self._loading.ask_again(model, now_s)
+            model.forget_empty_queues()
+
+    def reconnected(self) -> None:
+        """The bus was gone: events may be lost, so every runner is asked which credits are free."""
+        now_s = self._loop.time()
+        for model in self._models.values():
+            self._loading.ask_again(model, now_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is in flight."""
+        return bool(self._in_flight) or any(model.waiting_entries for model in self._models.values())

@@ -1,0 +1,111 @@
+"""Frames to entries, without decoding tensors; what cannot be served in time is refused at once. [R4]"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from vtsserving.bus.interface import Message
+from vtsserving.exceptions import BadFrame, Overloaded, ProtocolError, QueueFull, VtsServingException
+from vtsserving.wire import frames, subjects
+from vtsserving_batcher.answers import Answers
+from vtsserving_batcher.dispatch import Dispatcher
+from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.policy import finish_s
+from vtsserving_batcher.queue import Entry, Queue
+from vtsserving_batcher.served import ServedModel
+from vtsserving_batcher.settings import BatcherSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Handles what gateways send to this batcher."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, answers: Answers, counters: Counters, settings: BatcherSettings
+    ) -> None:
+        """Feed `dispatcher` within the bounds of `settings`."""
+        self._dispatcher = dispatcher
+        self._answers = answers
+        self._counters = counters
+        self._settings = settings
+        self._now_s = asyncio.get_running_loop().time
+
+    def handle(self, message: Message) -> None:
+        """Take one message from the batcher's inbox."""
+        try:
+            frame = frames.decode(message.payload)
+            if isinstance(frame, frames.Cancel):
+                self._dispatcher.abandon(frame)
+            elif isinstance(frame, frames.Request):
+                self._take(frame, message.reply)
+            else:
+                raise BadFrame(f"a batcher takes no {type(frame).__name__}")
+        except ProtocolError as error:
+            self._counters.bad_frames += 1
+            _log.warning("bad_frame code=%s reason=%s", error.code, error.message)
+
+    def _take(self, request: frames.Request, gateway: str) -> None:
+        if not subjects.is_gateway_reply(gateway):
+            raise BadFrame("a request without a gateway's reply subject")
+        model = self._dispatcher.model_for(request)
+        try:
+            queue = self._admit(model, request)
+        except VtsServingException as error:
+            self._answers.refuse(gateway, list(request.ids), error.code, error.message, error.retry_after_s)
+            self._counters.ended[error.code] += len(request.ids)
+            return
+        now_s = self._now_s()
+        columns = zip(
+            request.ids, request.rows, request.bodies, request.remaining_us, request.attempts, strict=True
+        )
+        for id, rows, body, remaining_us, attempt in columns:
+            queue.add(Entry(gateway, id, rows, body, now_s + remaining_us / 1e6, now_s, attempt))  # type: ignore[arg-type]
+        self._counters.entries += len(request.ids)
+        model.line_up(queue)
+        self._dispatcher.dispatch(model)
+
+    def _admit(self, model: ServedModel, request: frames.Request) -> Queue:
+        """The queue for a request; raises what the caller is refused with."""
+        self._dispatcher.check_servable(model)
+        settings, count = self._settings, len(request.ids)
+        size_bytes = sum(map(len, request.bodies))
+        if (
+            model.waiting_entries + count > settings.max_waiting_requests
+            or model.waiting_bytes + size_bytes > settings.max_waiting_bytes
+        ):
+            raise QueueFull(
+                f"{model.waiting_entries} requests wait for {model.tag} already; try again later",
+                retry_after_s=1.0,
+            )
+        if len(model.queues) >= settings.max_groups:
+            model.forget_empty_queues()
+            if len(model.queues) >= settings.max_groups:
+                raise QueueFull(
+                    f"{settings.max_groups} different kinds of input wait for {model.tag} already"
+                )
+        queue = model.queue_for(request)
+        self._check_deadline(model, queue, request)
+        return queue
+
+    def _check_deadline(self, model: ServedModel, queue: Queue, request: frames.Request) -> None:
+        """Refuse what is predicted to miss its deadline; never while a process is idle or costs are unknown."""
+        if not model.processes or model.idle():
+            return
+        expected_s = finish_s(
+            model.running_rows + sum(other.rows for other in model.turns),
+            model.waiting_entries,
+            sum(request.rows),
+            queue.limits,
+            model.costs[request.method],
+            len(model.processes),
+        )
+        # The frame's requests were made in the same instant; the most patient decides, the others expire in the queue.
+        remaining_s = max(request.remaining_us) / 1e6
+        if expected_s > remaining_s:
+            raise Overloaded(
+                f"{model.tag} is overloaded: the answer would take {expected_s:.2f} s and the request has "
+                f"{remaining_s:.2f} s left",
+                retry_after_s=expected_s - remaining_s,
+            )

@@ -1,0 +1,108 @@
+"""Asks runners to load models and to grant credits; remembers who was asked and who failed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from vtsserving.bus.interface import Bus
+from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
+from vtsserving.wire import frames, subjects
+from vtsserving_batcher.fleet import Fleet
+from vtsserving_batcher.served import Refusal, ServedModel
+
+_log = logging.getLogger(__name__)
+
+ASK_AGAIN_S: Final = 1.0
+"""A runner that was asked and is silent is asked again after this time; asking twice does no harm."""
+
+REMEMBER_FAILURE_S: Final = 5.0
+"""A model that could not be loaded answers with the reason for this long; then it is tried again."""
+
+
+class Loading:
+    """Sees to it that models get model processes."""
+
+    def __init__(self, bus: Bus, id: str, fleet: Fleet, load_wait_s: float, runner_wait_s: float) -> None:
+        """Ask in the name of batcher `id`.
+
+        Args:
+            bus: to ask on.
+            id: of this batcher.
+            fleet: whom to ask.
+            load_wait_s: how long callers wait for a model to be loaded, seconds.
+            runner_wait_s: how long they wait when no runner is alive, seconds.
+        """
+        self._bus = bus
+        self._id = id
+        self._fleet = fleet
+        self._load_wait_s = load_wait_s
+        self._runner_wait_s = runner_wait_s
+
+    def refusal(self, model: ServedModel, now_s: float) -> Refusal | None:
+        """Why a model cannot be served now: all runners failed to load it, a short time ago."""
+        model.failed = {id: refusal for id, refusal in model.failed.items() if refusal.until_s > now_s}
+        if not model.failed or model.processes or self._fleet.choose(model.tag, model.failed) is not None:
+            return None
+        return next(iter(model.failed.values()))
+
+    def ask(self, model: ServedModel, now_s: float) -> Refusal | None:
+        """Ask a runner to load a model, unless one was asked just now.
+
+        Returns:
+            A refusal for everything that waits, when no runner can or none answered in time.
+        """
+        refusal = self.refusal(model, now_s)
+        if refusal is not None:
+            return refusal
+        waiting_since_s = min((queue.queued().oldest_s for queue in model.waiting()), default=now_s)
+        asked = [id for id in model.asked_s if id in self._fleet.runners]
+        runner = asked[0] if asked else self._fleet.choose(model.tag, model.failed)
+        if runner is None:
+            if now_s - waiting_since_s < self._runner_wait_s:
+                return None
+            return Refusal(NoRunner.code, f"no runner is alive to load {model.tag}; start one", now_s)
+        if now_s - waiting_since_s > self._load_wait_s:
+            return Refusal(ModelLoading.code, f"{model.tag} is still being loaded; try again", now_s)
+        if now_s - model.asked_s.get(runner, -ASK_AGAIN_S) >= ASK_AGAIN_S:
+            self._send(model, runner, now_s)
+        return None
+
+    def ask_again(self, model: ServedModel, now_s: float) -> None:
+        """Ask the runners that hold credits which of them are free."""
+        for runner in {process.runner for process in model.processes.values()}:
+            self._send(model, runner, now_s)
+
+    def is_stuck(self, model: ServedModel, now_s: float) -> bool:
+        """Whether a batch is in flight for longer than its call may take, so that its report must be lost."""
+        return any(
+            now_s - batch.sent_s > batch.queue.hang_us / 1e6 + 2 * ASK_AGAIN_S
+            and now_s - model.asked_s.get(process.runner, 0.0) >= ASK_AGAIN_S
+            for process in model.processes.values()
+            for batch in process.batches.values()
+        )
+
+    def _send(self, model: ServedModel, runner: str, now_s: float) -> None:
+        control = frames.Control("load", self._id, model.model, model.version, model.digest)
+        try:
+            self._bus.publish(subjects.runner_control(runner), frames.encode(control))
+        except Unavailable as error:
+            _log.warning("load_not_asked model=%s runner=%s reason=%s", model.tag, runner, error.code)
+            return
+        model.asked_s[runner] = now_s
+
+    def granted(self, model: ServedModel, runner: str) -> float:
+        """A runner granted credits; returns when it was asked for them, 0 if it was not."""
+        model.failed.pop(runner, None)
+        return model.asked_s.pop(runner, 0.0)
+
+    def failed(self, model: ServedModel, event: frames.Event, now_s: float) -> None:
+        """A runner said that it cannot load a model."""
+        model.asked_s.pop(event.runner, None)
+        code = event.code or ModelLoadFailed.code
+        model.failed[event.runner] = Refusal(code, event.message, now_s + REMEMBER_FAILURE_S)
+        _log.error("model_load_failed model=%s runner=%s reason=%s", model.tag, event.runner, event.message)
+
+    def forget(self, model: ServedModel, runner: str) -> None:
+        """A runner is gone or lost the model: what it was asked does not count any more."""
+        model.asked_s.pop(runner, None)

@@ -1,0 +1,128 @@
+"""What the batcher knows of one model: its queues, the model processes that compute it, and their credits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vtsserving.wire.frames import Request
+from vtsserving_batcher.policy import Cost, Limits
+from vtsserving_batcher.queue import Entry, Queue
+
+
+@dataclass(eq=False)
+class InFlight:
+    """A batch that was sent and not reported as done."""
+
+    batch_id: int
+    model: ServedModel
+    process: Process
+    queue: Queue
+    entries: list[Entry]
+    rows: int
+    credit: int
+    sent_s: float
+
+
+@dataclass(eq=False)
+class Process:
+    """One model process of a runner, under the epoch of its credits."""
+
+    runner: str
+    epoch: int
+    free: list[int] = field(default_factory=list)
+    batches: dict[int, InFlight] = field(default_factory=dict)
+
+    @property
+    def running_rows(self) -> int:
+        """Rows sent to the process and not done, at least one per batch; 0 when it is idle."""
+        return sum(max(1, batch.rows) for batch in self.batches.values())
+
+
+@dataclass
+class Refusal:
+    """Why the model cannot be served for a while."""
+
+    code: str
+    message: str
+    until_s: float
+
+
+@dataclass(eq=False)
+class ServedModel:
+    """One version of a model."""
+
+    model: str
+    version: str
+    digest: str
+    queues: dict[tuple[str, bytes], Queue] = field(default_factory=dict)
+    turns: deque[Queue] = field(default_factory=deque)
+    processes: dict[tuple[str, int], Process] = field(default_factory=dict)
+    asked_s: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, Refusal] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
+    wake_s: float | None = None
+
+    @property
+    def tag(self) -> str:
+        """`name:version`."""
+        return f"{self.model}:{self.version}"
+
+    def queue_for(self, request: Request) -> Queue:
+        """The queue of the request's method and group, made when it is the first.
+
+        Limits come with each request, so a change of them holds from the next request on.
+        """
+        key = (request.method, request.head)
+        # Without a head there is no batch axis: such requests are never merged.
+        max_rows = request.max_rows if request.head else 0
+        limits = Limits(max_rows, request.max_bytes, request.max_wait_us / 1e6)
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = Queue(request.method, request.head, limits, request.hang_us)
+            self.costs.setdefault(request.method, Cost())
+        queue.limits = limits
+        queue.hang_us = request.hang_us
+        return queue
+
+    def line_up(self, queue: Queue) -> None:
+        """Give a queue that has entries again its turn, after the others."""
+        if queue not in self.turns:
+            self.turns.append(queue)
+
+    def waiting(self) -> Iterator[Queue]:
+        """Queues with entries, in the order of their turns."""
+        return (queue for queue in tuple(self.turns) if len(queue))
+
+    @property
+    def waiting_entries(self) -> int:
+        """Entries in all queues."""
+        return sum(len(queue) for queue in self.turns)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in all queues."""
+        return sum(queue.size_bytes for queue in self.turns)
+
+    @property
+    def running_rows(self) -> int:
+        """Rows in all batches that are not done."""
+        return sum(process.running_rows for process in self.processes.values())
+
+    def idle(self) -> bool:
+        """Whether a model process has nothing to do."""
+        return any(not process.batches for process in self.processes.values())
+
+    def free_process(self) -> Process | None:
+        """The process with a free credit that has least to do; None when all are busy."""
+        free = [process for process in self.processes.values() if process.free]
+        return min(free, key=lambda process: process.running_rows) if free else None
+
+    def forget_empty_queues(self) -> None:
+        """Drop queues without entries, so that callers with ever new groups cannot fill the memory."""
+        self.turns = deque(queue for queue in self.turns if len(queue))
+        if not self.turns:
+            self.queues.clear()
+        else:
+            self.queues = {key: queue for key, queue in self.queues.items() if len(queue)}
