@@ -1,0 +1,359 @@
+"""The list of a model's files, whose digest is the model's identity. [M2]
+
+`manifest.json` is canonical JSON (sorted keys, no blanks, UTF-8), so that equal models have equal bytes and the
+sha256 of those bytes names the model. It lists every file but itself; `extra` holds what model.yaml does not show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from vtsserving.exceptions import IntegrityError
+from vtsserving.tag import LATEST, Tag, is_valid_part
+
+MANIFEST_FILE: Final = "manifest.json"
+MODEL_FILE: Final = "model.yaml"
+API_VERSION: Final = "v1"
+
+MAX_MANIFEST_BYTES: Final = 16 * 2**20
+MAX_FILES: Final = 50_000
+MAX_PATH_CHARS: Final = 1_024
+MAX_PATH_PART_BYTES: Final = 255
+MAX_FILE_BYTES: Final = 2**50
+READ_BYTES: Final = 2**20
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+_BAD_CHARS: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_KEYS: Final = {"api_version", "name", "version", "creation_time", "files", "extra"}
+
+
+class FileEntry(NamedTuple):
+    """One file of a model.
+
+    Attributes:
+        path: relative, with `/` between its parts.
+        size: bytes.
+        sha256: of the content, 64 hexadecimal digits.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model consists of.
+
+    Attributes:
+        name: the model's name.
+        version: its exact version.
+        creation_time: ISO 8601 with microseconds, always `+00:00`, so that it sorts as text.
+        files: every file but the manifest itself, sorted by path.
+        extra: input specs, whether loading runs code, and the like; JSON values.
+    """
+
+    name: str
+    version: str
+    creation_time: str
+    files: tuple[FileEntry, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> Tag:
+        """The model's exact tag."""
+        return Tag(self.name, self.version)
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        return canonical_json(
+            {
+                "api_version": API_VERSION,
+                "name": self.name,
+                "version": self.version,
+                "creation_time": self.creation_time,
+                "files": [entry._asdict() for entry in self.files],
+                "extra": self.extra,
+            }
+        )
+
+    def to_bytes(self) -> bytes:
+        """The content of manifest.json."""
+        return self._bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:` and the hexadecimal digest of the manifest's bytes: the model's identity."""
+        return "sha256:" + hashlib.sha256(self._bytes).hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all listed files together."""
+        return sum(entry.size for entry in self.files)
+
+    @classmethod
+    def of(
+        cls, directory: Path, *, tag: Tag, creation_time: str, extra: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """Build the manifest of a directory by reading its files.
+
+        Args:
+            directory: holds the model's files.
+            tag: exact.
+            creation_time: as in `Manifest.creation_time`.
+            extra: as in `Manifest.extra`.
+
+        Raises:
+            IntegrityError: the directory holds links, devices or names that other systems cannot store.
+        """
+        return cls.of_entries(hash_files(directory), tag=tag, creation_time=creation_time, extra=extra)
+
+    @classmethod
+    def of_entries(
+        cls,
+        files: Iterable[FileEntry],
+        *,
+        tag: Tag,
+        creation_time: str,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Build a manifest of files that were read before; arguments and errors as those of `of`."""
+        return cls(tag.name, str(tag.version), creation_time, check_paths(files), dict(extra or {}))
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Manifest:
+        """Read and check a manifest.
+
+        Args:
+            raw: the content of a manifest.json, from anywhere.
+
+        Raises:
+            IntegrityError: it is too large, not canonical, or has impossible entries.
+        """
+        if len(raw) > MAX_MANIFEST_BYTES:
+            raise IntegrityError(
+                f"the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are allowed"
+            )
+        try:
+            parsed = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError("the manifest is not JSON") from error
+        if not isinstance(parsed, dict) or set(parsed) != _KEYS:
+            raise IntegrityError(f"a manifest has exactly the keys {', '.join(sorted(_KEYS))}")
+        if parsed["api_version"] != API_VERSION:
+            raise IntegrityError(
+                f"the manifest has version {parsed['api_version']!r:.40}; known is {API_VERSION!r}"
+            )
+        manifest = cls(
+            _part(parsed, "name"),
+            _part(parsed, "version"),
+            _time(parsed["creation_time"]),
+            _entries(parsed["files"]),
+            _extra(parsed["extra"]),
+        )
+        if manifest.to_bytes() != raw:
+            raise IntegrityError("the manifest is not in canonical form, so its digest would not be unique")
+        return manifest
+
+    def check(self, directory: Path) -> None:
+        """Compare a directory with this manifest, byte for byte.
+
+        Args:
+            directory: holds the model's files; a `manifest.json` in it is not looked at.
+
+        Raises:
+            IntegrityError: a file is missing, unknown or changed; the message names it.
+        """
+        found = set(walk_files(directory))
+        for entry in self.files:
+            if entry.path not in found:
+                raise IntegrityError(f"{self.tag}: the file {entry.path!a} is missing")
+            check_file(directory, entry, str(self.tag))
+        unknown = sorted(found - {entry.path for entry in self.files})
+        if unknown:
+            raise IntegrityError(f"{self.tag}: the file {unknown[0]!a} does not belong to the model")
+
+    def check_sizes(self, directory: Path) -> None:
+        """Compare a directory's file names and sizes with this manifest, without reading the files.
+
+        Raises:
+            IntegrityError: a file is missing, unknown or of another size; the message names it.
+        """
+        found = {path: (directory / path).stat().st_size for path in walk_files(directory)}
+        expected = {entry.path: entry.size for entry in self.files}
+        for path in sorted(found.keys() | expected.keys()):
+            if found.get(path) != expected.get(path):
+                raise IntegrityError(f"{self.tag}: the file {path!a} does not match the manifest")
+
+    def entry(self, path: str) -> FileEntry | None:
+        """The entry of one path, if there is one."""
+        return next((entry for entry in self.files if entry.path == path), None)
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with sorted keys and no blanks, as UTF-8.
+
+    Raises:
+        IntegrityError: the value has NaN, or something that JSON cannot express.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"the manifest cannot be written: {error}") from error
+
+
+def walk_files(directory: Path, prefix: str = "") -> Iterator[str]:
+    """Relative paths of all regular files, in no particular order, the manifest itself left out.
+
+    Raises:
+        IntegrityError: something is neither a file nor a directory.
+    """
+    with os.scandir(directory) as children:
+        for child in children:
+            path = prefix + child.name
+            mode = child.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                yield from walk_files(directory / child.name, path + "/")
+            elif not stat.S_ISREG(mode):
+                raise IntegrityError(
+                    f"{path!a} is neither a regular file nor a directory; a model holds only those"
+                )
+            elif path != MANIFEST_FILE:
+                yield path
+
+
+def hash_files(directory: Path) -> tuple[FileEntry, ...]:
+    """Read all files of a directory, the manifest left out.
+
+    Returns:
+        Their entries, sorted by path.
+
+    Raises:
+        IntegrityError: something is not a regular file, or has a name that cannot be stored everywhere.
+    """
+    return check_paths(hash_file(directory, path) for path in walk_files(directory))
+
+
+def hash_file(directory: Path, path: str) -> FileEntry:
+    """Read one file for its size and digest.
+
+    Args:
+        directory: the model's directory.
+        path: relative, with `/`.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with open(directory / path, "rb", buffering=0) as file:
+        buffer = memoryview(bytearray(READ_BYTES))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            size += count
+    return FileEntry(path, size, digest.hexdigest())
+
+
+def check_file(directory: Path, entry: FileEntry, owner: str) -> None:
+    """Compare one file with its entry.
+
+    Raises:
+        IntegrityError: size or content differ.
+    """
+    # The size alone catches truncation without reading gigabytes.
+    if (directory / entry.path).stat().st_size != entry.size or hash_file(directory, entry.path) != entry:
+        raise IntegrityError(
+            f"{owner}: the file {entry.path!a} is damaged: its bytes do not match the manifest"
+        )
+
+
+def check_paths(entries: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Check that the paths are safe and distinct on every file system.
+
+    Returns:
+        The entries, sorted by path.
+
+    Raises:
+        IntegrityError: a path is unsafe, or two would meet in one file; the message names it.
+    """
+    ordered = tuple(sorted(entries))
+    if len(ordered) > MAX_FILES:
+        raise IntegrityError(f"a model has at most {MAX_FILES} files, not {len(ordered)}")
+    files: set[str] = set()
+    folders: set[str] = set()
+    for entry in ordered:
+        _check_path(entry.path)
+        key = _folded(entry.path)
+        parents = {_folded(entry.path[:at]) for at, char in enumerate(entry.path) if char == "/"}
+        if key in files or key in folders or parents & files:
+            raise IntegrityError(f"the path {entry.path!a} meets another one where case or form do not count")
+        files.add(key)
+        folders |= parents
+    return ordered
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path.casefold())
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str) or not 0 < len(path) <= MAX_PATH_CHARS or _BAD_CHARS.search(path):
+        raise IntegrityError(f"the path {path!a:.200} cannot be stored on every system")
+    try:
+        parts = path.encode().split(b"/")
+    except UnicodeEncodeError as error:
+        raise IntegrityError(f"the path {path!a:.200} is not Unicode text") from error
+    bad = any(part in (b"", b".", b"..") or part.endswith((b" ", b".")) for part in parts)
+    if bad or any(len(part) > MAX_PATH_PART_BYTES for part in parts) or _folded(path) == MANIFEST_FILE:
+        raise IntegrityError(f"the path {path!a:.200} is not a plain relative path")
+
+
+def _part(parsed: dict[str, Any], key: str) -> str:
+    value = parsed[key]
+    if not isinstance(value, str) or not is_valid_part(value) or value == LATEST:
+        raise IntegrityError(f"the manifest's {key} {value!a:.80} is not valid")
+    return value
+
+
+def _time(value: object) -> str:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise IntegrityError(f"the manifest's creation_time {value!a:.80} is not valid")
+    return value
+
+
+def _entries(raw: object) -> tuple[FileEntry, ...]:
+    if not isinstance(raw, list) or len(raw) > MAX_FILES:
+        raise IntegrityError(f"the manifest's files are not a list of at most {MAX_FILES}")
+    entries = tuple(_entry(item) for item in raw)
+    if check_paths(entries) != entries:
+        raise IntegrityError("the manifest's files are not sorted by path")
+    if not any(entry.path == MODEL_FILE for entry in entries):
+        raise IntegrityError(f"the manifest lists no {MODEL_FILE}")
+    return entries
+
+
+def _entry(raw: object) -> FileEntry:
+    if not isinstance(raw, dict) or set(raw) != {"path", "size", "sha256"}:
+        raise IntegrityError("a file of the manifest has exactly path, size and sha256")
+    size, sha256 = raw["size"], raw["sha256"]
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FILE_BYTES:
+        raise IntegrityError(f"the manifest has a file of {size!a:.40} bytes")
+    if not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
+        raise IntegrityError(f"the manifest has a digest {sha256!a:.80}")
+    _check_path(raw["path"])
+    return FileEntry(raw["path"], size, sha256)
+
+
+def _extra(raw: object) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise IntegrityError("the manifest's extra is not an object")
+    return raw

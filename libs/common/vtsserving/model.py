@@ -1,0 +1,348 @@
+"""A saved model: where it is, and what is known about it. [M2]"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtsserving import model_yaml
+from vtsserving.exceptions import IntegrityError, InvalidArgument, StorageError
+from vtsserving.manifest import API_VERSION, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest
+from vtsserving.options import ModelOptions
+from vtsserving.signature import ModelSignature, read_signatures
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from vtsserving.runner import Runner
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """The environment in which a model was saved.
+
+    Attributes:
+        framework_name: short name, for example `sklearn`.
+        framework_versions: distribution name to version, as pip knows them.
+        vtsserving_version: of this package.
+        python_version: for example `3.11.7`.
+    """
+
+    framework_name: str = ""
+    framework_versions: Mapping[str, str] = field(default_factory=dict)
+    vtsserving_version: str = ""
+    python_version: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The context as model.yaml has it."""
+        return {
+            "framework_name": self.framework_name,
+            "framework_versions": dict(self.framework_versions),
+            "vtsserving_version": self.vtsserving_version,
+            "python_version": self.python_version,
+        }
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Everything that is recorded about a model.
+
+    Attributes:
+        tag: name and exact version.
+        module: the framework module that saved it, for example `vtsserving.sklearn`.
+        creation_time: when it was saved, UTC.
+        labels: the user's, text to text.
+        options: how it wants to be served.
+        metadata: the user's, plain values.
+        context: the environment in which it was saved.
+        signatures: callable method to how it may be called.
+        raw_options: the options as model.yaml has them, those of framework modules included.
+        api_version: of model.yaml's format.
+        extra: what the manifest records beside model.yaml.
+    """
+
+    tag: Tag
+    module: str
+    creation_time: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: ModelOptions = field(default_factory=ModelOptions)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    context: ModelContext = field(default_factory=ModelContext)
+    signatures: Mapping[str, ModelSignature] = field(default_factory=dict)
+    raw_options: Mapping[str, Any] = field(default_factory=dict)
+    api_version: str = API_VERSION
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.tag.name
+
+    @property
+    def version(self) -> str:
+        """The model's exact version."""
+        return self.tag.version or ""
+
+    @property
+    def input_specs(self) -> Mapping[str, Any]:
+        """Method to `{"args": [{"name", "dtype", "shape"}, ...]}`; a dimension of -1 varies."""
+        specs: Mapping[str, Any] = self.extra.get("input_specs", {})
+        return specs
+
+    @property
+    def output_specs(self) -> Mapping[str, Any]:
+        """Method to the spec of what it returns, where it was recorded."""
+        specs: Mapping[str, Any] = self.extra.get("output_specs", {})
+        return specs
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether loading the model runs its author's code; assumed where it was not recorded."""
+        return bool(self.extra.get("runs_code", True))
+
+    @property
+    def description(self) -> str:
+        """What the author wrote about it."""
+        return str(self.extra.get("description", ""))
+
+    @property
+    def ordinal(self) -> int:
+        """The version's number among those of its name, from 1; 0 where none was recorded."""
+        ordinal = self.extra.get("ordinal", 0)
+        return ordinal if isinstance(ordinal, int) else 0
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> ModelInfo:
+        """Build it from the values of a model.yaml.
+
+        Args:
+            document: the parsed model.yaml, or the JSON form of it.
+            extra: the manifest's `extra`.
+
+        Raises:
+            IntegrityError: a value has the wrong type.
+        """
+        try:
+            options = document["options"]
+            return cls(
+                tag=Tag(str(document["name"]), str(document["version"])),
+                module=str(document["module"]),
+                creation_time=read_time(document["creation_time"]),
+                labels={str(key): str(value) for key, value in document["labels"].items()},
+                options=ModelOptions.from_dict(options, strict=False),
+                metadata=dict(document["metadata"]),
+                context=_context(document["context"]),
+                signatures=read_signatures(document["signatures"]),
+                raw_options=dict(options),
+                api_version=str(document["api_version"]),
+                extra=dict(extra or {}),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidArgument) as error:
+            raise IntegrityError(f"model.yaml has a value that cannot be read: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values of model.yaml, in its order; datetimes in metadata stay datetimes."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "module": self.module,
+            "labels": dict(self.labels),
+            "options": dict(self.raw_options) or self.options.to_dict(),
+            "metadata": dict(self.metadata),
+            "context": self.context.to_dict(),
+            "signatures": {name: signature.to_dict() for name, signature in self.signatures.items()},
+            "api_version": self.api_version,
+            "creation_time": write_time(self.creation_time),
+        }
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As `to_dict`, with every value one that JSON can express."""
+        shown: dict[str, Any] = _json_value(self.to_dict())
+        return shown
+
+    def to_yaml(self) -> str:
+        """The text of model.yaml."""
+        return model_yaml.render(self.to_dict())
+
+
+class Model:
+    """A model in a store on this machine.
+
+    Attributes:
+        tag: name and exact version.
+        path: the directory with its files; not to be written to.
+    """
+
+    def __init__(self, tag: Tag, path: Path) -> None:
+        self.tag = tag
+        self.path = path
+
+    @classmethod
+    def staged(cls, path: Path) -> Model:
+        """Look at a complete model in a directory outside of a store.
+
+        Args:
+            path: holds model.yaml and manifest.json.
+
+        Raises:
+            IntegrityError: they are damaged or do not belong together.
+        """
+        unnamed = cls(Tag("unnamed"), path)
+        model = cls(Manifest.from_bytes(unnamed._manifest_bytes).tag, path)
+        _ = model.info
+        return model
+
+    def __repr__(self) -> str:
+        return f'Model(tag="{self.tag}")'
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Model) and (self.tag, self.path) == (other.tag, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.tag, self.path))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The list of its files.
+
+        Raises:
+            IntegrityError: manifest.json is damaged or belongs to another model.
+        """
+        manifest = Manifest.from_bytes(self._manifest_bytes)
+        if manifest.tag != self.tag:
+            raise IntegrityError(f"{self.tag}: its manifest says that it is {manifest.tag}")
+        return manifest
+
+    @cached_property
+    def _manifest_bytes(self) -> bytes:
+        return self._read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:` and the digest of its manifest: its identity."""
+        return "sha256:" + hashlib.sha256(self._manifest_bytes).hexdigest()
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """Everything that is recorded about it.
+
+        Raises:
+            IntegrityError: model.yaml is not what the manifest says.
+        """
+        raw = self._read(MODEL_FILE, model_yaml.MAX_YAML_BYTES)
+        entry = self.manifest.entry(MODEL_FILE)
+        if entry is None or entry.sha256 != hashlib.sha256(raw).hexdigest():
+            raise IntegrityError(
+                f"{self.tag}: the file {MODEL_FILE!r} is damaged: it does not match the manifest"
+            )
+        info = ModelInfo.from_dict(model_yaml.parse(raw), self.manifest.extra)
+        if info.tag != self.tag:
+            raise IntegrityError(f"{self.tag}: its {MODEL_FILE} says that it is {info.tag}")
+        return info
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all its files together, the manifest apart."""
+        return self.manifest.size_bytes
+
+    @property
+    def creation_time(self) -> datetime:
+        """When it was saved, UTC."""
+        return read_time(self.manifest.creation_time)
+
+    @cached_property
+    def custom_objects(self) -> dict[str, Any]:
+        """The Python objects that were saved with it; loading them runs their author's code.
+
+        Raises:
+            IntegrityError: a file is damaged.
+            PythonVersionMismatch: they carry code of another Python version.
+            ModelLoadFailed: an object cannot be loaded here.
+        """
+        from vtsserving.custom_objects import load_custom_objects
+
+        return load_custom_objects(self)
+
+    def path_of(self, relative: str) -> Path:
+        """The path of one of its files.
+
+        Args:
+            relative: the file's path below the model's directory.
+        """
+        return self.path / relative
+
+    def load_model(self, **options: Any) -> Any:
+        """Load the model object with the framework module that saved it.
+
+        Args:
+            options: that module's own load options.
+        """
+        from vtsserving.framework import load_model
+
+        return load_model(self, **options)
+
+    def to_runner(self, name: str | None = None) -> Runner:
+        """Create a handle on which the model's signatures can be called.
+
+        Args:
+            name: the runner's name; the model's by default.
+        """
+        from vtsserving.runner import Runner
+
+        return Runner.of_model(self, name=name)
+
+    def verify(self) -> None:
+        """Compare every file with the manifest.
+
+        Raises:
+            IntegrityError: one is damaged, missing or unknown; the message names it.
+        """
+        self.manifest.check(self.path)
+
+    def _read(self, name: str, limit_bytes: int) -> bytes:
+        try:
+            with open(self.path / name, "rb") as file:
+                raw = file.read(limit_bytes + 1)
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{self.tag}: the file {name!r} is missing") from error
+        except OSError as error:
+            raise StorageError(f"{self.tag}: {name} cannot be read: {error.strerror}") from error
+        if len(raw) > limit_bytes:
+            raise IntegrityError(f"{self.tag}: the file {name!r} has more than {limit_bytes} bytes")
+        return raw
+
+
+def write_time(moment: datetime) -> str:
+    """A UTC moment as model.yaml and the manifest have it: always microseconds and `+00:00`."""
+    return moment.isoformat(timespec="microseconds")
+
+
+def read_time(text: object) -> datetime:
+    """The reverse of `write_time`.
+
+    Raises:
+        ValueError: the text is no such moment.
+    """
+    moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+    if moment.tzinfo is None:
+        raise ValueError(f"the time {text!s:.60} has no zone")
+    return moment
+
+
+def _context(raw: Mapping[str, Any]) -> ModelContext:
+    versions = {str(key): str(value) for key, value in raw["framework_versions"].items()}
+    return ModelContext(
+        str(raw["framework_name"]), versions, str(raw["vtsserving_version"]), str(raw["python_version"])
+    )
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value

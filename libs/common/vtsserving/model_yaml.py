@@ -1,0 +1,98 @@
+"""model.yaml: one text form, for the file and for what users are shown. [M2]
+
+The first level below a key is indented by four blanks, deeper ones by two; PyYAML cannot do both, so the outer
+mapping is written here and PyYAML writes the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vtsserving.exceptions import IntegrityError
+
+KEYS: Final = (
+    "name",
+    "version",
+    "module",
+    "labels",
+    "options",
+    "metadata",
+    "context",
+    "signatures",
+    "api_version",
+    "creation_time",
+)
+"""The keys of model.yaml, in their order."""
+
+MAX_YAML_BYTES: Final = 2**20
+"""Largest model.yaml."""
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Write a model.yaml.
+
+    Args:
+        document: the values of KEYS, plain Python values; other keys are left out.
+
+    Returns:
+        The text, ending with a newline.
+    """
+    return "".join(_section(key, document[key]) for key in KEYS)
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """Read a model.yaml, from anywhere.
+
+    Args:
+        raw: the file's content.
+
+    Returns:
+        Its values; all of KEYS are there.
+
+    Raises:
+        IntegrityError: it is too large, no YAML, or lacks a key.
+    """
+    if len(raw) > MAX_YAML_BYTES:
+        raise IntegrityError(f"model.yaml has {len(raw)} bytes; at most {MAX_YAML_BYTES} are allowed")
+    parsed = _load(raw)
+    missing = [key for key in KEYS if key not in parsed] if isinstance(parsed, dict) else list(KEYS)
+    if missing:
+        raise IntegrityError(f"model.yaml has no {missing[0]!r}")
+    return dict(parsed)
+
+
+def _load(raw: bytes) -> Any:
+    import yaml  # kept out of `import vtsserving`
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        # An alias makes one small file stand for an enormous value, and no file of ours has one.
+        if b"*" in raw and any(
+            isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, Loader=loader)
+        ):
+            raise IntegrityError("model.yaml has YAML aliases, which it must not")
+        return yaml.load(raw, Loader=loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise IntegrityError("model.yaml is not valid YAML") from error
+
+
+def _section(key: str, value: Any) -> str:
+    if not isinstance(value, dict) or not value:
+        return _dump({key: value})
+    return f"{key}:\n" + "".join(f"    {line}\n" for line in _dump(value).splitlines())
+
+
+def _dump(value: Any) -> str:
+    import yaml  # kept out of `import vtsserving`
+
+    class PlainDumper(yaml.SafeDumper):
+        """Repeats a value that occurs twice instead of writing an alias."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(
+        value, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=False
+    )
+    return text

@@ -1,0 +1,106 @@
+"""Serving options that are saved with a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from vtsserving.exceptions import InvalidArgument
+
+MAX_TIME_S: Final = 86_400.0
+MAX_COUNT: Final = 1_000_000
+
+_Options = TypeVar("_Options", bound="ModelOptions")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model wants to be served. Framework modules add their own fields in subclasses.
+
+    Attributes:
+        max_batch_size: most rows in one call; None: no limit of its own.
+        max_wait_ms: longest that a batch waits for more rows, milliseconds.
+        timeout_s: a call that takes longer counts as hung, seconds; None: never.
+        threads: threads that the model's libraries may use; None: their own default.
+        replicas: model processes per runner.
+        device: `cpu`, `cuda`, `cuda:0`, or a list of them, one for each replica.
+    """
+
+    max_batch_size: int | None = 64
+    max_wait_ms: float = 0.0
+    timeout_s: float | None = 60.0
+    threads: int | None = 1
+    replicas: int = 1
+    device: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InvalidArgument: one has the wrong type or is out of range.
+        """
+        _check_count("max_batch_size", self.max_batch_size, optional=True)
+        _check_count("threads", self.threads, optional=True)
+        _check_count("replicas", self.replicas, optional=False)
+        _check_time("max_wait_ms", self.max_wait_ms, at_least=0.0, most=MAX_TIME_S * 1_000)
+        if self.timeout_s is not None:
+            _check_time("timeout_s", self.timeout_s, at_least=0.001, most=MAX_TIME_S)
+        object.__setattr__(self, "device", _device(self.device))
+
+    @classmethod
+    def from_dict(
+        cls: type[_Options], raw: Mapping[str, Any] | ModelOptions, *, strict: bool = True
+    ) -> _Options:
+        """Read options as users write them or as model.yaml has them.
+
+        Args:
+            raw: option name to value; what is missing has its default.
+            strict: whether an unknown name is an error; else it is left out (a newer version wrote it).
+
+        Raises:
+            InvalidArgument: a name is unknown, or a value is impossible.
+        """
+        if isinstance(raw, cls):
+            return raw
+        if isinstance(raw, ModelOptions):
+            raw = raw.to_dict()
+        elif not isinstance(raw, Mapping):
+            raise InvalidArgument(f"options is a dict or {cls.__name__}, not {type(raw).__name__}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(str(name) for name in raw if name not in known)
+        if unknown and strict:
+            raise InvalidArgument(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        return cls(**{name: value for name, value in raw.items() if name in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, as model.yaml has it."""
+        changed: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                changed[field.name] = list(value) if isinstance(value, tuple) else value
+        return changed
+
+
+def _check_count(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_COUNT:
+        raise InvalidArgument(f"{name} is a number from 1 to {MAX_COUNT:,}, not {value!r:.80}")
+
+
+def _check_time(name: str, value: object, *, at_least: float, most: float) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not at_least <= value <= most:  # type: ignore[arg-type,operator]
+        raise InvalidArgument(f"{name} is a number from {at_least:g} to {most:g}, not {value!r:.80}")
+
+
+def _device(raw: object) -> str | tuple[str, ...] | None:
+    if raw is None or (isinstance(raw, str) and raw):
+        return raw
+    if isinstance(raw, list | tuple) and raw and all(isinstance(item, str) and item for item in raw):
+        return tuple(raw)
+    raise InvalidArgument(f"device is a name like 'cpu' or 'cuda:0', or a list of names, not {raw!r:.80}")
