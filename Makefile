@@ -34,7 +34,7 @@ docs: venv-test ## write docs/errors.md and docs/settings.md from the code
 	@$(PY) scripts/generate_docs.py
 
 bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
-	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.run
 
 prove: venv-test nats-server ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m prove $(PYTEST_ARGS)

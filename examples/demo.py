@@ -73,11 +73,12 @@ class Child:
 class Processes:
     """The processes of one demo, stopped in reverse order of their start."""
 
+    home: Path = HOME
     children: list[Child] = field(default_factory=list)
 
     def start(self, name: str, command: list[str], env: Mapping[str, str]) -> Child:
         """Start one process in its own session, so that a Ctrl-C reaches it through us alone."""
-        log = HOME / "logs" / f"{name}.log"
+        log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -240,9 +241,9 @@ def report(tally: Tally) -> None:
 
 
 @contextlib.contextmanager
-def stack() -> Iterator[Processes]:
+def stack(home: Path = HOME) -> Iterator[Processes]:
     """The started processes: stopped cleanly at the end, killed on any failure."""
-    processes = Processes()
+    processes = Processes(home)
     try:
         yield processes
         processes.stop()
@@ -253,7 +254,7 @@ def stack() -> Iterator[Processes]:
 def serve_embedded(processes: Processes) -> tuple[Child, int]:
     """Start everything in one `vtsserving serve`."""
     port = free_port()
-    env = {"VTSSERVING_HOME": str(HOME), "VTSSERVING_GATEWAY__PORT": str(port)}
+    env = {"VTSSERVING_HOME": str(processes.home), "VTSSERVING_GATEWAY__PORT": str(port)}
     return processes.start("serve", [VTSSERVING, "serve", "iris_clf:latest"], env), port
 
 
@@ -271,18 +272,20 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
         "VTSSERVING_NATS_URL": f"nats://127.0.0.1:{nats}",
         "VTSSERVING_STORE_URL": f"http://127.0.0.1:{store}",
         "VTSSERVING_STORE__PORT": str(store),
-        "VTSSERVING_STORE__DIR": str(HOME / "store"),
+        "VTSSERVING_STORE__DIR": str(processes.home / "store"),
         "VTSSERVING_GATEWAY__PORT": str(gateway),
         "VTSSERVING_BATCHER__PORT": str(free_port()),
         "VTSSERVING_RUNNER__PORT": str(free_port()),
     }
 
     def service(name: str) -> Child:
-        home = {"VTSSERVING_HOME": str(HOME / name)}  # its own: nothing is shared but the bus and the store
+        home = {
+            "VTSSERVING_HOME": str(processes.home / name)
+        }  # its own: nothing is shared but the bus and the store
         return processes.start(name, [sys.executable, "-m", f"vtsserving_{name}"], {**env, **home})
 
     wait_ready(service("store"), store)
-    pushed = run_cli("models", "push", "iris_clf:latest", env={**env, "VTSSERVING_HOME": str(HOME)})
+    pushed = run_cli("models", "push", "iris_clf:latest", env={**env, "VTSSERVING_HOME": str(processes.home)})
     print(pushed.strip() or "pushed iris_clf:latest to the store service")
     service("runner")
     service("batcher")

@@ -17,9 +17,7 @@ commit, seed and machine.
 from __future__ import annotations
 
 import os
-import platform
 import random
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -28,12 +26,13 @@ from typing import Final
 
 import pytest
 
+from support.provenance import REPOSITORY, commit, machine
+
 PROVE_VARIABLE: Final = "VTSSERVING_PROVE"
 SEED_VARIABLE: Final = "VTSSERVING_PROVE_SEED"
 QUICK_SEED: Final = 20_260
 """Seed of ordinary runs: fixed, so that a failure seen once is seen again."""
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
 PROOFS_FILE: Final = REPOSITORY / "docs" / "proofs.md"
 HEADING: Final = """# Proofs
 
@@ -160,31 +159,3 @@ def append(path: Path, ledger: Ledger) -> None:
     path.parent.mkdir(exist_ok=True)
     before = path.read_text() if path.exists() else HEADING
     path.write_text(before.rstrip("\n") + "\n" + "\n".join(lines) + "\n")
-
-
-def commit() -> str:
-    """Short id of the checked-out commit, with `+` when tracked files differ from it."""
-    git = ["git", "-C", str(REPOSITORY)]
-    head = subprocess.run(
-        [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False
-    )
-    if head.returncode != 0:
-        return "unknown"
-    dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False).returncode
-    return head.stdout.strip() + ("+" if dirty else "")
-
-
-def machine() -> str:
-    """CPU model, usable cores, memory and Python, in one line."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
