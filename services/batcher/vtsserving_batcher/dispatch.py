@@ -289,7 +289,8 @@ class Dispatcher:
     def _redispatch(self, batch: InFlight, reason: str) -> None:
         self._in_flight.pop(batch.batch_id, None)
         batch.process.batches.pop(batch.batch_id, None)
-        again, over = [], []
+        again: list[Entry] = []
+        over: list[Entry] = []
         for entry in batch.entries:
             entry.attempt += 1
             (again if entry.attempt < MAX_ATTEMPTS else over).append(entry)

@@ -57,7 +57,8 @@ class Sized(Protocol):
         """Bytes of its body."""
 
 
-class Queued(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Queued:
     """A queue as the policy sees it.
 
     Attributes:
@@ -157,7 +158,7 @@ class Cost:
         spread = self._rows_rows - self._rows * self._rows
         slope = (
             (self._rows_time - self._rows * self._time) / spread if spread > 1e-9 * self._rows_rows else 0.0
-        )  # noqa: PLR2004
+        )
         slope = max(0.0, slope)
         return max(0.0, self._time - slope * self._rows) + slope * rows
 

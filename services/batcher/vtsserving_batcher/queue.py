@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+
 from vtsserving_batcher.policy import Limits, Queued
 
 

@@ -1,4 +1,4 @@
-"""Which batcher owns a model: rendezvous hashing, so that all who see the same batchers agree, and a change moves little.
+"""Which batcher owns a model: rendezvous hashing, so that all who see the same batchers agree.
 
 Highest random weight, Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM
 Transactions on Networking 6(1), 1998.

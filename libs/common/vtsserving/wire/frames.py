@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
@@ -151,7 +151,7 @@ class Result(NamedTuple):
     batch_id: int
     compute_us: int
     last: bool
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
     rows: tuple[int, ...]
     head: bytes
     bodies: Sequence[Buffer]
@@ -165,7 +165,7 @@ class Fault(NamedTuple):
     last: bool
     code: str
     message: str
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
 
 
 class Loaded(NamedTuple):
@@ -208,7 +208,9 @@ def encode(frame: Frame) -> bytes:
     """
     kind, layout = _BY_CLASS[type(frame)]
     fields: list[Any] = []
+    head: Buffer = b""
     body: Sequence[Buffer] = ()
+    value: Any
     for letter, value in zip(layout, frame, strict=True):
         if letter == "Q":
             fields.append(struct.pack(f"<{len(value)}Q", *value))
@@ -347,7 +349,7 @@ def _cut_body(body: memoryview, head_size: int, sizes: tuple[int, ...]) -> tuple
     if head_size + sum(sizes) != len(body):
         raise BadFrame(f"the body has {len(body)} bytes; its sizes say {head_size + sum(sizes)}")
     ends = list(accumulate(sizes, initial=head_size))
-    return bytes(body[:head_size]), [body[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return bytes(body[:head_size]), [body[a:b] for a, b in pairwise(ends)]
 
 
 def _check_columns(frame: Any, layout: str) -> None:

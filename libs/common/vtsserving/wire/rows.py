@@ -16,27 +16,17 @@ the body, whole; it is never merged with others.
 
 from __future__ import annotations
 
-import math
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import msgpack
 import numpy as np
 
-from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape, BadTensor
+from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape
 from vtsserving.wire import tensors, values
+from vtsserving.wire.layout import Bytes, Layout, layout
+from vtsserving.wire.leaves import Leaf, mark, pack_head, ranges, rows_of
 from vtsserving.wire.limits import MAX_ROWS
-from vtsserving.wire.scan import check_msgpack
-
-TENSOR_HOLE: Final = 16
-LIST_HOLE: Final = 17
-FRAME_HOLE: Final = 18
-
-_SIZE: Final = struct.Struct("<Q")
-Bytes = bytes | memoryview
 
 
 class Packed(NamedTuple):
@@ -51,38 +41,6 @@ class Packed(NamedTuple):
     head: bytes
     rows: int
     body: Bytes
-
-
-class _Leaf(NamedTuple):
-    """One batched leaf of a value that is being packed."""
-
-    value: Any
-    axis: int
-    where: str
-
-    @property
-    def rows(self) -> int:
-        return len(self.value) if isinstance(self.value, list) else int(self.value.shape[self.axis])
-
-    def part(self, start: int, stop: int) -> bytes:
-        """The leaf's bytes for rows [start, stop)."""
-        if isinstance(self.value, list):
-            return _sized(values.pack(self.value[start:stop], self.where))
-        if _is_pandas(self.value):
-            return _sized(values.pack(self.value.iloc[start:stop], self.where))
-        cut = (slice(None),) * self.axis + (slice(start, stop),)
-        spec, data = tensors.to_wire(self.value[cut], self.where)
-        if isinstance(data, bytes):
-            return _sized(data)
-        return data.tobytes()
-
-
-def _sized(data: bytes) -> bytes:
-    return _SIZE.pack(len(data)) + data
-
-
-def _is_pandas(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "iloc")
 
 
 def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], axis: int | None) -> Packed:
@@ -107,15 +65,15 @@ def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], axis: int | None) 
         packed = _pack_one_array(args[0], axis)
         if packed is not None:
             return packed
-    leaves: list[_Leaf] = []
+    leaves: list[Leaf] = []
     marked = [
-        [_mark(value, axis, f"argument {i + 1}", leaves) for i, value in enumerate(args)],
-        {key: _mark(value, axis, f"argument {key!r}", leaves) for key, value in kwargs.items()},
+        [mark(value, axis, f"argument {i + 1}", leaves) for i, value in enumerate(args)],
+        {key: mark(value, axis, f"argument {key!r}", leaves) for key, value in kwargs.items()},
     ]
     if not leaves:
         return Packed(b"", 0, values.encode_value([list(args), dict(kwargs)], "the call"))
-    rows = _rows_of(leaves)
-    return Packed(_pack_head(marked), rows, b"".join(leaf.part(0, rows) for leaf in leaves))
+    rows = rows_of(leaves)
+    return Packed(pack_head(marked), rows, b"".join(leaf.part(0, rows) for leaf in leaves))
 
 
 def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
@@ -129,242 +87,10 @@ def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
 
 @lru_cache(maxsize=1024)
 def _one_array_head(dtype: str, shape: tuple[int, ...], axis: int) -> bytes:
-    leaf = _Leaf(np.empty(shape, np.dtype(dtype)), axis, "argument 1")
+    leaf = Leaf(np.empty(shape, np.dtype(dtype)), axis, "argument 1")
     if np.dtype(dtype).kind not in "biuf" or np.dtype(dtype).str not in tensors.NATIVE:
         return b""
-    return _pack_head([[leaf], {}])
-
-
-def _mark(value: Any, axis: int, where: str, leaves: list[_Leaf]) -> Any:
-    """The value with each batched leaf replaced by a _Leaf, which is collected in order."""
-    if isinstance(value, dict):
-        return {key: _mark(item, axis, f"{where}[{key!r}]", leaves) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_mark(item, axis, f"{where}[{i}]", leaves) for i, item in enumerate(value))
-    is_array = isinstance(value, np.ndarray) or tensors.is_torch(value)
-    if isinstance(value, list) or _is_pandas(value):
-        ndim = 1
-        values.check_plain(value, where)
-    elif is_array and value.ndim:
-        ndim = value.ndim
-    else:
-        return value
-    if ndim <= axis:
-        raise BadShape(f"{where} has {ndim} dimension{'s' * (ndim > 1)} to batch on, but batch_dim is {axis}")
-    leaf = _Leaf(value, axis, where)
-    leaves.append(leaf)
-    return leaf
-
-
-def _rows_of(leaves: Sequence[_Leaf]) -> int:
-    rows = leaves[0].rows
-    for leaf in leaves:
-        if leaf.rows != rows:
-            raise BadShape(
-                f"all batched arguments must have the same number of rows: {leaves[0].where} has {rows}, "
-                f"{leaf.where} has {leaf.rows}"
-            )
-    if not 0 < rows < MAX_ROWS:
-        raise BadShape(f"{leaves[0].where} has {rows} rows; at least one is needed")
-    return rows
-
-
-def _pack_head(marked: Any) -> bytes:
-    values.check_plain(marked, "the call")
-
-    def extension(node: Any) -> Any:
-        if type(node) is _Leaf:
-            return _hole(node)
-        return msgpack.ExtType(values.TUPLE, pack(list(node))) if isinstance(node, tuple) else _plain(node)
-
-    def pack(node: Any) -> bytes:
-        packed: bytes = msgpack.packb(node, default=extension, strict_types=True)
-        return packed
-
-    return pack(marked)
-
-
-def _plain(node: Any) -> Any:
-    return values.to_extension(node, "a non-batched argument")
-
-
-def _hole(leaf: _Leaf) -> Any:
-    if isinstance(leaf.value, list):
-        return msgpack.ExtType(LIST_HOLE, b"")
-    if _is_pandas(leaf.value):
-        return msgpack.ExtType(FRAME_HOLE, values.encode_value(_frame_kind(leaf.value), leaf.where))
-    empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]
-    spec, _ = tensors.to_wire(empty if _has_plain_dtype(leaf.value) else leaf.value, leaf.where)
-    shape = tuple(0 if i == leaf.axis else size for i, size in enumerate(leaf.value.shape))
-    return msgpack.ExtType(TENSOR_HOLE, bytes((leaf.axis,)) + spec._replace(shape=shape).pack())
-
-
-def _has_plain_dtype(value: Any) -> bool:
-    return getattr(value.dtype, "kind", "") != "O"
-
-
-def _frame_kind(value: Any) -> list[Any]:
-    if hasattr(value, "columns"):
-        return ["DataFrame", list(value.columns), [str(dtype) for dtype in value.dtypes]]
-    return ["Series", value.name, str(value.dtype)]
-
-
-class Hole(NamedTuple):
-    """One batched leaf as the receiver knows it."""
-
-    kind: int
-    axis: int
-    spec: tensors.Spec | None
-
-    @property
-    def fixed(self) -> bool:
-        """Whether the leaf's size follows from its rows."""
-        return self.spec is not None and self.spec.dtype != tensors.STR
-
-    def size(self, rows: int) -> int:
-        """Bytes of the leaf, if `fixed`."""
-        assert self.spec is not None
-        other = math.prod(size for i, size in enumerate(self.spec.shape) if i != self.axis)
-        return rows * other * tensors.ITEM_BYTES[self.spec.dtype]
-
-    def decode(self, data: Bytes, rows: int) -> Any:
-        """The leaf's value from its bytes."""
-        if self.spec is None:
-            value = values.decode_value(data)
-            if len(value) != rows:
-                raise BadFrame(f"a leaf has {len(value)} rows, its entry {rows}")
-            return value
-        shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
-        return tensors.from_wire(self.spec._replace(shape=shape), data)
-
-    def concatenate(self, parts: list[Any]) -> Any:
-        """One value of several, along the batch axis."""
-        if len(parts) == 1:
-            return parts[0]
-        if self.kind == LIST_HOLE:
-            return [item for part in parts for item in part]
-        if self.kind == FRAME_HOLE:
-            import pandas as pd  # noqa: PLC0415
-
-            return pd.concat(parts)
-        if tensors.is_torch(parts[0]):
-            import torch  # noqa: PLC0415
-
-            return torch.cat(parts, dim=self.axis)
-        return np.concatenate(parts, axis=self.axis)
-
-
-class Layout:
-    """A parsed head: how to join, decode and cut the bodies that go with it."""
-
-    def __init__(self, head: bytes) -> None:
-        """Parse `head`; BadFrame if it is none."""
-        check_msgpack(head, values.NESTED)
-        self.holes: list[Hole] = []
-        self._head = head
-        self._fill(self._collect)
-        if not self.holes:
-            raise BadFrame("a head without a batched leaf")
-        self._contiguous = len(self.holes) == 1 and self.holes[0].fixed and self.holes[0].axis == 0
-        template = self._fill(lambda _code, _data: _Leaf)
-        self._is_bare = template is _Leaf
-        self._is_one_argument = template == [[_Leaf], {}]
-
-    def _collect(self, code: int, data: bytes) -> Any:
-        if code == TENSOR_HOLE:
-            spec, end = tensors.unpack_spec(memoryview(data)[1:])
-            if end + 1 != len(data) or data[0] >= len(spec.shape):
-                raise BadTensor("a tensor hole whose axis is not one of its dimensions")
-            self.holes.append(Hole(code, data[0], spec))
-        elif code in (LIST_HOLE, FRAME_HOLE):
-            self.holes.append(Hole(code, 0, None))
-        return None
-
-    def _fill(self, hole: Callable[[int, bytes], Any]) -> Any:
-        """Unpack the head anew, with `hole` called for each hole in order."""
-
-        def extension(code: int, data: bytes) -> Any:
-            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE):
-                return hole(code, data)
-            if code == values.TUPLE:
-                return tuple(values.unpack_checked(data, extension))
-            return values.from_extension(code, data)
-
-        return values.unpack_checked(self._head, extension)
-
-    def join(self, bodies: Sequence[Bytes], rows: Sequence[int]) -> Any:
-        """One value of k requests, in their order.
-
-        Args:
-            bodies: k bodies that go with this head.
-            rows: their rows.
-
-        Returns:
-            The value; each batched leaf has sum(rows) items along its axis. One leaf on axis 0 costs one copy.
-
-        Raises:
-            BadFrame, BadTensor: a body does not have the size that its rows and the head say.
-        """
-        if self._contiguous:
-            hole = self.holes[0]
-            value = hole.decode(bodies[0] if len(bodies) == 1 else b"".join(bodies), sum(rows))
-            if self._is_bare:
-                return value
-            if self._is_one_argument:
-                return [[value], {}]
-            joined = iter([value])
-        else:
-            parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
-            joined = iter(
-                hole.concatenate(
-                    [hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
-                )
-                for i, hole in enumerate(self.holes)
-            )
-        return self._fill(lambda _code, _data: next(joined))
-
-    def _leaves(self, body: Bytes, rows: int) -> list[memoryview]:
-        view, position, leaves = memoryview(body), 0, []
-        for hole in self.holes:
-            if hole.fixed:
-                size = hole.size(rows)
-            else:
-                if position + _SIZE.size > len(view):
-                    raise BadFrame("truncated body")
-                (size,) = _SIZE.unpack_from(view, position)
-                position += _SIZE.size
-            if position + size > len(view):
-                raise BadFrame("truncated body")
-            leaves.append(view[position : position + size])
-            position += size
-        if position != len(view):
-            raise BadFrame(f"{len(view) - position} bytes after the body")
-        return leaves
-
-    def cut(self, body: Bytes, rows: int, counts: Sequence[int]) -> Iterator[bytes]:
-        """Bodies of consecutive row ranges, for a request that is too large for one batch; sum(counts) == rows."""
-        if self._contiguous:
-            width = len(body) // rows
-            for start, stop in _ranges(counts):
-                yield bytes(body[start * width : stop * width])
-            return
-        leaves = [
-            _Leaf(hole.decode(part, rows), hole.axis, "value")
-            for hole, part in zip(self.holes, self._leaves(body, rows), strict=True)
-        ]
-        for start, stop in _ranges(counts):
-            yield b"".join(leaf.part(start, stop) for leaf in leaves)
-
-
-def _ranges(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    ends = list(accumulate(counts, initial=0))
-    return zip(ends, ends[1:], strict=False)
-
-
-@lru_cache(maxsize=512)
-def layout(head: bytes) -> Layout:
-    """The parsed head; cached, since callers of one method share few heads."""
-    return Layout(head)
+    return pack_head([[leaf], {}])
 
 
 def unpack_call(packed: Packed) -> tuple[list[Any], dict[str, Any]]:
@@ -387,7 +113,7 @@ def join_calls(head: bytes, bodies: Sequence[Bytes], rows: Sequence[int]) -> tup
         BadFrame, BadTensor, TooDeep: the bytes are no call.
     """
     call = layout(head).join(bodies, rows) if head else values.decode_value(bodies[0])
-    if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:  # noqa: PLR2004
+    if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:
         raise BadFrame("a call is [args, kwargs]")
     return call[0], call[1]
 
@@ -411,19 +137,15 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
         total = sum(counts)
         if result.shape[0] != total:
             raise BadModelOutput(f"the model returned {result.shape[0]} rows for {total}")
-        data = (
-            memoryview(np.ascontiguousarray(result).reshape(-1).view(np.uint8))
-            if result.size
-            else memoryview(b"")
-        )
+        data: memoryview = np.ascontiguousarray(result).reshape(-1).view(np.uint8).data
         width = len(data) // total
         return _result_head(result.dtype.str, (0, *result.shape[1:])), [
-            data[a * width : b * width] for a, b in _ranges(counts)
+            data[a * width : b * width] for a, b in ranges(counts)
         ]
-    leaves: list[_Leaf] = []
+    leaves: list[Leaf] = []
     try:
-        marked = _mark(result, axis, "the model's output", leaves)
-        rows = _rows_of(leaves) if leaves else 0
+        marked = mark(result, axis, "the model's output", leaves)
+        rows = rows_of(leaves) if leaves else 0
     except BadShape as error:
         raise BadModelOutput(error.message) from error
     if rows != sum(counts):
@@ -432,12 +154,12 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
             if leaves
             else f"the model returned a {type(result).__name__}, which cannot be split into {sum(counts)} rows"
         )
-    return _pack_head(marked), [b"".join(leaf.part(a, b) for leaf in leaves) for a, b in _ranges(counts)]
+    return pack_head(marked), [b"".join(leaf.part(a, b) for leaf in leaves) for a, b in ranges(counts)]
 
 
 @lru_cache(maxsize=512)
 def _result_head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    return _pack_head(_Leaf(np.empty(shape, np.dtype(dtype)), 0, "the model's output"))
+    return pack_head(Leaf(np.empty(shape, np.dtype(dtype)), 0, "the model's output"))
 
 
 def pack_whole(value: Any) -> Packed:

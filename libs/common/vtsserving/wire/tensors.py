@@ -119,7 +119,7 @@ def _unusual_to_wire(value: Any, container: int, where: str) -> tuple[Spec, np.n
 
 
 def _torch_to_wire(value: Any, where: str) -> tuple[Spec, np.ndarray[Any, Any]]:
-    import torch  # noqa: PLC0415
+    import torch
 
     value = value.detach().cpu().contiguous()
     if value.ndim > MAX_TENSOR_DIMS:
@@ -194,7 +194,7 @@ def _bfloat16(spec: Spec, data: memoryview | bytes) -> Any:
         torch = _torch()
         return torch.from_numpy(bits.view(np.int16).copy()).view(torch.bfloat16)
     try:
-        from ml_dtypes import bfloat16  # noqa: PLC0415
+        from ml_dtypes import bfloat16
     except ImportError as error:
         raise MissingDependency("a bfloat16 array needs a package: pip install ml_dtypes") from error
     return bits.view(bfloat16)
@@ -202,7 +202,7 @@ def _bfloat16(spec: Spec, data: memoryview | bytes) -> Any:
 
 def _torch() -> Any:
     try:
-        import torch  # noqa: PLC0415
+        import torch
     except ImportError as error:
         raise MissingDependency(
             "a torch tensor was received, but torch is missing: pip install torch"

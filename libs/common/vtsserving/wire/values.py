@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack
 import numpy as np
@@ -138,7 +138,7 @@ def to_extension(node: Any, where: str) -> Any:
         return msgpack.ExtType(TUPLE, pack(list(node), where))
     for plain in (dict, list, str, bool, int, float, bytes):
         if isinstance(node, plain):
-            return plain(node)
+            return cast(Any, plain)(node)
     if isinstance(node, (bytearray, memoryview)):
         return bytes(node)
     return _pandas_or_image(node, where)
@@ -173,7 +173,7 @@ def _column(series: Any, where: str) -> list[Any]:
         if str(dtype) in ("string", "str"):
             return [
                 "list",
-                [None if item is not item or item is None else str(item) for item in series.tolist()],
+                [str(item) if isinstance(item, str) else None for item in series.tolist()],
             ]
         raise UnsupportedValue(
             f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype"
@@ -213,7 +213,7 @@ def from_extension(code: int, data: bytes) -> Any:
 
 
 def _decode_image(fields: list[Any]) -> Any:
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     form, mode, data = fields
     if form not in ("PNG", "TIFF"):
@@ -224,7 +224,7 @@ def _decode_image(fields: list[Any]) -> Any:
 
 
 def _decode_pandas(code: int, fields: list[Any]) -> Any:
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     first, columns, index_fields, index_name = fields
     kind, values = index_fields

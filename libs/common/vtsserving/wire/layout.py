@@ -1,0 +1,170 @@
+"""The receiver's side of values with a batch axis: a parsed head joins, decodes and cuts the bodies that go with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vtsserving.exceptions import BadFrame, BadTensor
+from vtsserving.wire import tensors, values
+from vtsserving.wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, Leaf, ranges
+from vtsserving.wire.scan import check_msgpack
+
+Bytes = bytes | memoryview
+
+
+class Hole(NamedTuple):
+    """One batched leaf as the receiver knows it."""
+
+    kind: int
+    axis: int
+    spec: tensors.Spec | None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the leaf's size follows from its rows."""
+        return self.spec is not None and self.spec.dtype != tensors.STR
+
+    def size(self, rows: int) -> int:
+        """Bytes of the leaf, if `fixed`."""
+        assert self.spec is not None
+        other = math.prod(size for i, size in enumerate(self.spec.shape) if i != self.axis)
+        return rows * other * tensors.ITEM_BYTES[self.spec.dtype]
+
+    def decode(self, data: Bytes, rows: int) -> Any:
+        """The leaf's value from its bytes."""
+        if self.spec is None:
+            value = values.decode_value(data)
+            if len(value) != rows:
+                raise BadFrame(f"a leaf has {len(value)} rows, its entry {rows}")
+            return value
+        shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
+        return tensors.from_wire(self.spec._replace(shape=shape), data)
+
+    def concatenate(self, parts: list[Any]) -> Any:
+        """One value of several, along the batch axis."""
+        if len(parts) == 1:
+            return parts[0]
+        if self.kind == LIST_HOLE:
+            return [item for part in parts for item in part]
+        if self.kind == FRAME_HOLE:
+            import pandas as pd
+
+            return pd.concat(parts)
+        if tensors.is_torch(parts[0]):
+            import torch
+
+            return torch.cat(parts, dim=self.axis)
+        return np.concatenate(parts, axis=self.axis)
+
+
+class Layout:
+    """A parsed head: how to join, decode and cut the bodies that go with it."""
+
+    def __init__(self, head: bytes) -> None:
+        """Parse `head`; BadFrame if it is none."""
+        check_msgpack(head, values.NESTED)
+        self.holes: list[Hole] = []
+        self._head = head
+        self._fill(self._collect)
+        if not self.holes:
+            raise BadFrame("a head without a batched leaf")
+        self._contiguous = len(self.holes) == 1 and self.holes[0].fixed and self.holes[0].axis == 0
+        template = self._fill(lambda _code, _data: Leaf)
+        self._is_bare = template is Leaf
+        self._is_one_argument = template == [[Leaf], {}]
+
+    def _collect(self, code: int, data: bytes) -> Any:
+        if code == TENSOR_HOLE:
+            spec, end = tensors.unpack_spec(memoryview(data)[1:])
+            if end + 1 != len(data) or data[0] >= len(spec.shape):
+                raise BadTensor("a tensor hole whose axis is not one of its dimensions")
+            self.holes.append(Hole(code, data[0], spec))
+        elif code in (LIST_HOLE, FRAME_HOLE):
+            self.holes.append(Hole(code, 0, None))
+        return None
+
+    def _fill(self, hole: Callable[[int, bytes], Any]) -> Any:
+        """Unpack the head anew, with `hole` called for each hole in order."""
+
+        def extension(code: int, data: bytes) -> Any:
+            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE):
+                return hole(code, data)
+            if code == values.TUPLE:
+                return tuple(values.unpack_checked(data, extension))
+            return values.from_extension(code, data)
+
+        return values.unpack_checked(self._head, extension)
+
+    def join(self, bodies: Sequence[Bytes], rows: Sequence[int]) -> Any:
+        """One value of k requests, in their order.
+
+        Args:
+            bodies: k bodies that go with this head.
+            rows: their rows.
+
+        Returns:
+            The value; each batched leaf has sum(rows) items along its axis. One leaf on axis 0 costs one copy.
+
+        Raises:
+            BadFrame, BadTensor: a body does not have the size that its rows and the head say.
+        """
+        if self._contiguous:
+            hole = self.holes[0]
+            value = hole.decode(bodies[0] if len(bodies) == 1 else b"".join(bodies), sum(rows))
+            if self._is_bare:
+                return value
+            if self._is_one_argument:
+                return [[value], {}]
+            joined = iter([value])
+        else:
+            parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
+            joined = iter(
+                hole.concatenate(
+                    [hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
+                )
+                for i, hole in enumerate(self.holes)
+            )
+        return self._fill(lambda _code, _data: next(joined))
+
+    def _leaves(self, body: Bytes, rows: int) -> list[memoryview]:
+        view, position, leaves = memoryview(body), 0, []
+        for hole in self.holes:
+            if hole.fixed:
+                size = hole.size(rows)
+            else:
+                if position + SIZE.size > len(view):
+                    raise BadFrame("truncated body")
+                (size,) = SIZE.unpack_from(view, position)
+                position += SIZE.size
+            if position + size > len(view):
+                raise BadFrame("truncated body")
+            leaves.append(view[position : position + size])
+            position += size
+        if position != len(view):
+            raise BadFrame(f"{len(view) - position} bytes after the body")
+        return leaves
+
+    def cut(self, body: Bytes, rows: int, counts: Sequence[int]) -> Iterator[bytes]:
+        """Bodies of consecutive row ranges, for a request that is too large for one batch; sum(counts) == rows."""
+        if self._contiguous:
+            width = len(body) // rows
+            for start, stop in ranges(counts):
+                yield bytes(body[start * width : stop * width])
+            return
+        leaves = [
+            Leaf(hole.decode(part, rows), hole.axis, "value")
+            for hole, part in zip(self.holes, self._leaves(body, rows), strict=True)
+        ]
+        for start, stop in ranges(counts):
+            yield b"".join(leaf.part(start, stop) for leaf in leaves)
+
+
+@lru_cache(maxsize=512)
+def layout(head: bytes) -> Layout:
+    """The parsed head; cached, since callers of one method share few heads."""
+    return Layout(head)
