@@ -73,7 +73,7 @@ class Child:
 class Processes:
     """The processes of one demo, stopped in reverse order of their start."""
 
-    home: Path = HOME
+    home: Path
     children: list[Child] = field(default_factory=list)
 
     def start(self, name: str, command: list[str], env: Mapping[str, str]) -> Child:
@@ -241,7 +241,7 @@ def report(tally: Tally) -> None:
 
 
 @contextlib.contextmanager
-def stack(home: Path = HOME) -> Iterator[Processes]:
+def stack(home: Path) -> Iterator[Processes]:
     """The started processes: stopped cleanly at the end, killed on any failure."""
     processes = Processes(home)
     try:
@@ -292,22 +292,22 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
     return service("gateway"), gateway
 
 
-def how_to_go_on() -> None:
+def how_to_go_on(home: Path) -> None:
     """The commands with which to do the same by hand."""
     vtsserving = shown(Path(VTSSERVING))
     print("\nGo on by hand:")
-    print(f"  export VTSSERVING_HOME={shlex.quote(str(HOME))}")
+    print(f"  export VTSSERVING_HOME={shlex.quote(str(home))}")
     print(f"  {vtsserving} models list")
     print(f"  {vtsserving} serve iris_clf:latest          # Ctrl-C stops it")
     print("  curl -s localhost:3000/v1/models/iris_clf:latest/predict -d '[[5.9, 3.0, 5.1, 1.8]]'")
 
 
-def demo(over_nats: bool) -> None:
+def demo(home: Path, over_nats: bool) -> None:
     """Train, save, list, serve, check, stop."""
-    os.environ["VTSSERVING_HOME"] = str(HOME)
+    os.environ["VTSSERVING_HOME"] = str(home)
     clf, rows = train_and_save()
     print(run_cli("models", "list", env={}), end="")
-    with stack() as processes:
+    with stack(home) as processes:
         started = time.monotonic()
         front, port = serve_nats(processes) if over_nats else serve_embedded(processes)
         wait_ready(front, port)
@@ -315,16 +315,17 @@ def demo(over_nats: bool) -> None:
         print(f"{which}: ready on port {port} after {time.monotonic() - started:.1f} s")
         report(send_and_check(port, clf, rows))
     print("stopped cleanly")
-    how_to_go_on()
+    how_to_go_on(home)
 
 
 def main() -> int:
     """Run the demo; one line on stderr and exit code 1 on any failure."""
     parser = argparse.ArgumentParser(description="From a trained model to checked predictions over HTTP.")
     parser.add_argument("--nats", action="store_true", help="separate processes over a real nats-server")
+    parser.add_argument("--home", type=Path, default=HOME, help="where models and logs stay (default: .demo)")
     arguments = parser.parse_args()
     try:
-        demo(arguments.nats)
+        demo(arguments.home.absolute(), arguments.nats)
     except KeyboardInterrupt:
         print("demo: interrupted; everything it started was stopped", file=sys.stderr)
         return 130

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from support.source_tree import PACKAGES, imports, modules, within
+
+SERVICES = ("vtsserving_gateway", "vtsserving_store", "vtsserving_batcher", "vtsserving_runner")
+PICKLES = ("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
+NO_PICKLE = (
+    "vtsserving_gateway",
+    "vtsserving_batcher",
+    "vtsserving.wire",
+    "vtsserving.bus",
+    "vtsserving.inference",
+)
+PURE = ("vtsserving_batcher.policy", "vtsserving.wire")
+IMPURE = ("asyncio", "time", "socket", "threading", "nats", "fastapi", "uvicorn", "minio")
+
+
+def offences(where: tuple[str, ...], forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{module} imports {name}"
+        for module, path in modules()
+        if within(module, *where)
+        for name in sorted(imports(path))
+        if within(name, *forbidden)
+    ]
+
+
+def test_every_package_is_there_and_typed() -> None:
+    assert [p for p, folder in PACKAGES.items() if not (folder / "__init__.py").exists()] == []
+    assert [p for p, folder in PACKAGES.items() if not (folder / "py.typed").exists()] == []
+
+
+def test_the_shared_library_imports_no_service_and_no_command_line() -> None:
+    assert offences(("vtsserving",), (*SERVICES, "vtsserving_cli")) == []
+
+
+def test_no_service_imports_another_service_or_the_command_line() -> None:
+    found = [
+        offence
+        for service in SERVICES
+        for offence in offences((service,), (*(s for s in SERVICES if s != service), "vtsserving_cli"))
+    ]
+    assert found == []
+
+
+def test_the_command_line_takes_from_services_only_their_app_and_settings() -> None:
+    doors = tuple(f"{service}.{part}" for service in SERVICES for part in ("app", "settings"))
+    found = [
+        f"{module} imports {name}"
+        for module, path in modules()
+        if within(module, "vtsserving_cli")
+        for name in sorted(imports(path))
+        if within(name, *SERVICES) and not within(name, *doors) and name not in SERVICES
+    ]
+    assert found == []
+
+
+def test_nothing_that_reads_from_a_socket_imports_pickle() -> None:
+    assert offences(NO_PICKLE, PICKLES) == []
+
+
+def test_policy_and_wire_touch_no_clock_no_loop_and_no_socket() -> None:
+    assert offences(PURE, IMPURE) == []

@@ -1,0 +1,62 @@
+"""ARCHITECTURE.md's two numbered paths and the markers in the files say the same, in both directions."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from support.source_tree import REPOSITORY, modules
+
+ROW = re.compile(r"^\| ([RM]\d+) \| (.+?) \|", re.MULTILINE)
+MARKER = re.compile(r"\[([RM]\d+)\]$")
+STEPS = [*(f"R{n}" for n in range(1, 12)), *(f"M{n}" for n in range(1, 9))]
+
+
+def rows() -> list[tuple[str, list[Path]]]:
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    return [
+        (step, [REPOSITORY / name for name in re.findall(r"`([^`]+\.py)`", files)])
+        for step, files in ROW.findall(text)
+    ]
+
+
+def marker(path: Path) -> str | None:
+    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+    found = MARKER.search(doc.splitlines()[0].strip()) if doc else None
+    return found.group(1) if found else None
+
+
+def test_the_tables_name_every_step_once_and_in_order() -> None:
+    assert [step for step, _ in rows()] == STEPS
+
+
+def test_every_file_in_the_tables_exists_and_carries_its_step() -> None:
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}: table says {step}, file says {marker(path) if path.exists() else 'missing'}"
+        for step, paths in rows()
+        for path in paths
+        if not path.exists() or step not in (marker(path), *also(path))
+    ]
+    assert wrong == []
+
+
+def also(path: Path) -> list[str]:
+    """Steps that a file on both paths names beside its first one, as `[R10] [M8]`."""
+    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return re.findall(r"\[([RM]\d+)\]", doc.splitlines()[0]) if doc else []
+
+
+def test_every_file_with_a_marker_stands_in_the_tables() -> None:
+    listed = defaultdict(list)
+    for step, paths in rows():
+        for path in paths:
+            listed[path].append(step)
+    unlisted = [
+        f"{path.relative_to(REPOSITORY)}: {step}"
+        for _, path in modules()
+        for step in also(path)
+        if step not in listed[path]
+    ]
+    assert unlisted == []
