@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -86,9 +87,10 @@ class NatsServer:
         self._end(signal.SIGTERM)
 
     def suspend(self) -> None:
-        """Let it hang: sockets stay open, nothing is answered."""
+        """Let it hang: sockets stay open, nothing is answered. Returns when it has stopped."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """End the hang."""
