@@ -1,0 +1,94 @@
+"""The command tree. Only the group that the arguments name is built, so that no command pays for another's imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import typer
+
+from vtsserving.version import __version__
+from vtsserving_cli.console import Console
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def new_group(help_text: str) -> typer.Typer:
+    """A command group with the manners that all groups share.
+
+    Args:
+        help_text: what the group is for.
+
+    Returns:
+        The group, without commands.
+    """
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings=CONTEXT,
+    )
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: example command lines, one a line, as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _add_models(app: typer.Typer) -> None:
+    from vtsserving_cli.models.group import build_models
+
+    app.add_typer(build_models(), name="models")
+
+
+GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
+    "models": _add_models,
+}
+"""Command or group -> what adds it. `serve` and `store` join here."""
+
+
+def build(argv: list[str]) -> typer.Typer:
+    """Build the part of the command tree that the arguments can reach.
+
+    Args:
+        argv: the arguments after the program's name.
+
+    Returns:
+        The app: with one group if the first argument names it, else with all.
+    """
+    app = typer.Typer(
+        help="Save trained models in a versioned store and serve them over HTTP.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=CONTEXT,
+        epilog=examples(
+            "vtsserving models list",
+            "vtsserving models get iris_clf:latest",
+            "vtsserving serve iris_clf:latest",
+            "vtsserving models export iris_clf:latest .",
+        ),
+    )
+    app.callback()(_root)
+    wanted = argv[:1] if argv and argv[0] in GROUPS else list(GROUPS)
+    for name in wanted:
+        GROUPS[name](app)
+    return app
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours; NO_COLOR=1 does the same.")
+    ] = False,
+) -> None:
+    """Save trained models in a versioned store and serve them over HTTP."""
+    # --debug and --no-color may stand anywhere, so `main` has taken them; here they are for the help.
+    if version:
+        Console.out(f"vtsserving {__version__}")
+        raise typer.Exit

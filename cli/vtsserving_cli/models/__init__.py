@@ -1,0 +1,1 @@
+"""`vtsserving models`: the local model store and what goes in and out of it."""

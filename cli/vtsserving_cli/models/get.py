@@ -1,0 +1,38 @@
+"""`vtsserving models get`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from vtsserving_cli.console import Console
+from vtsserving_cli.models.arguments import GetFormat, TagArgument
+from vtsserving_cli.render import put_json
+
+
+EXAMPLES: Final = (
+    "vtsserving models get iris_clf:latest",
+    "vtsserving models get iris_clf:2uo5 -o json",
+    "ls $(vtsserving models get iris_clf:production -o path)",
+)
+
+
+def get_model(
+    tag: TagArgument,
+    output: Annotated[GetFormat, typer.Option("--output", "-o", help="How to print.")] = GetFormat.yaml,
+) -> None:
+    """Show what is recorded about a model, or where its files are."""
+    from vtsserving.local_store import LocalStore
+
+    model = LocalStore().get(tag)
+    if output is GetFormat.path:
+        Console.out(str(model.path))
+    elif output is GetFormat.json:
+        info = model.info
+        shown = {**info.to_json_dict(), "size_bytes": model.size_bytes, "digest": model.digest}
+        put_json(
+            {**shown, **{key: value for key, value in info.extra.items() if value not in (None, "", {})}}
+        )
+    else:
+        Console.out(model.info.to_yaml().rstrip("\n"))

@@ -1,0 +1,33 @@
+"""The `models` group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+
+from vtsserving_cli.app import examples, new_group
+from vtsserving_cli.models import alias, archive, delete, get, list_models, prune, transfer, verify
+
+COMMANDS: Final[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]] = (
+    ("list", list_models.list_models, list_models.EXAMPLES),
+    ("get", get.get_model, get.EXAMPLES),
+    ("delete", delete.delete_models, delete.EXAMPLES),
+    ("export", archive.export_command, archive.EXPORT_EXAMPLES),
+    ("import", archive.import_command, archive.IMPORT_EXAMPLES),
+    ("push", transfer.push_command, transfer.PUSH_EXAMPLES),
+    ("pull", transfer.pull_command, transfer.PULL_EXAMPLES),
+    ("alias", alias.alias_model, alias.EXAMPLES),
+    ("prune", prune.prune_models, prune.EXAMPLES),
+    ("verify", verify.verify_models, verify.EXAMPLES),
+)
+"""Name, function, examples; in the order of the help."""
+
+
+def build_models() -> typer.Typer:
+    """The group with its commands."""
+    group = new_group("See and manage saved models.")
+    for name, command, lines in COMMANDS:
+        group.command(name, epilog=examples(*lines))(command)
+    return group

@@ -1,0 +1,45 @@
+"""`vtsserving models verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from vtsserving.exceptions import IntegrityError, StorageError, VtsServingException
+from vtsserving_cli.console import Console
+from vtsserving_cli.models.arguments import complete_tag
+
+
+EXAMPLES: Final = (
+    "vtsserving models verify",
+    "vtsserving models verify iris_clf:latest",
+)
+
+
+def verify_models(
+    tags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TAG...", help="Models to check; all by default.", autocompletion=complete_tag
+        ),
+    ] = None,
+) -> None:
+    """Compare every file of models with the digests recorded when they were saved."""
+    from vtsserving.local_store import LocalStore
+
+    store = LocalStore()
+    models = [store.get(tag) for tag in tags] if tags else store.list()
+    failures: list[VtsServingException] = []
+    for model in models:
+        try:
+            model.verify()
+            _ = model.info
+        except (IntegrityError, StorageError) as e:
+            failures.append(e)
+            Console.out(f"{model!r} damaged")
+            Console.error(e.message)
+        else:
+            Console.out(f"{model!r} ok")
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
