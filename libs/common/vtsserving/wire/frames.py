@@ -228,11 +228,11 @@ def encode(frame: Frame) -> bytes:
     return b"".join((_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind, len(header)), header, *body))
 
 
-def decode(data: bytes) -> Frame:
+def decode(data: bytes | bytearray) -> Frame:
     """Decode and check a frame.
 
     Args:
-        data: one whole frame; the returned bodies are read-only views into it.
+        data: one whole frame; the returned bodies are views into it, read-only if it is bytes.
 
     Returns:
         The frame.
@@ -262,7 +262,7 @@ def decode(data: bytes) -> Frame:
     return frame  # type: ignore[no-any-return]
 
 
-def decode_as(cls: type[F], data: bytes) -> F:
+def decode_as(cls: type[F], data: bytes | bytearray) -> F:
     """Decode a frame that must be of one kind; BadFrame if it is another."""
     frame = decode(data)
     if not isinstance(frame, cls):
@@ -270,7 +270,7 @@ def decode_as(cls: type[F], data: bytes) -> F:
     return frame
 
 
-def _prefix(data: bytes) -> tuple[int, int]:
+def _prefix(data: bytes | bytearray) -> tuple[int, int]:
     if len(data) < PREFIX_BYTES:
         raise BadFrame(f"a frame has at least {PREFIX_BYTES} bytes, this has {len(data)}")
     magic, version, kind, header_size = _PREFIX.unpack_from(data)
@@ -281,7 +281,7 @@ def _prefix(data: bytes) -> tuple[int, int]:
     return kind, header_size
 
 
-def _unpack_header(header: bytes) -> list[Any]:
+def _unpack_header(header: bytes | bytearray) -> list[Any]:
     try:
         fields = msgpack.unpackb(
             header,

@@ -115,7 +115,9 @@ class Layout:
         """
         if self._contiguous:
             hole = self.holes[0]
-            value = hole.decode(bodies[0] if len(bodies) == 1 else b"".join(bodies), sum(rows))
+            # Joined in memory that may be written to: a model may change its input in place.
+            data = bodies[0] if len(bodies) == 1 else memoryview(bytearray().join(bodies))
+            value = hole.decode(data, sum(rows))
             if self._is_bare:
                 return value
             if self._is_one_argument:
