@@ -1,0 +1,147 @@
+"""The runner: computes batches with the models it holds. Reads as start, run, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from vtsserving.bus.interface import Bus, Subscription
+from vtsserving.catalog import Catalog
+from vtsserving.exceptions import Unavailable
+from vtsserving.wire import frames, subjects
+from vtsserving_runner import metrics
+from vtsserving_runner.intake import Intake
+from vtsserving_runner.memory import free_bytes
+from vtsserving_runner.models import Models
+from vtsserving_runner.outlet import ModelId, Outlet
+from vtsserving_runner.settings import RunnerSettings
+from vtsserving_runner.source import Source
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S: Final = 0.5
+
+
+class RunnerApp:
+    """One runner on a bus. Create it inside of a running event loop.
+
+    Attributes:
+        id: of this runner on the bus.
+        counters: what was counted so far.
+        exposition: renders the metrics.
+    """
+
+    def __init__(
+        self, bus: Bus, source: Source, settings: RunnerSettings, catalog: Catalog | None = None
+    ) -> None:
+        """Wire the parts; nothing is sent before `start`.
+
+        Args:
+            bus: connected; whoever made it closes it.
+            source: where models' files come from.
+            settings: see RunnerSettings.
+            catalog: resolves the tags of `preload`; not needed otherwise.
+        """
+        self.id = subjects.new_id()
+        self.counters = metrics.Counters()
+        self._bus = bus
+        self._settings = settings
+        self._catalog = catalog
+        outlet = Outlet(bus, self.id, self.counters)
+        self._models = Models(source, outlet, self.counters, settings, self._beat)
+        self._intake = Intake(self._models, outlet, self.counters)
+        self.exposition = metrics.exposition(self.counters, self._models.figures)
+        self._loop = asyncio.get_running_loop()
+        self._subscriptions: list[Subscription] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether batches are taken and everything in `preload` is warm."""
+        return self._started and self._bus.connected and not self._intake.draining
+
+    async def start(self) -> None:
+        """Listen, say that this runner is there, load what `settings.preload` names.
+
+        Raises:
+            ModelLoadFailed: a model to be preloaded cannot be loaded.
+        """
+        self._bus.on_state(self._on_bus_state)
+        for subject, handler in (
+            (subjects.runner_batch(self.id), self._intake.handle),
+            (subjects.runner_control(self.id), self._models.handle),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
+        self._tick()
+        await self.preload(self._settings.preload)
+        self._started = True
+        self._beat()
+
+    async def preload(self, tags: Iterable[str]) -> None:
+        """Load models before anybody asks; returns when all are warm.
+
+        Args:
+            tags: as users write them.
+
+        Raises:
+            ModelLoadFailed: one cannot be loaded; the message has the reason.
+            ModelNotFound: there is none.
+            StoreUnavailable: it cannot be looked up now.
+        """
+        ids = [await self._resolve(tag) for tag in tags]
+        await asyncio.gather(*(self._models.preload(id) for id in ids))
+
+    def unload(self, digest: str) -> None:
+        """Finish the batches of a model and end its processes."""
+        self._models.unload(digest)
+
+    async def drain(self) -> None:
+        """Take nothing new, answer what was taken, at most `drain_s` seconds."""
+        self._intake.draining = True
+        self._models.draining = True
+        self._beat()
+        try:
+            await asyncio.wait_for(self._models.finish(), self._settings.drain_s)
+        except asyncio.TimeoutError:
+            _log.warning("drain_incomplete", extra={"drain_s": self._settings.drain_s})
+        try:
+            await self._bus.flush()
+        except Unavailable:
+            _log.warning("drained_without_bus")
+
+    async def close(self) -> None:
+        """Stop at once; model processes end."""
+        self._intake.draining = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        subscriptions, self._subscriptions = self._subscriptions, []
+        await asyncio.gather(*(s.unsubscribe() for s in subscriptions), return_exceptions=True)
+        await self._models.close()
+
+    async def _resolve(self, tag: str) -> ModelId:
+        assert self._catalog is not None, "preloading needs a catalog"
+        entry = await self._catalog.resolve(tag)
+        return ModelId(entry.name, entry.version, entry.digest)
+
+    def _on_bus_state(self, connected: bool) -> None:
+        if connected and self._timer is not None:
+            self._beat()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(HEARTBEAT_S, self._tick)
+        self._beat()
+
+    def _beat(self) -> None:
+        """Say that this runner is alive and what it has loaded."""
+        if self._timer is None:
+            return
+        state = "draining" if self._intake.draining else "ready"
+        beat = frames.Heartbeat("runner", self.id, state, free_bytes(), self._models.warm_tags())
+        try:
+            self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
+        except Unavailable:
+            _log.debug("no_heartbeat_without_bus")

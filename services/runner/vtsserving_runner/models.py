@@ -1,0 +1,231 @@
+"""The models of this runner: loading on command, taking over, unloading, and remembering what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vtsserving.bus.interface import Message
+from vtsserving.exceptions import (
+    BadFrame,
+    ModelLoadFailed,
+    ProtocolError,
+    ShuttingDown,
+    VtsServingException,
+)
+from vtsserving.model import Model
+from vtsserving.tag import Tag
+from vtsserving.wire import frames, subjects
+from vtsserving_runner.credits import epochs
+from vtsserving_runner.hosted import MAX_REPLICAS, HostedModel
+from vtsserving_runner.launch import Launch
+from vtsserving_runner.metrics import Counters, ProcessFigures
+from vtsserving_runner.outlet import ModelId, Outlet
+from vtsserving_runner.settings import RunnerSettings
+from vtsserving_runner.source import Source
+
+_log = logging.getLogger(__name__)
+
+REMEMBER_FAILURE_S: Final = 5.0
+"""How long a model that could not be loaded is answered with the reason, before it is tried again."""
+
+MAX_FAILURES: Final = 1_024
+
+
+@dataclass
+class _Failure:
+    reason: str
+    until_s: float
+
+
+class Models:
+    """All models of one runner, by digest."""
+
+    def __init__(
+        self,
+        source: Source,
+        outlet: Outlet,
+        counters: Counters,
+        settings: RunnerSettings,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Start without models.
+
+        Args:
+            source: where their files come from.
+            outlet: where their events and answers go.
+            counters: what is counted.
+            settings: limits.
+            on_change: called when the set of warm models changed.
+        """
+        self._source = source
+        self._outlet = outlet
+        self._counters = counters
+        self._settings = settings
+        self._on_change = on_change
+        self._epochs = epochs()
+        self._loop = asyncio.get_running_loop()
+        self._models: dict[str, HostedModel] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    def find(self, digest: str) -> HostedModel | None:
+        """The model with this digest, warm or not."""
+        return self._models.get(digest)
+
+    def warm_tags(self) -> list[str]:
+        """`name:version` of the models that compute."""
+        return [str(model.id) for model in self._models.values() if model.warm]
+
+    @property
+    def busy(self) -> bool:
+        """Whether any batch is not finished."""
+        return any(model.busy for model in self._models.values())
+
+    def figures(self) -> Iterable[ProcessFigures]:
+        """All processes, for the metrics."""
+        return [figures for model in self._models.values() for figures in model.figures()]
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def handle(self, message: Message) -> None:
+        """Take one command of a batcher."""
+        try:
+            control = frames.decode_as(frames.Control, message.payload)
+            if not subjects.is_id(control.batcher):
+                raise BadFrame("a command without a batcher's id")
+        except ProtocolError as error:
+            self._counters.bad_frames += 1
+            _log.warning("bad_command", extra={"code": error.code, "reason": error.message})
+            return
+        id = ModelId(control.model, control.version, control.digest)
+        if control.op == "load":
+            self.load(id, control.batcher)
+        elif control.op == "unload":
+            self.unload(id.digest)
+
+    def load(self, id: ModelId, batcher: str) -> None:
+        """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
+        if self.draining:
+            self._tell_failed(id, batcher, ShuttingDown.code, "the runner is draining")
+            return
+        failure = self._recent_failure(id.digest)
+        if failure is not None:
+            self._tell_failed(id, batcher, ModelLoadFailed.code, failure.reason)
+            return
+        self._hosted(id).give_to(batcher)
+
+    def unload(self, digest: str) -> None:
+        """Void a model's credits, finish what was taken, end its processes."""
+        model = self._models.pop(digest, None)
+        if model is not None:
+            self._run(self._retire(model))
+
+    async def preload(self, id: ModelId) -> None:
+        """Load a model before anybody asks.
+
+        Raises:
+            ModelLoadFailed: with the reason.
+        """
+        failure = self._recent_failure(id.digest)
+        if failure is not None:
+            raise ModelLoadFailed(failure.reason)
+        await asyncio.shield(self._hosted(id).loaded)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def _hosted(self, id: ModelId) -> HostedModel:
+        model = self._models.get(id.digest)
+        if model is None:
+            model = self._models[id.digest] = HostedModel(
+                id, self._outlet, self._counters, lambda: next(self._epochs), self._changed
+            )
+            self._run(self._start(model))
+        return model
+
+    async def _start(self, model: HostedModel) -> None:
+        try:
+            launches = await asyncio.to_thread(self._prepare, model.id)
+        except VtsServingException as error:
+            model.fail(error.message)
+        except Exception as error:  # a source may fail in ways of its own; the batcher must hear of it
+            _log.exception("fetch_failed", extra={"model": str(model.id)})
+            model.fail(f"{type(error).__name__}: {error}")
+        else:
+            if self._models.get(model.id.digest) is model:
+                model.start(launches, self._settings.load_timeout_s)
+
+    def _prepare(self, id: ModelId) -> list[Launch]:
+        """Fetch a model's files and say how to start its processes; runs in a thread."""
+        path: Path = self._source.fetch(*id)
+        tag = Tag(id.name, id.version)
+        options = Model(tag, path).info.options
+        launch = Launch(tag, path, options.threads, self._settings.model_environment)
+        return [launch] * min(options.replicas, self._settings.max_replicas, MAX_REPLICAS)
+
+    def _changed(self, model: HostedModel, reason: str) -> None:
+        """A model became warm, ceased to be, or failed."""
+        if reason and self._models.get(model.id.digest) is model:
+            del self._models[model.id.digest]
+            self._remember_failure(model.id, reason)
+            if model.owner:
+                self._tell_failed(model.id, model.owner, ModelLoadFailed.code, reason)
+            model.revoke()
+            self._run(model.stop())
+        self._on_change()
+
+    async def _retire(self, model: HostedModel) -> None:
+        model.revoke()
+        self._on_change()
+        await model.idle()
+        await model.stop()
+        _log.info("unloaded", extra={"model": str(model.id)})
+
+    async def finish(self) -> None:
+        """Void all credits and wait until everything that was taken is answered."""
+        self.draining = True
+        for model in self._models.values():
+            model.revoke()
+        await asyncio.gather(*(model.idle() for model in self._models.values()))
+
+    async def close(self) -> None:
+        """End all processes at once."""
+        self.draining = True
+        models = list(self._models.values())
+        self._models.clear()
+        for model in models:
+            if not model.loaded.done():
+                model.fail("the runner is shutting down")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(model.stop() for model in models))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- failures ----------------------------------------------------------------------------------------------------
+
+    def _recent_failure(self, digest: str) -> _Failure | None:
+        failure = self._failures.get(digest)
+        if failure is not None and failure.until_s <= self._loop.time():
+            del self._failures[digest]
+            return None
+        return failure
+
+    def _remember_failure(self, id: ModelId, reason: str) -> None:
+        self._counters.load_failures[str(id)] += 1
+        _log.error("model_load_failed", extra={"model": str(id), "reason": reason})
+        if len(self._failures) >= MAX_FAILURES:
+            self._failures.clear()
+        self._failures[id.digest] = _Failure(reason, self._loop.time() + REMEMBER_FAILURE_S)
+
+    def _tell_failed(self, id: ModelId, batcher: str, code: str, message: str) -> None:
+        self._outlet.event(batcher, "failed", id, code=code, message=message)

@@ -1,0 +1,49 @@
+"""Settings of the runner, from VTSSERVING_RUNNER__* and the variables shared by all services."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from vtsserving_runner.launch import is_secret
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class RunnerSettings(BaseSettings):
+    """How the runner runs; how a model is computed stands in the model's own options."""
+
+    model_config = SettingsConfigDict(env_prefix="VTSSERVING_RUNNER__", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address of the health and metrics port.")
+    port: int = Field(3003, ge=0, le=65535, description="Port for health and metrics; 0 picks a free one.")
+    preload: Names = Field((), description="Tags of models to load at start, joined by commas.")
+    load_timeout_s: float = Field(
+        300.0, gt=0, description="Longest time for loading and warming up a model, seconds."
+    )
+    drain_s: float = Field(30.0, gt=0, description="Longest time to finish batches after SIGTERM, seconds.")
+    max_replicas: int = Field(
+        16, ge=1, le=256, description="Most processes of one model, whatever it asks for."
+    )
+    model_environment: Names = Field(
+        (), description="Names of further environment variables that model processes get, joined by commas."
+    )
+
+    @field_validator("preload", "model_environment", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+        return value
+
+    @field_validator("model_environment")
+    @classmethod
+    def _no_secrets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if is_secret(name):
+                raise ValueError(
+                    f"{name} looks like a credential; model processes run foreign code and get none"
+                )
+        return names

@@ -1,0 +1,44 @@
+"""Where a runner gets the files of a model from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from vtsserving.exceptions import VersionNotFound
+from vtsserving.local_store import LocalStore
+from vtsserving.tag import Tag
+
+
+class Source(Protocol):
+    """Fetches models; called in threads."""
+
+    def fetch(self, name: str, version: str, digest: str) -> Path:
+        """The directory of a model.
+
+        Args:
+            name: of the model.
+            version: exact.
+            digest: of its manifest, `sha256:` and 64 hex digits.
+
+        Returns:
+            A directory that nobody changes while the runner uses it.
+
+        Raises:
+            VtsServingException: there is no such model, or it cannot be had now.
+        """
+
+
+class LocalSource:
+    """Models of the local store, used in place."""
+
+    def __init__(self, store: LocalStore) -> None:
+        """Fetch from `store`."""
+        self._store = store
+
+    def fetch(self, name: str, version: str, digest: str) -> Path:
+        """See Source.fetch."""
+        model = self._store.get(Tag(name, version))
+        if model.digest != digest:
+            raise VersionNotFound(f"the local store has another {model.tag}, with other content")
+        return model.path

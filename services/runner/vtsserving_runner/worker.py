@@ -1,0 +1,178 @@
+"""The model process: loads one model, warms it up, then computes batches until the runner is gone. [R10, M8]
+
+Started by the runner as `python -m vtsserving_runner.worker`, with one end of a socketpair and an environment without
+credentials, because loading a model runs its author's code. It talks to nobody but the runner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from vtsserving import logs
+from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
+from vtsserving.model import Model
+from vtsserving.tag import Tag
+from vtsserving.wire import frames
+from vtsserving_runner.computing import Computer, method_of
+from vtsserving_runner.framing import BlockingLink, now_us
+
+_log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG: Final = 1
+MAX_WARM_UP_BYTES: Final = 64 * 1024 * 1024
+"""A warm-up input larger than this is not made."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one model process.
+
+    Args:
+        argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`.
+
+    Returns:
+        The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
+    """
+    parser = argparse.ArgumentParser(prog="vtsserving_runner.worker")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--path", type=Path, required=True)
+    parser.add_argument("--tag", required=True)
+    arguments = parser.parse_args(argv)
+    link = BlockingLink(socket.socket(fileno=arguments.fd))
+    _isolate(arguments.parent)
+    logs.configure(f"model {arguments.tag}")
+    try:
+        model = Model(Tag.parse(arguments.tag), arguments.path)
+        loaded = load(model)
+    except BaseException as error:  # the author's code may raise anything, SystemExit included
+        _log.exception("model_load_failed")
+        _send_loaded(link, ModelLoadFailed.code, _load_reason(error))
+        return 1
+    _send_loaded(link)
+    serve(link, Computer(loaded, model.info.signatures, alive=lambda: _send_loaded(link)))
+    return 0
+
+
+def load(model: Model) -> object:
+    """Load a model and call each method once, where an input is known.
+
+    Args:
+        model: its files, which are compared with the manifest first.
+
+    Returns:
+        The object that has the model's methods.
+
+    Raises:
+        VtsServingException: it cannot be loaded here.
+    """
+    from vtsserving.framework import load_for_serving
+
+    loaded: object = load_for_serving(model.path)
+    warm_up(loaded, model.info.input_specs)
+    # What is loaded stays: the collector need not look at it again in the middle of a batch.
+    gc.collect()
+    gc.freeze()
+    return loaded
+
+
+def warm_up(loaded: object, input_specs: Mapping[str, Any]) -> None:
+    """Call methods whose input is recorded once, with one row of zeros; what a model makes of them is its own."""
+    for method, spec in input_specs.items():
+        try:
+            arguments = [_zeros(argument) for argument in spec["args"]]
+        except (KeyError, TypeError, ValueError):
+            _log.info("no_warm_up", extra={"method": method})
+            continue
+        try:
+            method_of(loaded, method)(*arguments)
+        except Exception:
+            _log.warning("warm_up_raised", exc_info=True, extra={"method": method})
+
+
+def _zeros(argument: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    shape = tuple(1 if size in (-1, None) else int(size) for size in argument["shape"])
+    dtype = np.dtype(argument["dtype"])
+    if dtype.itemsize * int(np.prod(shape, dtype=np.float64)) > MAX_WARM_UP_BYTES:
+        raise ValueError("the input is too large")
+    return np.zeros(shape, dtype)
+
+
+def serve(link: BlockingLink, computer: Computer) -> None:
+    """Answer batches until the runner closes the socket.
+
+    Args:
+        link: to the runner.
+        computer: of the loaded model.
+
+    Raises:
+        BadFrame: the runner sent something else than a batch; this process ends.
+    """
+    while (message := link.receive()) is not None:
+        arrived_us, data = message
+        batch = frames.decode(data)
+        if not isinstance(batch, frames.Batch):
+            raise BadFrame(f"a model process takes no {type(batch).__name__}")
+        started_us = now_us()
+        for answer in computer.run(batch, arrived_us):
+            link.send(started_us, frames.encode(answer))
+        # Nothing of this batch is kept while waiting for the next one.
+        del batch, data, message
+
+
+def _send_loaded(link: BlockingLink, code: str = "", message: str = "") -> None:
+    link.send(now_us(), frames.encode(frames.Loaded(code, message, rss_bytes())))
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process; 0 where it cannot be read."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+def _load_reason(error: BaseException) -> str:
+    if isinstance(error, VtsServingException):
+        return error.message
+    return f"{type(error).__name__}: {error}"
+
+
+def _isolate(parent_pid: int) -> None:
+    """End with the runner, leave no core dumps, keep standard output free, and let the runner decide when to stop."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)  # the runner died before the line above took effect
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    os.dup2(2, 1)
+    # Handlers, not SIG_IGN, which programs that the model starts would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+
+if __name__ == "__main__":
+    # Without Python's own clean-up: a model's threads and exit handlers must not keep a dead runner's child alive.
+    status = 1
+    try:
+        status = main()
+    except BaseException:
+        _log.exception("model_process_failed")
+    finally:
+        logging.shutdown()
+        os._exit(status)
