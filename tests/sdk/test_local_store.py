@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vtsserving.draft import Draft
+from support.sdk import save_text as save
 from vtsserving.exceptions import (
     AlreadyExists,
     Conflict,
@@ -16,16 +16,8 @@ from vtsserving.exceptions import (
     VersionNotFound,
 )
 from vtsserving.local_store import LocalStore
-from vtsserving.model import Model, ModelContext
+from vtsserving.model import Model
 from vtsserving.tag import Tag
-
-CONTEXT = ModelContext("sklearn", {"scikit-learn": "1.5.0"}, "0.1.0", "3.11.7")
-
-
-def save(store: LocalStore, tag: str, content: str = "weights") -> Model:
-    with store.staging() as staged:
-        (staged / "weights.txt").write_text(content)
-        return store.save(staged, Draft(Tag.parse(tag), "vtsserving.sklearn", CONTEXT))
 
 
 @pytest.fixture

@@ -1,0 +1,280 @@
+"""Managing saved models from Python; the CLI's `vtsserving models` does the same."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving.exceptions import InvalidArgument
+from vtsserving.local_store import LocalStore
+from vtsserving.model import Model
+from vtsserving.options import ModelOptions
+from vtsserving.signature import ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from vtsserving.model import ModelContext
+
+__all__ = [
+    "alias",
+    "create",
+    "delete",
+    "export_model",
+    "get",
+    "import_model",
+    "list",
+    "pull",
+    "push",
+    "verify",
+]
+
+SORTS: Final = ("created", "name", "size")
+"""What `list` can sort by: newest first, by tag, largest first."""
+
+
+class NewModel:
+    """A model that is being made by `create`.
+
+    Attributes:
+        path: an empty directory; what is in it when the block ends becomes the model.
+        custom_objects: Python objects to save with it.
+        model: the saved model, once the block has ended; None before.
+    """
+
+    def __init__(self, path: Path, custom_objects: Mapping[str, Any]) -> None:
+        self.path = path
+        self.custom_objects = dict(custom_objects)
+        self.model: Model | None = None
+
+    def path_of(self, relative: str) -> Path:
+        """A path below the model's directory."""
+        return self.path / relative
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model in the local store.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix of a version.
+
+    Raises:
+        InvalidTag: the tag breaks the grammar.
+        ModelNotFound: it does not exist; the message has near names.
+    """
+    return LocalStore().get(tag)
+
+
+def list(
+    tag: str | Tag | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    module: str | None = None,
+    sort: str = "created",
+    limit: int | None = None,
+) -> builtins.list[Model]:
+    """List the models of the local store.
+
+    Args:
+        tag: only this name, or with a version only what it resolves to.
+        labels: only models that have all of these.
+        module: only models that this framework module saved, for example `vtsserving.sklearn`.
+        sort: one of SORTS.
+        limit: at most so many.
+
+    Raises:
+        InvalidArgument: `sort` or `limit` is impossible.
+        ModelNotFound: the tag has a version that does not exist.
+    """
+    if sort not in SORTS:
+        raise InvalidArgument(f"sort is one of {', '.join(SORTS)}, not {sort!r:.80}")
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise InvalidArgument(f"limit is a number from 0, not {limit!r:.80}")
+    found: Iterator[Model] = iter(_candidates(tag))
+    if labels:
+        found = (model for model in found if labels.items() <= model.info.labels.items())
+    if module:
+        found = (model for model in found if model.info.module == module)
+    if sort == "name":
+        found = iter(sorted(found, key=lambda model: (model.tag.name, str(model.tag.version))))
+    elif sort == "size":
+        found = iter(sorted(found, key=lambda model: -model.size_bytes))
+    if limit is None:
+        return builtins.list(found)
+    return [model for model, _ in zip(found, range(limit), strict=False)]
+
+
+def delete(tag: str | Tag, *, force: bool = False) -> Tag:
+    """Delete one version from the local store.
+
+    Args:
+        tag: with a version: exact, `latest`, an alias or a unique prefix.
+        force: delete it although aliases point to it; they are removed.
+
+    Returns:
+        The exact tag that is gone.
+
+    Raises:
+        InvalidTag: the tag has no version.
+        ModelNotFound: it does not exist.
+        Conflict: an alias points to it.
+    """
+    return LocalStore().delete(tag, force=force)
+
+
+def alias(tag: str | Tag, name: str) -> Tag:
+    """Let an alias point to a version, whether or not it exists already.
+
+    Args:
+        tag: anything that `get` accepts.
+        name: the alias, usable wherever a version is.
+
+    Returns:
+        The exact tag that it points to now.
+    """
+    return LocalStore().set_alias(tag, name)
+
+
+def verify(tag: str | Tag) -> None:
+    """Compare a model's files with the digests that were recorded when it was saved.
+
+    Raises:
+        IntegrityError: a file is damaged, missing or unknown; the message names it.
+    """
+    LocalStore().verify(LocalStore().resolve(tag))
+
+
+@contextlib.contextmanager
+def create(
+    name: str | Tag,
+    *,
+    module: str = "",
+    signatures: Mapping[str, Mapping[str, Any] | ModelSignature] | None = None,
+    labels: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    external_modules: Sequence[ModuleType] = (),
+    options: ModelOptions | Mapping[str, Any] | None = None,
+    context: ModelContext | None = None,
+    description: str | None = None,
+) -> Iterator[NewModel]:
+    """Save a model with files of your own layout.
+
+    Args:
+        name: `name` or `name:version`.
+        module: the framework module that can load it, if one can.
+        signatures: method name to how it may be called.
+        labels: as for `save_model`.
+        metadata: as for `save_model`.
+        custom_objects: as for `save_model`; the block may add more.
+        external_modules: as for `save_model`.
+        options: as for `save_model`.
+        context: the environment, where it is not this process's.
+        description: as for `save_model`.
+
+    Yields:
+        An object with the directory to fill; if the block raises, nothing is saved.
+
+    Example:
+        >>> with vtsserving.models.create("my_model") as new:
+        ...     new.path_of("weights.bin").write_bytes(weights)
+        >>> print(new.model)
+    """
+    from vtsserving import framework
+    from vtsserving.custom_objects import write_custom_objects
+    from vtsserving.draft import Draft
+    from vtsserving.metadata import plain_labels, plain_metadata
+    from vtsserving.signature import read_signatures
+
+    text = framework.check_description(description)
+    draft = Draft(
+        tag=Tag.parse(name),
+        module=module,
+        context=context or framework.context(),
+        labels=plain_labels(labels),
+        options=ModelOptions.from_dict(options or {}),
+        metadata=plain_metadata(metadata),
+        signatures=read_signatures(signatures or {}),
+        extra={"runs_code": True, **({"description": text} if text else {})},
+    )
+    store = LocalStore()
+    with store.staging() as staged:
+        new = NewModel(staged, custom_objects or {})
+        yield new
+        more = write_custom_objects(staged, new.custom_objects, external_modules)
+        new.model = store.save(staged, dataclasses.replace(draft, extra={**draft.extra, **more}))
+
+
+def export_model(tag: str | Tag, path: str | Path, **options: Any) -> str:
+    """Write a model into an archive file or folder, here or at a URL.
+
+    Args:
+        tag: anything that `get` accepts.
+        path: a file name, a directory, or a URL such as `s3://bucket/prefix/`.
+        options: see `vtsserving.archive.export_model`.
+
+    Returns:
+        Where it was written.
+    """
+    from vtsserving import archive
+
+    return str(archive.export_model(tag, path, **options))
+
+
+def import_model(path: str | Path, **options: Any) -> Model:
+    """Take a model in from an archive file or folder, here or at a URL.
+
+    Args:
+        path: what `export_model` wrote.
+        options: see `vtsserving.archive.import_model`.
+
+    Returns:
+        The model, in the local store.
+    """
+    from vtsserving import archive
+
+    model: Model = archive.import_model(path, **options)
+    return model
+
+
+def push(tag: str | Tag, **options: Any) -> Model:
+    """Send a model to the store service.
+
+    Args:
+        tag: anything that `get` accepts.
+        options: see `vtsserving.transfer.push`.
+
+    Returns:
+        The model.
+    """
+    from vtsserving import transfer
+
+    model: Model = transfer.push(tag, **options)
+    return model
+
+
+def pull(tag: str | Tag, **options: Any) -> Model:
+    """Fetch a model from the store service.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix, resolved by the service.
+        options: see `vtsserving.transfer.pull`.
+
+    Returns:
+        The model, in the local store.
+    """
+    from vtsserving import transfer
+
+    model: Model = transfer.pull(tag, **options)
+    return model
+
+
+def _candidates(tag: str | Tag | None) -> builtins.list[Model]:
+    if tag is None:
+        return LocalStore().list()
+    wanted = Tag.parse(tag)
+    return LocalStore().list(wanted.name) if wanted.version is None else [LocalStore().get(wanted)]

@@ -1,0 +1,84 @@
+"""Models that are any Python objects that cloudpickle can save. [M1]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving import framework, pickles
+from vtsserving.framework import Framework, Written
+from vtsserving.model import Model
+from vtsserving.options import ModelOptions
+from vtsserving.signature import CALL, ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vtsserving.framework import SaveDetails
+
+__all__ = ["ModelOptions", "get", "load_model", "save_model"]
+
+MODEL_FILE: Final = "model.pkl"
+
+
+def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
+    """Save a function or an object.
+
+    Args:
+        name: `name` or `name:version`.
+        model: anything that cloudpickle can pickle.
+        details: signatures (default: `__call__`, not batchable), labels, metadata, custom_objects, external_modules,
+            options, input_example, description; see `vtsserving.framework.SaveDetails`.
+
+    Returns:
+        The saved model.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+    """
+
+    def write(path: Path) -> Written:
+        modules = details.get("external_modules") or ()
+        has_code = pickles.dump(model, path / MODEL_FILE, "the model", modules)
+        return Written(runs_code=True, extra={"pickle_by_value": has_code})
+
+    return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
+
+
+def load_model(tag: str | Tag | Model) -> Any:
+    """Load the object back into memory.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files are damaged; nothing was loaded then.
+        PythonVersionMismatch: it carries code of another Python version.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    return framework.load(FRAMEWORK, tag)
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model that this module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+    """
+    return framework.get(FRAMEWORK, tag)
+
+
+def _read(model: Model) -> Any:
+    has_code = bool(model.info.extra.get("pickle_by_value", True))
+    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
+    return pickles.load(model.path_of(MODEL_FILE), str(model.tag))
+
+
+FRAMEWORK: Final = Framework(
+    module="vtsserving.picklable_model",
+    name="picklable_model",
+    distributions=("cloudpickle",),
+    read=_read,
+)

@@ -1,0 +1,123 @@
+"""Models of scikit-learn. [M1]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving import framework, pickles
+from vtsserving.framework import Framework, Written
+from vtsserving.model import Model
+from vtsserving.options import ModelOptions
+from vtsserving.signature import ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vtsserving.framework import SaveDetails
+
+__all__ = ["ModelOptions", "get", "load_model", "save_model"]
+
+MODEL_FILE: Final = "model.pkl"
+
+_DEFAULT_METHODS: Final = ("predict", "transform", "fit_predict")
+_TAKE_FEATURES: Final = (
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "score_samples",
+    "transform",
+)
+
+
+def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
+    """Save an estimator or pipeline.
+
+    Args:
+        name: `name` or `name:version`.
+        model: a fitted estimator.
+        details: signatures (default: `predict`, not batchable), labels, metadata, custom_objects, external_modules,
+            options, input_example, description; see `vtsserving.framework.SaveDetails`.
+
+    Returns:
+        The saved model.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+
+    Example:
+        >>> saved_model = vtsserving.sklearn.save_model("iris_clf", clf)
+    """
+
+    def write(path: Path) -> Written:
+        modules = details.get("external_modules") or ()
+        has_code = pickles.dump(model, path / MODEL_FILE, "the model", modules)
+        return Written(runs_code=True, input_specs=_input_specs(model), extra={"pickle_by_value": has_code})
+
+    method = next((method for method in _DEFAULT_METHODS if hasattr(model, method)), "predict")
+    return framework.save(FRAMEWORK, name, model, write, default={method: ModelSignature()}, details=details)
+
+
+def load_model(tag: str | Tag | Model) -> Any:
+    """Load an estimator back into memory.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files are damaged; nothing was loaded then.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    return framework.load(FRAMEWORK, tag)
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model that this module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+    """
+    return framework.get(FRAMEWORK, tag)
+
+
+def _read(model: Model) -> Any:
+    has_code = bool(model.info.extra.get("pickle_by_value", True))
+    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
+    return pickles.load(model.path_of(MODEL_FILE), str(model.tag))
+
+
+def _input_specs(model: Any) -> dict[str, Any]:
+    """The number of features, for estimators that take a plain array of numbers."""
+    features = getattr(model, "n_features_in_", None)
+    if not isinstance(features, int) or not _takes_numbers(model):
+        return {}
+    spec = {"args": [{"name": "X", "dtype": "float64", "shape": [-1, features]}]}
+    return {method: spec for method in _TAKE_FEATURES if hasattr(model, method)}
+
+
+def _takes_numbers(model: Any) -> bool:
+    """Whether the first step reads numbers: casting categories or text to float64 would change answers."""
+    steps = getattr(model, "steps", None)
+    if isinstance(steps, list) and steps:
+        return _takes_numbers(steps[0][1])
+    for inner in ("estimator", "best_estimator_"):
+        if hasattr(model, inner):
+            return _takes_numbers(getattr(model, inner))
+    if hasattr(model, "transformers") or hasattr(model, "transformer_list"):
+        return False
+    tags = getattr(model, "__sklearn_tags__", None)
+    if tags is not None:
+        wanted = tags().input_tags
+        return wanted.two_d_array and not (
+            wanted.categorical or wanted.string or wanted.dict or wanted.pairwise
+        )
+    older = model._get_tags()["X_types"] if hasattr(model, "_get_tags") else []
+    return "2darray" in older and not {"categorical", "string", "dict"} & set(older)
+
+
+FRAMEWORK: Final = Framework(
+    module="vtsserving.sklearn", name="sklearn", distributions=("scikit-learn",), read=_read
+)

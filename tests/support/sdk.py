@@ -1,0 +1,42 @@
+"""Small models that SDK tests save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtsserving.draft import Draft
+from vtsserving.local_store import LocalStore
+from vtsserving.model import Model, ModelContext
+from vtsserving.tag import Tag
+
+CONTEXT = ModelContext("sklearn", {"scikit-learn": "1.5.0"}, "0.1.0", "3.11.7")
+
+
+def save_text(store: LocalStore, tag: str, content: str = "weights", **draft: Any) -> Model:
+    """Save a model that is one text file, without a framework."""
+    with store.staging() as staged:
+        (staged / "weights.txt").write_text(content)
+        return store.save(staged, Draft(Tag.parse(tag), "", CONTEXT, **draft))
+
+
+def iris_classifier() -> Any:
+    """A small classifier, trained on the iris data that scikit-learn ships."""
+    from sklearn import datasets, svm
+
+    iris = datasets.load_iris()
+    return svm.SVC(gamma="scale").fit(iris.data, iris.target)
+
+
+def iris_rows() -> np.ndarray:
+    """The iris measurements, float64 [150, 4]."""
+    from sklearn import datasets
+
+    return np.asarray(datasets.load_iris().data)
+
+
+def files_below(path: Path) -> dict[str, bytes]:
+    """Every file below a directory, with its content."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
