@@ -115,6 +115,26 @@ class ForbiddenSource(InvalidArgument):
     code = "forbidden_source"
 
 
+class BadDigest(InvalidArgument):
+    """A digest is not `sha256:` and 64 lower-case hexadecimal digits."""
+
+    code = "bad_digest"
+    http_status = 422
+
+
+class InvalidManifest(InvalidArgument):
+    """A manifest is malformed, contradicts itself or names paths that may not exist."""
+
+    code = "invalid_manifest"
+    http_status = 422
+
+
+class BlobUnknown(InvalidArgument):
+    """A manifest refers to a blob that the store does not have; push the blob first."""
+
+    code = "blob_unknown"
+
+
 class ConfigurationError(InvalidArgument):
     """A setting has a bad value; the message names the setting."""
 
@@ -341,6 +361,12 @@ class AlreadyExists(Conflict):
     code = "already_exists"
 
 
+class InUse(Conflict):
+    """Something still refers to it."""
+
+    code = "in_use"
+
+
 # --- bytes ------------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +381,13 @@ class DigestMismatch(IntegrityError):
     """Received bytes do not match the digest that was announced."""
 
     code = "digest_mismatch"
+    http_status = 400
+
+
+class SizeMismatch(IntegrityError):
+    """Received bytes are more or fewer than were announced."""
+
+    code = "size_mismatch"
     http_status = 400
 
 
@@ -481,6 +514,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class ClockSkew(StoreUnavailable):
+    """This machine's clock and the storage's differ too much for signed requests."""
+
+    code = "clock_skew"
+
+
 class DeadlineExceeded(Unavailable):
     """The request's deadline passed."""
 
@@ -515,6 +554,13 @@ class StorageError(VtsServingException):
 
     code = "storage_error"
     exit_code = 9
+
+
+class NoSpace(StorageError):
+    """No space is left where the bytes must go."""
+
+    code = "no_space"
+    http_status = 507
 
 
 # --- the model's own code ---------------------------------------------------------------------------------------
@@ -601,6 +647,13 @@ class MessageTooLarge(ProtocolError):
         super().__init__(message or f"the message has {size} bytes; the limit is {limit}")
         self.size = size
         self.limit = limit
+
+
+class NotAStore(ProtocolError):
+    """The answer does not come from a model store; the message names the address."""
+
+    code = "not_a_store"
+    http_status = 502
 
 
 class RemoteError(VtsServingException):
