@@ -10,7 +10,6 @@ from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.models.arguments import complete_tag
 
-
 EXAMPLES: Final = (
     "vtsserving models alias iris_clf:2uo5 production",
     "vtsserving models alias iris_clf",
@@ -32,7 +31,10 @@ def alias_model(
         bool, typer.Option("--history", help="Show where the alias pointed, and when.")
     ] = False,
 ) -> None:
-    """Give a version a movable name, such as production, to use wherever a tag is; or list such names."""
+    """Give a version a movable name.
+
+    The alias, production for example, can be used wherever a version is. Without one, the aliases are listed.
+    """
     from vtsserving.local_store import LocalStore
     from vtsserving.tag import Tag
 

@@ -15,44 +15,18 @@ if TYPE_CHECKING:
     from vtsserving.local_store import LocalStore
     from vtsserving.model import Model
 
-
 EXAMPLES: Final = (
     "vtsserving models delete iris_clf:latest -y",
     "vtsserving models delete iris_clf:2uo5 iris_clf:nb5v",
     "vtsserving models delete iris_clf --all-versions --dry-run",
     "vtsserving models delete -l stage=dev -y",
-    """"",
-    "from vtsserving.local_store import LocalStore",
-    "",
-    "store = LocalStore()",
-    "labels = parse_pairs(label or [], "--label")",
-    "if not targets and not labels:",
-    "raise InvalidArgument("name a model to delete, or select some with --label")",
-    "models = _chosen(store, targets or [], labels, bare_names_allowed=all_versions or not yes)",
-    "remove(store, models, yes=yes, dry_run=dry_run, force=force)",
-    "",
-    "",
-    "def remove(store: LocalStore, models: list[Model], *, yes: bool, dry_run: bool, force: bool) -> None:",
-    """
-    "Delete models, after asking.",
-    "",
-    "Args:",
-    "store: where.",
-    "models: which.",
-    "yes: do not ask.",
-    "dry_run: only say what would be deleted.",
-    "force: also models that aliases point to; the aliases are removed.",
-    "",
-    "Raises:",
-    "InvalidArgument: there is no terminal to ask on.",
-    "Conflict: an alias points to one of them.",
 )
 
 
 def delete_models(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TAG...", help="Models to delete.", autocompletion=complete_tag),
+        typer.Argument(metavar="TAG", help="Models to delete.", autocompletion=complete_tag),
     ] = None,
     yes: YesOption = False,
     all_versions: Annotated[
@@ -64,15 +38,41 @@ def delete_models(
 ) -> None:
     """Delete models from the local store.
 
-    A name without a version means all of its versions: on a terminal you are asked, elsewhere it takes
-    --all-versions.
+    A name without a version means all of its versions: on a terminal you are asked, with --yes it takes
+    --all-versions as well.
     """
+    from vtsserving.local_store import LocalStore
+
+    store = LocalStore()
+    labels = parse_pairs(label or [], "--label")
+    if not targets and not labels:
+        raise InvalidArgument("name a model to delete, or select some with --label")
+    models = _chosen(store, targets or [], labels, bare_names_allowed=all_versions or not yes)
+    remove(store, models, yes=yes, dry_run=dry_run, force=force)
+
+
+def remove(store: LocalStore, models: list[Model], *, yes: bool, dry_run: bool, force: bool) -> None:
+    """Delete models, after asking.
+
+    Args:
+        store: where.
+        models: which.
+        yes: do not ask.
+        dry_run: only say what would be deleted.
+        force: also models that aliases point to; the aliases are removed.
+
+    Raises:
+        InvalidArgument: there is no terminal to ask on.
+        Conflict: an alias points to one of them; none was deleted.
+    """
+    if not models:
+        Console.note("no model to delete")
+        return
+    if not force:
+        _check_aliases(store, models)
     if dry_run:
         for model in models:
             Console.out(f"{model!r} would be deleted")
-        return
-    if not models:
-        Console.note("no model to delete")
         return
     what = repr(models[0]) if len(models) == 1 else f"these {len(models)} models"
     if not confirm(f"Delete {what}?", assume_yes=yes, details=[str(model.tag) for model in models]):
@@ -83,23 +83,36 @@ def delete_models(
         Console.log(f"{model!r} deleted")
 
 
+def _check_aliases(store: LocalStore, models: list[Model]) -> None:
+    """Find out before the first deletion, not between two."""
+    from vtsserving.exceptions import Conflict
+
+    aliases = {name: store.aliases(name) for name in {model.tag.name for model in models}}
+    for model in models:
+        pointing = [a for a, version in aliases[model.tag.name].items() if version == model.tag.version]
+        if pointing:
+            raise Conflict(
+                f"{model.tag} is {' and '.join(pointing)}; move the alias first, or delete both with --force"
+            )
+
+
 def _chosen(
     store: LocalStore, targets: list[str], labels: dict[str, str], *, bare_names_allowed: bool
 ) -> list[Model]:
+    from vtsserving import models
     from vtsserving.tag import Tag
-    from vtsserving_cli.models.selection import select
 
     if not targets:
-        return select(store, None, labels)
+        return models.list(labels=labels)
     chosen: dict[Model, None] = {}
     for target in targets:
         tag = Tag.parse(target)
-        store.resolve(tag)  # the error for what does not exist, with near names
-        found = select(store, str(tag), labels)
+        store.resolve(tag)  # raises the error for what does not exist, with near names
+        found = models.list(tag, labels=labels)
         if tag.version is None and not bare_names_allowed:
+            count = "1 version" if len(found) == 1 else f"{len(found)} versions"
             raise InvalidArgument(
-                f"{tag} has {len(found)} version{'s'[: len(found) != 1]}; name one, for example {tag}:latest, "
-                "or add --all-versions"
+                f"{tag} has {count}; name one, for example {tag}:latest, or add --all-versions"
             )
         chosen.update(dict.fromkeys(found))
     return list(chosen)

@@ -10,7 +10,6 @@ from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import GetFormat, TagArgument
 from vtsserving_cli.render import put_json
 
-
 EXAMPLES: Final = (
     "vtsserving models get iris_clf:latest",
     "vtsserving models get iris_clf:2uo5 -o json",
@@ -22,7 +21,7 @@ def get_model(
     tag: TagArgument,
     output: Annotated[GetFormat, typer.Option("--output", "-o", help="How to print.")] = GetFormat.yaml,
 ) -> None:
-    """Show what is recorded about a model, or where its files are."""
+    """Show what is known about a model."""
     from vtsserving.local_store import LocalStore
 
     model = LocalStore().get(tag)

@@ -33,17 +33,17 @@ def list_models(
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.table,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only tags, one a line.")] = False,
     label: LabelOption = None,
-    sort: Annotated[
-        str, typer.Option("--sort", help="created (newest first), name, size or module; - in front reverses.")
-    ] = "created",
+    module: Annotated[str | None, typer.Option("--module", "-m", help="Only this framework's.")] = None,
+    sort: Annotated[str, typer.Option("--sort", help="created (newest first), name or size.")] = "created",
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="The first so many.")] = None,
 ) -> None:
-    """List the models of the local store, newest first."""
+    """List saved models, newest first."""
+    from vtsserving import models as saved
     from vtsserving.local_store import LocalStore
-    from vtsserving_cli.models.selection import select
 
     store = LocalStore()
-    models = select(store, name, parse_pairs(label or [], "--label"), sort=sort, limit=limit)
+    labels = parse_pairs(label or [], "--label")
+    models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit)
     if quiet:
         for model in models:
             Console.out(str(model.tag))

@@ -26,9 +26,7 @@ EXAMPLES: Final = (
 def prune_models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NAME...", help="Only these names; all by default.", autocompletion=complete_tag
-        ),
+        typer.Argument(metavar="NAME", help="Only these names; all by default.", autocompletion=complete_tag),
     ] = None,
     keep: Annotated[int | None, typer.Option("--keep", help="Keep the newest so many of each name.")] = None,
     keep_newer: Annotated[
@@ -37,9 +35,9 @@ def prune_models(
     yes: YesOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Delete old versions; those that an alias points to always stay.
+    """Delete old versions.
 
-    With both --keep and --keep-newer, a version goes only if neither keeps it.
+    Those that an alias points to always stay. With both --keep and --keep-newer, a version goes only if neither keeps it.
     """
     from vtsserving.local_store import LocalStore
 

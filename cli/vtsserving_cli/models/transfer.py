@@ -10,44 +10,23 @@ from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import TagArgument
 from vtsserving_cli.parsing import parse_pairs
 
+PUSH_EXAMPLES: Final = (
+    "vtsserving models push iris_clf:latest",
+    "vtsserving models push iris_clf:latest --store http://store.example.com:3001 -t 4",
+)
+PULL_EXAMPLES: Final = (
+    "vtsserving models pull iris_clf:latest",
+    "vtsserving models pull iris_clf:production --store http://store.example.com:3001",
+)
+
 StoreOption = Annotated[
     str | None,
-    typer.Option(
-        "--store", metavar="URL", help="The model store's address; VTSSERVING_STORE_URL by default."
-    ),
+    typer.Option("--store", metavar="URL", help="The model store; VTSSERVING_STORE_URL by default."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Transfer even what is there already.")]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", "-t", min=1, max=64, help="Files to transfer at the same time.")
 ]
-
-
-EXAMPLES: Final = (
-    "vtsserving models push iris_clf:latest",
-    "vtsserving models push iris_clf:latest --store http://store.example.com:3001 -t 4",
-    """"",
-    "from vtsserving import transfer",
-    "",
-    "pushed = transfer.push(",
-    "tag, force=force, threads=threads, labels=parse_pairs(label or [], "--label") or None, store_url=store",
-    ")",
-    "Console.out(f'Successfully pushed model "{pushed}"')",
-    "",
-    "",
-    "def pull_command(",
-    "tag: TagArgument,",
-    "force: ForceOption = False,",
-    "threads: ThreadsOption = 10,",
-    "store: StoreOption = None,",
-    ") -> None:",
-    """
-    "Fetch a model from the model store, every byte checked.",
-    "",
-    "\b",
-    "Examples:",
-    "vtsserving models pull iris_clf:latest",
-    "vtsserving models pull iris_clf:production --store http://store.example.com:3001",
-)
 
 
 def push_command(
@@ -60,8 +39,28 @@ def push_command(
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Send a model to the model store; what the store has already is not sent again."""
+    """Send a model to the model store.
+
+    What the store has already is not sent again.
+    """
+    from vtsserving import transfer
+
+    labels = parse_pairs(label or [], "--label") or None
+    pushed = transfer.push(tag, force=force, threads=threads, labels=labels, store_url=store)
+    Console.out(f'Successfully pushed model "{pushed.tag}"')
+
+
+def pull_command(
+    tag: TagArgument,
+    force: ForceOption = False,
+    threads: ThreadsOption = 10,
+    store: StoreOption = None,
+) -> None:
+    """Fetch a model from the model store.
+
+    Every byte is checked before the model appears.
+    """
     from vtsserving import transfer
 
     pulled = transfer.pull(tag, force=force, threads=threads, store_url=store)
-    Console.out(f'Successfully pulled model "{pulled}"')
+    Console.out(f'Successfully pulled model "{pulled.tag}"')

@@ -10,7 +10,6 @@ from vtsserving.exceptions import IntegrityError, StorageError, VtsServingExcept
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import complete_tag
 
-
 EXAMPLES: Final = (
     "vtsserving models verify",
     "vtsserving models verify iris_clf:latest",
@@ -20,12 +19,13 @@ EXAMPLES: Final = (
 def verify_models(
     tags: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="TAG...", help="Models to check; all by default.", autocompletion=complete_tag
-        ),
+        typer.Argument(metavar="TAG", help="Models to check; all by default.", autocompletion=complete_tag),
     ] = None,
 ) -> None:
-    """Compare every file of models with the digests recorded when they were saved."""
+    """Look for damaged models.
+
+    Every file is compared with the digest that was recorded when the model was saved.
+    """
     from vtsserving.local_store import LocalStore
 
     store = LocalStore()
