@@ -12,9 +12,9 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -106,26 +106,40 @@ def fields(settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
         if isinstance(nested, type) and issubclass(nested, BaseModel):
             yield from fields(nested, variable + "__")
             continue
-        alias = field.validation_alias
-        shown = alias if isinstance(alias, str) else variable
         yield (
-            shown.upper(),
+            shared_variable(field) or variable,
             kind_of(field.annotation),
             default_of(field),
             description_of(settings, name, field),
         )
 
 
+def shared_variable(field: FieldInfo) -> str | None:
+    """The variable that a setting shares with other services, if it names one itself."""
+    alias = field.validation_alias
+    names = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return next((n for n in names if isinstance(n, str) and n.startswith("VTSSERVING_")), None)
+
+
 def kind_of(annotation: Any) -> str:
     """A type as readers say it."""
-    if annotation is None or annotation is type(None):
-        return "none"
+    if get_origin(annotation) is Annotated:
+        return kind_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return " or ".join(kind_of(a) for a in get_args(annotation))
+        return " or ".join(kind_of(a) for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) in (tuple, list, set, frozenset):
+        return "list"
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{word}`" for word in get_args(annotation))
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return {"str": "text", "SecretStr": "secret", "int": "integer", "float": "number", "bool": "yes/no"}.get(
-        name, f"`{name}`".replace("typing.", "").replace("|", "\\|")
-    )
+    return {
+        "str": "text",
+        "Path": "path",
+        "SecretStr": "secret",
+        "int": "integer",
+        "float": "number",
+        "bool": "yes/no",
+    }.get(name, f"`{name}`".replace("typing.", "").replace("|", "\\|"))
 
 
 def default_of(field: FieldInfo) -> str:
@@ -134,7 +148,7 @@ def default_of(field: FieldInfo) -> str:
         return "computed"
     if field.default is PydanticUndefined:
         return "required"
-    if field.default is None or field.default == "":
+    if field.default in (None, "", ()) or isinstance(field.default, SecretStr):
         return "unset"
     return f"`{field.default}`"
 
