@@ -59,15 +59,9 @@ class NatsServer:
 
     def start(self) -> None:
         """Start it and return when it takes connections."""
-        binary = shutil.which("nats-server")
-        assert binary is not None, "nats-server is not installed: apt-get install nats-server"
-        self._config.write_text(
-            _CONFIG.format(port=self.port, max_payload=self._max_payload, extra=self._extra)
-        )
+        argv = self.command()
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [binary, "-c", str(self._config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while "Server is ready" not in (text := self._log.read_text()):
             if self._process.poll() is not None or time.monotonic() > deadline_s:
@@ -77,6 +71,15 @@ class NatsServer:
         found = re.search(r"client connections on \S+:(\d+)", text)
         assert found, text
         self.port = int(found.group(1))
+
+    def command(self) -> list[str]:
+        """Write the configuration and return the command line, for those who run it in another way."""
+        binary = shutil.which("nats-server")
+        assert binary is not None, "nats-server is not installed: apt-get install nats-server"
+        self._config.write_text(
+            _CONFIG.format(port=self.port, max_payload=self._max_payload, extra=self._extra)
+        )
+        return [binary, "-c", str(self._config)]
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -1,0 +1,187 @@
+"""Crashes and orderly ends of every process under load: no wrong answer, nobody waits past their deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cluster import Cluster, save_model
+from support.load import Load, Report
+from support.proofs import Proof
+from support.supervisor import command_line
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+TIMEOUT_S = 3.0
+"""Deadline of each request under load."""
+
+RECOVERY_S = 5.0
+
+Scenario = Callable[[Cluster], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def run(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario], None]:
+    """Runs a scenario on a fresh cluster; shows the ends of all logs if it fails."""
+    monkeypatch.setenv("VTSSERVING_HOME", str(home))
+    tag = save_model("linear")
+
+    async def on_cluster(scenario: Scenario) -> None:
+        async with Cluster(tmp_path, home, tag) as cluster:
+            try:
+                await scenario(cluster)
+            except BaseException:
+                for log in sorted(tmp_path.glob("*.log")):
+                    print(f"--- {log.name}\n{log.read_text()[-3_000:]}")
+                raise
+
+    return lambda scenario: asyncio.run(on_cluster(scenario))
+
+
+def check(report: Report) -> None:
+    """What holds under every fault."""
+    assert not report.of("wrong"), report
+    assert not report.late, f"{report.late[:3]} {report}"
+
+
+def kill_model_process(cluster: Cluster) -> None:
+    os.kill(cluster.model_process(), signal.SIGKILL)
+
+
+def kill(name: str) -> Callable[[Cluster], None]:
+    return lambda cluster: cluster.supervisor.kill(name)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(
+    ("victim", "strike"),
+    [
+        ("model process", kill_model_process),
+        ("runner", kill("runner")),
+        ("batcher", kill("batcher")),
+        ("nats-server", kill("nats")),
+        ("gateway", kill("gateway")),
+    ],
+)
+def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
+    run: Callable[[Scenario], None], proof: Proof, victim: str, strike: Callable[[Cluster], None]
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        load = Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100))
+        for _ in range(proof.count(full=5, quick=2)):
+            await load.progress(100)
+            strike(cluster)
+            fault_s = time.monotonic()
+            await asyncio.sleep(RECOVERY_S)
+            await load.progress(100)
+        report = await load.stop()
+        recovery_s = report.recovery_s(fault_s)
+        proof.record(
+            f"kill -9 of the {victim}",
+            requests=len(report.answers),
+            wrong=len(report.of("wrong")),
+            refused=len(report.of("refused")),
+            lost=len(report.of("lost")),
+            late=len(report.late),
+            recovery_s=recovery_s,
+        )
+        check(report)
+        assert recovery_s < RECOVERY_S, report
+        assert victim == "gateway" or not report.of("lost"), report
+
+    run(scenario)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
+def test_a_process_that_is_told_to_end_loses_no_accepted_request(
+    run: Callable[[Scenario], None], proof: Proof, name: str
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        load = Load.closed(cluster.target(10.0), clients=16)
+        for _ in range(proof.count(full=5, quick=1)):
+            await load.progress(200)
+            cluster.supervisor.kill(name, signal.SIGTERM)
+            await ended(cluster, name)
+            await cluster.supervisor.ready(name)
+            await load.progress(200)
+        report = await load.stop()
+        record(proof, f"SIGTERM of the {name}, alone", report)
+        check(report)
+        assert not report.of("lost"), report
+        assert set(cluster.supervisor.exit_codes(name)) == {0}
+
+    run(scenario)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
+def test_a_process_with_a_ready_replacement_costs_no_request(
+    run: Callable[[Scenario], None], proof: Proof, name: str
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        load = Load.closed(cluster.target(10.0), clients=16)
+        start = {
+            "gateway": cluster.start_gateway,
+            "batcher": cluster.start_batcher,
+            "runner": cluster.start_runner,
+        }[name]
+        old = name
+        for number in range(proof.count(full=6, quick=2)):
+            await load.progress(200)
+            new = f"{name}-{number + 2}"
+            await start(new)
+            await load.progress(200)
+            assert await cluster.supervisor.stop(old) == 0, cluster.supervisor.log(old)
+            old = new
+        await load.progress(200)
+        report = await load.stop()
+        record(proof, f"SIGTERM of the {name}, with a ready replacement", report)
+        check(report)
+        assert len(report.of("right")) == len(report.answers), report
+
+    run(scenario)
+
+
+def test_a_killed_runner_leaves_no_model_process_behind(run: Callable[[Scenario], None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        orphan = cluster.model_process()
+        cluster.supervisor.kill("runner")
+        deadline_s = time.monotonic() + RECOVERY_S
+        while command_line(orphan):
+            assert time.monotonic() < deadline_s, command_line(orphan)
+            await asyncio.sleep(0.02)
+
+    run(scenario)
+
+
+async def ended(cluster: Cluster, name: str) -> None:
+    """Return when a process has ended once more."""
+    before = len(cluster.supervisor.exit_codes(name))
+    deadline_s = time.monotonic() + 60
+    while len(cluster.supervisor.exit_codes(name)) == before:
+        assert time.monotonic() < deadline_s, cluster.supervisor.log(name)[-3_000:]
+        await asyncio.sleep(0.02)
+
+
+def record(proof: Proof, name: str, report: Report) -> None:
+    proof.record(
+        name,
+        requests=len(report.answers),
+        wrong=len(report.of("wrong")),
+        refused=len(report.of("refused")),
+        lost=len(report.of("lost")),
+        late=len(report.late),
+    )

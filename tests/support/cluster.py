@@ -1,0 +1,161 @@
+"""The product as it runs in production: nats-server, runner, batcher and gateway as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+
+import vtsserving.sklearn
+from support.load import Target
+from support.nats_server import NatsServer
+from support.supervisor import (
+    Probe,
+    Program,
+    Supervisor,
+    command_line,
+    descendants,
+    free_port,
+    http_ok,
+    listening_socket,
+    tcp_open,
+)
+from vtsserving.signature import ModelSignature
+
+WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
+"""Of the served model; every row below has an answer of its own."""
+
+
+GATEWAY_READY: Final = "gateway_ready"
+"""The event that a gateway logs when it takes requests."""
+
+
+def row_and_answer(number: int) -> tuple[list[float], float]:
+    """The row of a request, and what the model answers to it and to no other one."""
+    row = [float(number), float(number % 97), float(number % 89), 1.0]
+    return row, sum(weight * value for weight, value in zip(WEIGHTS, row, strict=True))
+
+
+def save_model(name: str) -> str:
+    """Save a model that computes exactly WEIGHTS into the local store; returns its tag."""
+    model = LinearRegression()
+    model.coef_ = np.array(WEIGHTS)
+    model.intercept_ = 0.0
+    model.n_features_in_ = len(WEIGHTS)
+    signatures = {"predict": ModelSignature(batchable=True)}
+    return str(vtsserving.sklearn.save_model(name, model, signatures=signatures).tag)
+
+
+class Cluster:
+    """Four kinds of processes around one model; use it as an asynchronous context manager.
+
+    Attributes:
+        supervisor: runs them under the names nats, runner, batcher and gateway, and those that tests add.
+        tag: of the model.
+    """
+
+    def __init__(self, folder: Path, home: Path, tag: str) -> None:
+        """Create it, not started.
+
+        Args:
+            folder: an existing folder of the test's own, for logs.
+            home: VTSSERVING_HOME, with the model in its store.
+            tag: the model that the runners preload.
+        """
+        self.supervisor = Supervisor(folder)
+        self.tag = tag
+        self._folder = folder
+        self._home = home
+        self._nats = NatsServer(folder)
+        self._listening: socket.socket | None = None
+
+    @property
+    def port(self) -> int:
+        """Of the gateways; they share one listening socket."""
+        assert self._listening is not None
+        return int(self._listening.getsockname()[1])
+
+    def target(self, timeout_s: float) -> Target:
+        """Where to send load, and what to expect."""
+        return Target(self.port, f"/v1/models/{self.tag}/predict", timeout_s, row_and_answer)
+
+    async def start_nats(self) -> None:
+        """Start the nats-server, on a port that it keeps when it is restarted."""
+        self._nats.port = free_port()
+        program = Program(self._nats.command(), os.environ, tcp_open(self._nats.port))
+        await self.supervisor.start("nats", program)
+
+    async def start_runner(self, name: str) -> None:
+        """Start a runner and return when its model is warm."""
+        await self._start_service(name, "runner", {"VTSSERVING_RUNNER__PRELOAD": self.tag})
+
+    async def start_batcher(self, name: str) -> None:
+        """Start a batcher."""
+        await self._start_service(name, "batcher", {})
+
+    async def start_gateway(self, name: str) -> None:
+        """Start a gateway on the shared listening socket."""
+        assert self._listening is not None
+        number = self._listening.fileno()
+        await self._start_service(
+            name, "gateway", {"VTSSERVING_GATEWAY__FD": str(number)}, pass_fds=(number,)
+        )
+
+    def model_process(self, runner: str = "runner") -> int:
+        """The process id of the model process of a runner."""
+        pids = [pid for pid in descendants(self.supervisor.pid(runner)) if "worker" in command_line(pid)]
+        assert len(pids) == 1, [command_line(pid) for pid in descendants(self.supervisor.pid(runner))]
+        return pids[0]
+
+    async def _start_service(
+        self, name: str, service: str, env: dict[str, str], pass_fds: tuple[int, ...] = ()
+    ) -> None:
+        port = free_port()
+        everything = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "VTSSERVING_HOME": str(self._home),
+            "VTSSERVING_NATS_URL": self._nats.url,
+            **env,
+        }
+        ready = http_ok(port, "/readyz")
+        if not pass_fds:
+            everything[f"VTSSERVING_{service.upper()}__PORT"] = str(port)
+        else:
+            ready = self._said_ready(name)
+        argv = [sys.executable, "-m", f"vtsserving_{service}"]
+        await self.supervisor.start(name, Program(argv, everything, ready, pass_fds))
+
+    def _said_ready(self, name: str) -> Probe:
+        """A probe for one of several gateways on one socket: whether it said so, in its present life."""
+
+        async def probe() -> bool:
+            return self.supervisor.log(name).count(GATEWAY_READY) == self.supervisor.starts(name)
+
+        return probe
+
+    async def __aenter__(self) -> Cluster:
+        self._listening = listening_socket()
+        try:
+            await self.start_nats()
+            await asyncio.gather(
+                self.start_runner("runner"), self.start_batcher("batcher"), self.start_gateway("gateway")
+            )
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.supervisor.__aexit__(kind, error, trace)
+        if self._listening is not None:
+            self._listening.close()
