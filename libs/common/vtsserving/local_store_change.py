@@ -11,15 +11,15 @@ import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from vtsserving import local_store_lookup as lookup
 from vtsserving.draft import Draft
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
 from vtsserving.local_store_files import swap, sync_directory, write_durably
 from vtsserving.local_store_state import NameState, read_state, write_state
-from vtsserving.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
-from vtsserving.model import Model, read_time, write_time
+from vtsserving.manifest import DIGEST_FILE, MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
+from vtsserving.model import DOCUMENT, Model, ModelInfo, read_time, write_time
 from vtsserving.tag import Tag, new_version
 
 LOCK_TIMEOUT_S: Final = 120.0
@@ -66,10 +66,10 @@ class NameChange:
             (*files, hash_file(staged, MODEL_FILE)),
             tag=info.tag,
             creation_time=write_time(created),
-            extra={**draft.extra, "ordinal": self.state.ordinal},
+            extra={**draft.extra, **_document(info), "ordinal": self.state.ordinal},
         )
         write_durably(staged / MANIFEST_FILE, manifest.to_bytes())
-        sync_directory(staged)
+        self._seal(staged, manifest)
         self.record()
         self._place(staged, info.tag)
         return info.tag
@@ -85,11 +85,13 @@ class NameChange:
         self.state.ordinal = max(self.state.ordinal, ordinal if isinstance(ordinal, int) else 0)
         if not lookup.exists(self._root, tag):
             self._check_free(tag)
+            self._seal(staged, incoming)
             self.record()
             self._place(staged, tag)
         elif Model(tag, self.path(tag)).digest != incoming.digest:
             if not force:
                 raise AlreadyExists(f"{tag} exists already, with other content; delete it first, or force it")
+            self._seal(staged, incoming)
             self.record()
             swap(staged, self.path(tag))
             sync_directory(self.path(tag).parent)
@@ -139,6 +141,10 @@ class NameChange:
     def path(self, tag: Tag) -> Path:
         """Where a version is or will be."""
         return self._root / tag.name / str(tag.version)
+
+    def _seal(self, staged: Path, manifest: Manifest) -> None:
+        write_durably(staged / DIGEST_FILE, f"{manifest.digest}\n".encode())
+        sync_directory(staged)
 
     def _check_free(self, tag: Tag) -> None:
         if lookup.exists(self._root, tag):
@@ -205,6 +211,11 @@ def changing(root: Path, name: str, private: Path) -> Iterator[NameChange]:
 def state_path(root: Path, name: str) -> Path:
     """The file with the state of a name."""
     return root / ".state" / f"{name}.json"
+
+
+def _document(info: ModelInfo) -> dict[str, Any]:
+    plain = info.to_dict()
+    return {DOCUMENT: plain} if info.to_json_dict() == plain else {}
 
 
 def _now() -> datetime:

@@ -22,6 +22,9 @@ from vtsserving.exceptions import IntegrityError
 from vtsserving.tag import LATEST, Tag, is_valid_part
 
 MANIFEST_FILE: Final = "manifest.json"
+DIGEST_FILE: Final = "manifest.sha256"
+"""The manifest's own digest, which a store keeps beside it: the manifest covers every other file, but not itself."""
+
 MODEL_FILE: Final = "model.yaml"
 API_VERSION: Final = "v1"
 
@@ -34,7 +37,10 @@ READ_BYTES: Final = 2**20
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+# Most paths, for which nothing else needs to be looked at; it must not fit the names of _OWN_FILES.
+_PLAIN_PATH: Final = re.compile(r"(?!manifest\.)[a-z0-9][a-z0-9_]{0,50}(?:\.[a-z0-9_]{1,20})?")
 _BAD_CHARS: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_OWN_FILES: Final = frozenset({MANIFEST_FILE, DIGEST_FILE})
 _KEYS: Final = {"api_version", "name", "version", "creation_time", "files", "extra"}
 
 
@@ -215,7 +221,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def walk_files(directory: Path, prefix: str = "") -> Iterator[str]:
-    """Relative paths of all regular files, in no particular order, the manifest itself left out.
+    """Relative paths of all regular files, in no particular order, the manifest and its digest left out.
 
     Raises:
         IntegrityError: something is neither a file nor a directory.
@@ -230,7 +236,7 @@ def walk_files(directory: Path, prefix: str = "") -> Iterator[str]:
                 raise IntegrityError(
                     f"{path!a} is neither a regular file nor a directory; a model holds only those"
                 )
-            elif path != MANIFEST_FILE:
+            elif path not in _OWN_FILES:
                 yield path
 
 
@@ -293,7 +299,7 @@ def check_paths(entries: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
     for entry in ordered:
         _check_path(entry.path)
         key = _folded(entry.path)
-        parents = {_folded(entry.path[:at]) for at, char in enumerate(entry.path) if char == "/"}
+        parents = set(_parents(key)) if "/" in key else set()
         if key in files or key in folders or parents & files:
             raise IntegrityError(f"the path {entry.path!a} meets another one where case or form do not count")
         files.add(key)
@@ -301,19 +307,25 @@ def check_paths(entries: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
     return ordered
 
 
+def _parents(path: str) -> Iterator[str]:
+    return (path[:at] for at, char in enumerate(path) if char == "/")
+
+
 def _folded(path: str) -> str:
     return unicodedata.normalize("NFC", path.casefold())
 
 
-def _check_path(path: object) -> None:
-    if not isinstance(path, str) or not 0 < len(path) <= MAX_PATH_CHARS or _BAD_CHARS.search(path):
+def _check_path(path: str) -> None:
+    if _PLAIN_PATH.fullmatch(path):
+        return
+    if not 0 < len(path) <= MAX_PATH_CHARS or _BAD_CHARS.search(path):
         raise IntegrityError(f"the path {path!a:.200} cannot be stored on every system")
     try:
         parts = path.encode().split(b"/")
     except UnicodeEncodeError as error:
         raise IntegrityError(f"the path {path!a:.200} is not Unicode text") from error
     bad = any(part in (b"", b".", b"..") or part.endswith((b" ", b".")) for part in parts)
-    if bad or any(len(part) > MAX_PATH_PART_BYTES for part in parts) or _folded(path) == MANIFEST_FILE:
+    if bad or any(len(part) > MAX_PATH_PART_BYTES for part in parts) or _folded(path) in _OWN_FILES:
         raise IntegrityError(f"the path {path!a:.200} is not a plain relative path")
 
 
@@ -333,8 +345,8 @@ def _time(value: object) -> str:
 def _entries(raw: object) -> tuple[FileEntry, ...]:
     if not isinstance(raw, list) or len(raw) > MAX_FILES:
         raise IntegrityError(f"the manifest's files are not a list of at most {MAX_FILES}")
-    entries = tuple(_entry(item) for item in raw)
-    if check_paths(entries) != entries:
+    entries = tuple(map(_entry, raw))
+    if not all(isinstance(entry.path, str) for entry in entries) or check_paths(entries) != entries:
         raise IntegrityError("the manifest's files are not sorted by path")
     if not any(entry.path == MODEL_FILE for entry in entries):
         raise IntegrityError(f"the manifest lists no {MODEL_FILE}")
@@ -349,7 +361,6 @@ def _entry(raw: object) -> FileEntry:
         raise IntegrityError(f"the manifest has a file of {size!a:.40} bytes")
     if not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
         raise IntegrityError(f"the manifest has a digest {sha256!a:.80}")
-    _check_path(raw["path"])
     return FileEntry(raw["path"], size, sha256)
 
 

@@ -80,18 +80,23 @@ def _load(raw: bytes) -> Any:
 def _section(key: str, value: Any) -> str:
     if not isinstance(value, dict) or not value:
         return _dump({key: value})
-    return f"{key}:\n" + "".join(f"    {line}\n" for line in _dump(value).splitlines())
+    return f"{key}:\n" + "".join(f"    {line}\n" for line in _dump(value).split("\n")[:-1])
 
 
 def _dump(value: Any) -> str:
     import yaml  # kept out of `import vtsserving`
 
     class PlainDumper(yaml.SafeDumper):
-        """Repeats a value that occurs twice instead of writing an alias."""
+        """Repeats a value that occurs twice instead of writing an alias; writes each text on one line."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        style = None if text.isprintable() else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    PlainDumper.add_representer(str, represent_text)
     text: str = yaml.dump(
         value, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=False
     )
