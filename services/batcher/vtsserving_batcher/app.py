@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from vtsserving import service, settings
 from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.exceptions import ProtocolError, Unavailable
+from vtsserving.health import HealthServer, health_check
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
@@ -121,6 +123,7 @@ class BatcherApp:
 
     def _on_bus_state(self, connected: bool) -> None:
         if connected:
+            self._fleet.refresh(self._loop.time())
             self._beat()
             self._dispatcher.reconnected()
 
@@ -155,3 +158,30 @@ class BatcherApp:
                 _log.exception("housekeeping failed")
 
         tick()
+
+
+async def serve(stop: service.Stop) -> None:
+    """Run a batcher over NATS until `stop` is set."""
+    own = settings.read(BatcherSettings)
+    bus = await service.connect(settings.read(settings.SharedSettings), "vtsserving-batcher", stop)
+    if bus is None:
+        return
+    app = BatcherApp(bus, own)
+    health = HealthServer(own.host, own.port, lambda: app.ready, app.exposition)
+    await health.start()
+    try:
+        await service.serve_until(app, stop)
+        await bus.drain()
+    finally:
+        await health.close()
+        await bus.close()
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    return service.run("batcher", serve)
+
+
+def health() -> int:
+    """Ask the batcher of this container whether it is ready; returns 0 or 1."""
+    return health_check(f"http://127.0.0.1:{settings.read(BatcherSettings).port}/readyz")

@@ -43,6 +43,12 @@ class Fleet:
             else:
                 self.batchers.pop(beat.id, None)
 
+    def refresh(self, now_s: float) -> None:
+        """Count all as heard now: nobody could be heard while the bus was down."""
+        self.batchers = dict.fromkeys(self.batchers, now_s)
+        for runner in self.runners.values():
+            runner.heard_s = now_s
+
     def bury(self, now_s: float) -> list[str]:
         """Forget who was silent for too long; returns the ids of the runners among them."""
         limit_s = now_s - DEAD_AFTER_S

@@ -30,6 +30,7 @@ from vtsserving.inference.deadlines import Deadlines
 from vtsserving.inference.outbox import Outbox, Publish
 from vtsserving.inference.request import Outcome, Part, Ticket
 from vtsserving.wire import frames, rows, subjects
+from vtsserving.wire.layout import layout
 from vtsserving.wire.rows import Packed
 
 _log = logging.getLogger(__name__)
@@ -199,7 +200,7 @@ class InferenceClient:
             return [packed]
         whole, rest = divmod(packed.rows, method.max_rows)
         counts = [method.max_rows] * whole + [rest] * (rest > 0)
-        bodies = rows.layout(packed.head).cut(packed.body, packed.rows, counts)
+        bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
         return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
 
     # --- back ----------------------------------------------------------------------------------------------------
