@@ -37,7 +37,8 @@ def prune_models(
 ) -> None:
     """Delete old versions.
 
-    Those that an alias points to always stay. With both --keep and --keep-newer, a version goes only if neither keeps it.
+    Those that an alias points to always stay. With both --keep and --keep-newer, a version goes only if neither
+    keeps it.
     """
     from vtsserving.local_store import LocalStore
 
