@@ -1,0 +1,167 @@
+"""The FastAPI application: health, metrics, documentation, what is known of models, and the shape of every error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from vtsserving.catalog import CatalogEntry
+from vtsserving.exceptions import (
+    BadInput,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+    VtsServingException,
+)
+from vtsserving.version import __version__
+from vtsserving_gateway.asgi_exchange import REQUEST_ID
+from vtsserving_gateway.fleet import Fleet
+from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.openapi import error_answer, install
+from vtsserving_gateway.respond import error_body, error_headers, to_json
+from vtsserving_gateway.routes import known_tag
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> FastAPI:
+    """Everything that is not a call of a model.
+
+    Args:
+        gateway: shared with the connections.
+        fleet: knows what is loaded where.
+        not_ready: why requests would be refused now; empty when they would not.
+
+    Returns:
+        The application; it answers every error in the one shape.
+    """
+    app = FastAPI(
+        title="VtsServing gateway",
+        version=__version__,
+        description="Call saved models over HTTP. Rows of many clients are computed in one batch.",
+        redoc_url=None,
+    )
+    _add_health(app, gateway, not_ready)
+    _add_models(app, gateway, fleet)
+    app.add_exception_handler(VtsServingException, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    install(app)
+    return app
+
+
+def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) -> None:
+    reads: dict[str, Any] = {"methods": ["GET"], "tags": ["health"]}
+
+    async def live() -> Response:
+        """Whether the process runs; says nothing about anything else."""
+        return _json({"live": True})
+
+    async def ready() -> Response:
+        """Whether a call would be taken now: the bus is connected, a batcher is alive, preloaded models are loaded."""
+        reason = "draining" if gateway.draining else not_ready()
+        if reason:
+            raise Unavailable(f"not ready: {reason}", retry_after_s=1.0)
+        return _json({"ready": True})
+
+    async def metrics() -> Response:
+        """Counters in the Prometheus text format."""
+        return Response(gateway.metrics.exposition(), media_type=METRICS_TYPE)
+
+    unready: dict[int | str, dict[str, Any]] = {503: error_answer("Not ready; the message says why.")}
+    app.add_api_route("/livez", live, **reads)
+    app.add_api_route("/readyz", ready, responses=unready, **reads)
+    app.add_api_route("/healthz", ready, responses=unready, operation_id="healthz", **reads)
+    app.add_api_route(
+        "/metrics",
+        metrics,
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+        **reads,
+    )
+
+
+def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
+    async def describe(tag: str) -> Response:
+        """What is known of a model: its exact version, signatures, specs, options, and the runners that loaded it."""
+        entry = await gateway.catalog.resolve(known_tag(tag))
+        return _json(describe_entry(entry, fleet))
+
+    async def only_post(request: Request) -> Response:
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": "POST"})
+
+    errors: dict[int | str, dict[str, Any]] = {
+        404: error_answer("No such model or version."),
+        503: error_answer("The models cannot be looked up now."),
+    }
+    app.add_api_route("/v1/models/{tag}", describe, methods=["GET"], responses=errors, tags=["models"])
+    app.add_api_route(
+        "/v1/models/{tag}/{method}",
+        only_post,
+        methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        include_in_schema=False,
+    )
+
+
+def describe_entry(entry: CatalogEntry, fleet: Fleet) -> dict[str, Any]:
+    """A model as `GET /v1/models/{tag}` shows it."""
+    runners = fleet.runners(entry.tag)
+    return {
+        "tag": entry.tag,
+        "name": entry.name,
+        "version": entry.version,
+        "digest": entry.digest,
+        "ordinal": entry.ordinal,
+        "module": entry.module,
+        "state": "ready" if runners else "not_loaded",
+        "runners": len(runners),
+        "signatures": {name: signature.to_dict() for name, signature in entry.signatures.items()},
+        "input_specs": dict(entry.input_specs),
+        "output_specs": dict(entry.output_specs),
+        "options": entry.options.to_dict(),
+    }
+
+
+def _json(value: Any) -> Response:
+    return Response(to_json(value), media_type="application/json")
+
+
+def _error(request: Request, error: VtsServingException, headers: dict[str, str] | None = None) -> Response:
+    request_id = request.scope.get(REQUEST_ID, "")
+    own = {name.decode("ascii"): value.decode("ascii") for name, value in error_headers(error)}
+    return Response(
+        error_body(error, request_id), error.status, {**(headers or {}), **own}, media_type="application/json"
+    )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, VtsServingException)
+    return _error(request, error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own errors: no such route, or another HTTP method."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return _error(request, NotFound("no such route; /docs lists all"), headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = next(
+            (value for name, value in headers.items() if name.lower() == "allow"), "another method"
+        )
+        return _error(request, MethodNotAllowed(f"use {allowed}"), headers)
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _error(request, BadInput(str(error.detail)), headers)
+    return _error(request, VtsServingException(str(error.detail)), headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first.get("loc", ()))
+    return _error(request, BadInput(f"{where}: {first.get('msg', 'not valid')}"))

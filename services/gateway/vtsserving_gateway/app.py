@@ -1,0 +1,154 @@
+"""The gateway: HTTP in, calls out over the bus. Reads as start, run, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Final
+
+from vtsserving.bus.interface import Bus, Message, Subscription
+from vtsserving.catalog import Catalog
+from vtsserving.exceptions import VtsServingException
+from vtsserving.inference.client import InferenceClient
+from vtsserving.wire import subjects
+from vtsserving_gateway.api import create_app
+from vtsserving_gateway.fleet import Fleet
+from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.observe import Observe
+from vtsserving_gateway.server import GatewayServer, listen
+from vtsserving_gateway.settings import GatewaySettings
+
+_log = logging.getLogger(__name__)
+
+PRELOAD_POLL_S: Final = 0.1
+"""How often it is looked whether the preloaded models are there, seconds."""
+
+
+class GatewayApp:
+    """One gateway on a bus. Create it inside of a running event loop; it handles no signals."""
+
+    def __init__(
+        self, bus: Bus, catalog: Catalog, settings: GatewaySettings, *, listener: socket.socket | None = None
+    ) -> None:
+        """Wire the parts; nothing is opened before `start`.
+
+        Args:
+            bus: connected; whoever made it closes it.
+            catalog: knows the models.
+            settings: see GatewaySettings.
+            listener: a listening socket to serve on, instead of the settings' host, port or fd.
+        """
+        self._bus = bus
+        self._catalog = catalog
+        self._settings = settings
+        self._listener = listener
+        self._preload: set[str] = set(settings.preload)
+        self.client = InferenceClient(bus)
+        self.gateway = Gateway(self.client, catalog, settings)
+        self.fleet = Fleet(bus, self.gateway.loop.time)
+        self.gateway.metrics.watch(
+            {
+                "vtsserving_connections": ("Open connections.", lambda: len(self.gateway.connections)),
+                "vtsserving_buffered_bytes": (
+                    "Bytes of request bodies held.",
+                    lambda: self.gateway.buffered_bytes,
+                ),
+                "vtsserving_batchers_alive": ("Batchers that are heard.", lambda: self.client.batchers_alive),
+                "vtsserving_bus_connected": ("1 when the bus is connected.", lambda: float(bus.connected)),
+                "vtsserving_late_replies_total": (
+                    "Answers that came after their request was settled.",
+                    lambda: self.client.late_replies,
+                ),
+                "vtsserving_retries_total": (
+                    "Requests sent to another batcher.",
+                    lambda: self.client.retries,
+                ),
+            }
+        )
+        self._server: GatewayServer | None = None
+        self._store_changes: Subscription | None = None
+        self._preloading: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is served."""
+        assert self._server is not None, "not started"
+        return self._server.port
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call would be taken now."""
+        return not self.gateway.draining and not self._not_ready()
+
+    def _not_ready(self) -> str:
+        if not self._bus.connected:
+            return "the message bus is not connected"
+        if not self.client.ready:
+            return "no batcher is alive"
+        if self._preload:
+            return f"models are being loaded: {', '.join(sorted(self._preload))}"
+        return ""
+
+    async def start(self) -> None:
+        """Listen on the bus, then open the port.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        settings = self._settings
+        listener = self._listener or listen(settings.host, settings.port, settings.fd)
+        try:
+            await self.client.start()
+            await self.fleet.start()
+            self._store_changes = await self._bus.subscribe(subjects.STORE_CHANGED, self._on_store_changed)
+            self.gateway.start()
+            app = create_app(self.gateway, self.fleet, self._not_ready)
+            server = GatewayServer(Observe(app, self.gateway), self.gateway, listener)
+            await server.start()
+        except BaseException:
+            listener.close()
+            raise
+        self._server = server
+        if self._preload:
+            self._preloading = asyncio.get_running_loop().create_task(self._await_preloaded())
+        _log.info("gateway_started", extra={"host": settings.host, "port": server.port})
+
+    async def drain(self) -> None:
+        """Stop taking connections, answer what is under way, stop."""
+        if self._server is not None:
+            await self._server.drain()
+        await self.client.drain()
+
+    async def close(self) -> None:
+        """Stop at once, except for answers under way, which get a moment."""
+        if self._server is not None:
+            await self._server.close()
+        if self._preloading is not None:
+            self._preloading.cancel()
+        if self._store_changes is not None:
+            await self._store_changes.unsubscribe()
+            self._store_changes = None
+        self.gateway.close()
+        await self.fleet.close()
+        await self.client.close()
+
+    def _on_store_changed(self, message: Message) -> None:
+        self._catalog.invalidate()
+
+    async def _await_preloaded(self) -> None:
+        """Tick off the models that must be loaded before this gateway counts as ready."""
+        reported: set[str] = set()
+        while self._preload:
+            for tag in sorted(self._preload):
+                try:
+                    entry = await self._catalog.resolve(tag)
+                except VtsServingException as error:
+                    if tag not in reported:
+                        reported.add(tag)
+                        fields = {"tag": tag, "code": error.code, "reason": error.message}
+                        _log.warning("preload_waits", extra=fields)
+                    continue
+                if self.fleet.runners(entry.tag):
+                    self._preload.discard(tag)
+            await asyncio.sleep(PRELOAD_POLL_S)

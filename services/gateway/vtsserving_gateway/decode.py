@@ -1,0 +1,187 @@
+"""Body to values, validated and cast against the recorded input spec, and packed for the bus. [R2]
+
+The usual body is a few rows of plain numbers. It is recognised by what it does not contain (letters, quotes, braces),
+parsed and turned into an array in two calls; whatever is unusual about it leads to the strict path, which costs more
+and finds the exact error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from vtsserving.catalog import CatalogEntry, Method
+from vtsserving.exceptions import BadInput, UnknownField, UnsupportedMediaType, WrongType
+from vtsserving.wire.limits import MAX_TENSOR_DIMS
+from vtsserving.wire.rows import Packed, pack_call
+from vtsserving_gateway.arrays import Array, ArraySpec, infer, to_array
+from vtsserving_gateway.json_faults import Body, read
+
+_NUMERIC: Final = b"0123456789.,[]-+eE \t\r\n"
+_LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
+
+SMALL_BYTES: Final = 64 * 1024
+"""Bodies above this are checked for long integers by value: looking at the text costs more there."""
+
+_JSON_TYPES: Final = frozenset((b"application/json", b"application/x-www-form-urlencoded"))
+_UTF8: Final = frozenset((b"utf-8", b"utf8", b"us-ascii"))
+
+
+class Target:
+    """One method of one model, with everything that decoding its calls needs."""
+
+    __slots__ = ("_args", "_dtype", "_first", "_kwargs", "_tail", "entry", "method")
+
+    def __init__(self, entry: CatalogEntry, method: Method) -> None:
+        """Read the recorded specs; what cannot be read counts as not recorded."""
+        self.entry = entry
+        self.method = method
+        recorded = entry.input_specs.get(method.name) or {}
+        self._args = [ArraySpec.parse(raw) for raw in recorded.get("args", ())]
+        named = {spec.name: spec for spec in self._args if spec is not None and spec.name}
+        for name, raw in (recorded.get("kwargs") or {}).items():
+            spec = ArraySpec.parse(raw)
+            if spec is not None:
+                named[name] = spec
+        self._kwargs: dict[str, ArraySpec] = named
+        first = self._args[0] if len(self._args) == 1 else None
+        self._first = first
+        self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
+        is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
+        self._tail = first.shape[1:] if first is not None and is_rows else None
+
+    def decode(self, body: Body) -> Packed:
+        """Read the JSON body of one call.
+
+        Args:
+            body: rows, `[[...]]`, or `{"args": [...], "kwargs": {...}}`; UTF-8.
+
+        Returns:
+            The call, packed for the bus.
+
+        Raises:
+            BadInput: of its many kinds, each with its code.
+        """
+        array = self._plain_numbers(body)
+        if array is not None:
+            return pack_call((array,), {}, self.method.axis)
+        args, kwargs = self._call(body)
+        return pack_call(args, kwargs, self.method.axis)
+
+    def _plain_numbers(self, body: Body) -> Array | None:
+        """The array of a body that is nothing but numbers and brackets; None where that needs a closer look."""
+        if body.translate(None, _NUMERIC) or (self._args and self._first is None):
+            return None
+        try:
+            array = np.array(orjson.loads(body), self._dtype)
+        except ValueError:
+            return None
+        if len(body) < SMALL_BYTES:
+            if _LONG_DIGITS.search(body):
+                return None
+        elif array.size and not -9e18 < array.min() <= array.max() < 9e18:
+            return None
+        if self._tail is not None:
+            if array.shape[1:] != self._tail or array.ndim != len(self._tail) + 1:
+                return None
+        elif not 0 < array.ndim <= MAX_TENSOR_DIMS or array.size == 0:
+            return None
+        return self._cast(array)
+
+    def _cast(self, array: Array) -> Array | None:
+        """An array of plain numbers in the spec's dtype and shape, or None where that needs a closer look."""
+        spec = self._first
+        if spec is None:
+            return array if array.dtype.kind in "if" else None
+        if self._tail is None and (
+            len(spec.shape) != array.ndim
+            or any(a not in (-1, b) for a, b in zip(spec.shape, array.shape, strict=True))
+        ):
+            return None
+        if spec.dtype.kind == "f":
+            return array if spec.dtype.itemsize == 8 or bool(np.isfinite(array).all()) else None
+        if spec.dtype.kind not in "iu" or array.dtype.kind != "i" or not array.size:
+            return None
+        limits = np.iinfo(spec.dtype)
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            return None
+        return array.astype(spec.dtype)
+
+    def _call(self, body: Body) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments and keyword arguments, the strict way."""
+        args, kwargs = split_call(read(body, unsigned=self._wants_unsigned()))
+        if len(self._args) > len(args):
+            for spec in self._args[len(args) :]:
+                if spec is not None and spec.name not in kwargs:
+                    raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
+        decoded = [
+            _convert(value, self._args[i] if i < len(self._args) else None, self._where(i, len(args)))
+            for i, value in enumerate(args)
+        ]
+        return decoded, {
+            name: _convert(value, self._kwargs.get(name), name[:80]) for name, value in kwargs.items()
+        }
+
+    def _wants_unsigned(self) -> bool:
+        return any(
+            spec is not None and spec.dtype == np.uint64 for spec in (*self._args, *self._kwargs.values())
+        )
+
+    def _where(self, index: int, count: int) -> str:
+        spec = self._args[index] if index < len(self._args) else None
+        if spec is not None and spec.name:
+            return spec.name
+        return "input" if count == 1 else f"args[{index}]"
+
+
+def _convert(value: Any, spec: ArraySpec | None, where: str) -> Any:
+    return infer(value, where) if spec is None else to_array(value, spec, where)
+
+
+def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments of a parsed body.
+
+    Args:
+        value: what JSON gave.
+
+    Raises:
+        WrongType: it is neither rows nor an object of args and kwargs.
+        UnknownField: the object has other fields.
+    """
+    if isinstance(value, list):
+        return [value], {}
+    if not isinstance(value, dict):
+        raise WrongType('the body is either rows, [[...]], or {"args": [...], "kwargs": {...}}')
+    extra = sorted(key for key in value if key not in ("args", "kwargs"))
+    if extra:
+        raise UnknownField(f'unknown field {extra[0][:80]!a}; a call is {{"args": [...], "kwargs": {{...}}}}')
+    args, kwargs = value.get("args", []), value.get("kwargs", {})
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise WrongType('"args" is a list and "kwargs" an object')
+    return args, kwargs
+
+
+def check_media_type(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that is not said to be JSON; saying nothing, and what `curl -d` says, count as JSON.
+
+    Args:
+        headers: lower-case names.
+
+    Raises:
+        UnsupportedMediaType: names what is supported.
+    """
+    kind = headers.get(b"content-type")
+    if kind is not None and kind != b"application/json":
+        name, _, parameters = kind.partition(b";")
+        _, has_charset, charset = parameters.lower().partition(b"charset=")
+        if name.strip().lower() not in _JSON_TYPES:
+            raise UnsupportedMediaType("send application/json")
+        if has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
+            raise UnsupportedMediaType("send application/json in UTF-8")
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() not in (b"", b"identity"):
+        raise UnsupportedMediaType("compressed bodies are not supported; send the body as it is")

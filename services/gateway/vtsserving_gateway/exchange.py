@@ -1,0 +1,86 @@
+"""One request and its answer on a connection: what the connection asks of each kind, and the plain refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from vtsserving.exceptions import VtsServingException
+from vtsserving_gateway.metrics import OTHER, Series
+from vtsserving_gateway.respond import connection_line, error_response
+
+if TYPE_CHECKING:
+    from vtsserving_gateway.gateway import Gateway
+
+
+class Connection(Protocol):
+    """What an exchange may do with its connection."""
+
+    gateway: Gateway
+
+    def send(self, data: bytes) -> None:
+        """Write bytes of the answer."""
+
+    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
+        """The answer was written, whole."""
+
+    @property
+    def last(self) -> bool:
+        """Whether the connection closes after the current answer, whatever the request asked for."""
+
+
+class Exchange(Protocol):
+    """One request, from its headers to its answer. Called in this order: feed*, complete, and turn at any time."""
+
+    def feed(self, chunk: bytes) -> None:
+        """A piece of the body has come."""
+
+    def complete(self) -> None:
+        """The request is whole."""
+
+    def turn(self) -> None:
+        """All requests before this one are answered; this one may write."""
+
+    def fail(self, error: VtsServingException) -> None:
+        """The rest of the request cannot be read: answer with the error and close."""
+
+    def abandon(self) -> None:
+        """The connection is gone."""
+
+
+class Refusal:
+    """A request that was not read to the end; answered with an error, then the connection closes."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        error: VtsServingException,
+        request_id: bytes,
+        series: Series | None = None,
+    ) -> None:
+        """Prepare the answer; it is written when it is its turn."""
+        self._connection = connection
+        self._error = error
+        self._request_id = request_id
+        self._series = series or connection.gateway.metrics.of(*OTHER)
+
+    def feed(self, chunk: bytes) -> None:
+        """Nothing more is read."""
+
+    def complete(self) -> None:
+        """Nothing more is read."""
+
+    def turn(self) -> None:
+        """Write the error."""
+        gateway = self._connection.gateway
+        gateway.metrics.errors[self._error.wire_code] += 1
+        self._series.observe(self._error.status, 0.0)
+        self._connection.send(
+            error_response(self._error, self._request_id, gateway.date, connection_line(False, False))
+        )
+        self._connection.finished(self, keep_alive=False)
+
+    def fail(self, error: VtsServingException) -> None:
+        """It has failed already."""
+
+    def abandon(self) -> None:
+        """There is nothing to stop."""

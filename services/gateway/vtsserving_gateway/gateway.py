@@ -1,0 +1,167 @@
+"""What all connections of one gateway share: collaborators, settings, routes, counters, the clock of the timeouts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from vtsserving.catalog import Catalog, CatalogEntry
+from vtsserving.exceptions import BadDeadline
+from vtsserving.inference.client import InferenceClient
+from vtsserving_gateway.decode import Target
+from vtsserving_gateway.metrics import PREDICT, Metrics, Series
+from vtsserving_gateway.routes import Route, parse_route
+from vtsserving_gateway.settings import GatewaySettings
+
+_log = logging.getLogger(__name__)
+
+MAX_ROUTES: Final = 4_096
+"""Most URLs that are remembered; the memory starts afresh beyond."""
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_SECONDS: Final = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,12})?")
+_WATCH_S: Final = 0.5
+_SHORTEST_WATCH_S: Final = 0.01
+
+
+class Watched(Protocol):
+    """A connection whose deadline somebody looks after."""
+
+    deadline_s: float
+
+    def expire(self, now_s: float) -> None:
+        """Called once the deadline has passed; sets a new one or ends."""
+
+
+class BoundRoute:
+    """A URL of the predict routes, together with the model that it meant last."""
+
+    __slots__ = ("entry", "route", "series", "target")
+
+    def __init__(self, route: Route, entry: CatalogEntry, metrics: Metrics) -> None:
+        """Bind; MethodNotFound if the model does not have the method."""
+        self.route = route
+        self.entry = entry
+        self.target = Target(entry, entry.method(route.method))
+        self.series: Series = metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
+
+
+class Gateway:
+    """One gateway process, as its connections see it."""
+
+    def __init__(self, client: InferenceClient, catalog: Catalog, settings: GatewaySettings) -> None:
+        """Create it inside of a running event loop.
+
+        Args:
+            client: sends the calls.
+            catalog: knows the models.
+            settings: limits and timeouts.
+        """
+        self.client = client
+        self.catalog = catalog
+        self.settings = settings
+        self.metrics = Metrics()
+        self.loop = asyncio.get_running_loop()
+        self.now_s = self.loop.time()
+        self.draining = False
+        self.buffered_bytes = 0
+        self.date = b""
+        self.connections: set[Watched] = set()
+        self.unrouted = self.metrics.of(PREDICT)
+        self._bound: dict[bytes, BoundRoute] = {}
+        self._id_prefix = secrets.token_hex(4).encode()
+        self._last_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        shortest_s = min(
+            settings.header_timeout_s,
+            settings.body_timeout_s,
+            settings.write_timeout_s,
+            settings.keep_alive_s,
+        )
+        self._watch_s = max(min(_WATCH_S, shortest_s / 8), _SHORTEST_WATCH_S)
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def request_id(self, wanted: bytes | None) -> bytes:
+        """The client's own request id where it is harmless, otherwise a new one."""
+        if wanted is not None and _REQUEST_ID.fullmatch(wanted):
+            return wanted
+        self._last_id += 1
+        return b"%b-%x" % (self._id_prefix, self._last_id)
+
+    def timeout_s(self, header: bytes | None) -> float:
+        """Seconds that a request may take.
+
+        Args:
+            header: its X-Request-Timeout, decimal seconds.
+
+        Raises:
+            BadDeadline: the header is no positive decimal number.
+        """
+        if header is None:
+            return self.settings.request_timeout_s
+        seconds = float(header) if _SECONDS.fullmatch(header) else 0.0
+        if seconds <= 0:
+            raise BadDeadline("X-Request-Timeout is a positive number of seconds, like 0.5")
+        return min(seconds, self.settings.max_request_timeout_s)
+
+    def bound(self, url: bytes) -> BoundRoute | None:
+        """What a URL means now, if that is known without waiting; else use `bind`.
+
+        Raises:
+            MethodNotFound: the model has changed and has no such method any more.
+        """
+        bound = self._bound.get(url)
+        if bound is None:
+            return None
+        entry = self.catalog.peek(bound.route.tag)
+        if entry is bound.entry:
+            return bound
+        return None if entry is None else self._remember(url, bound.route, entry)
+
+    async def bind(self, url: bytes) -> BoundRoute:
+        """Find out what a URL means.
+
+        Raises:
+            NotFound: no such route, model, version or method.
+            StoreUnavailable: the models cannot be looked up now.
+        """
+        route = parse_route(url)
+        entry = self.catalog.peek(route.tag) or await self.catalog.resolve(route.tag)
+        return self._remember(url, route, entry)
+
+    def _remember(self, url: bytes, route: Route, entry: CatalogEntry) -> BoundRoute:
+        bound = BoundRoute(route, entry, self.metrics)
+        if len(self._bound) >= MAX_ROUTES:
+            self._bound.clear()
+        self._bound[url] = bound
+        return bound
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look after the connections' deadlines."""
+        self._watch()
+
+    def close(self) -> None:
+        """Look after nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _watch(self) -> None:
+        """One timer for all connections: a timer for each would cost more than most of their requests."""
+        self.now_s = now_s = self.loop.time()
+        self._timer = self.loop.call_later(self._watch_s, self._watch)
+        for connection in [c for c in self.connections if c.deadline_s <= now_s]:
+            _guarded(connection.expire, now_s)
+
+
+def _guarded(expire: Callable[[float], None], now_s: float) -> None:
+    try:
+        expire(now_s)
+    except Exception:
+        _log.exception("a timeout could not be handled")

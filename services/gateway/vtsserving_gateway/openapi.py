@@ -1,0 +1,149 @@
+"""The part of the OpenAPI document that FastAPI cannot know: the routes that never reach it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "request_id"],
+            "properties": {
+                "code": {
+                    "type": "string",
+                    "description": "Stable; see docs/errors.md.",
+                    "examples": ["bad_json"],
+                },
+                "message": {"type": "string"},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+
+_CALL: Final[dict[str, Any]] = {
+    "oneOf": [
+        {
+            "type": "array",
+            "items": {},
+            "description": "Rows: one item for each.",
+            "examples": [[[5.9, 3.0, 5.1, 1.8]]],
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "args": {"type": "array", "items": {}},
+                "kwargs": {"type": "object", "additionalProperties": True},
+            },
+        },
+    ]
+}
+
+_STATUSES: Final = {
+    "400": "The body or a header cannot be read.",
+    "404": "No such model, version or method.",
+    "406": "The client does not accept JSON.",
+    "408": "The request did not arrive in time.",
+    "413": "The body has too many bytes or rows.",
+    "414": "The URL is too long.",
+    "415": "The body is not JSON.",
+    "422": "The values do not fit the method's inputs.",
+    "431": "The headers are too large.",
+    "500": "The model failed.",
+    "503": "Not now; Retry-After says when.",
+    "504": "The deadline passed.",
+}
+
+_HEADERS: Final = {
+    "X-Request-Id": ("string", "Echo of the client's, or a new one."),
+    "X-Vts-Model": ("string", "The exact version that answered, `name:version`."),
+    "X-Vts-Batch-Size": ("integer", "Rows of the batch that the request was part of."),
+    "Server-Timing": ("string", "`queue` and `compute`, milliseconds."),
+}
+
+
+def error_answer(description: str) -> dict[str, Any]:
+    """An answer with the body that all errors have."""
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi()` include the predict routes and the schema of errors."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            document.setdefault("components", {}).setdefault("schemas", {})["Error"] = ERROR
+            document["paths"].setdefault("/v1/models/{tag}", {})["post"] = _predict(
+                "call_only_method", ["tag"]
+            )
+            document["paths"]["/v1/models/{tag}/{method}"] = {
+                "post": _predict("call_method", ["tag", "method"])
+            }
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
+    described = {
+        "tag": "`name`, `name:version`, `name:latest`, `name:alias` or `name:prefix`.",
+        "method": "One of the model's signatures.",
+    }
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": described[name],
+            "schema": {"type": "string"},
+        }
+        for name in path_parameters
+    ]
+    parameters += [
+        {
+            "name": "X-Request-Timeout",
+            "in": "header",
+            "description": "Deadline of the request, decimal seconds.",
+            "schema": {"type": "string", "pattern": "^[0-9]{1,12}([.][0-9]{1,12})?$"},
+        },
+        {
+            "name": "X-Request-Id",
+            "in": "header",
+            "description": "Comes back with the answer; up to 128 letters, digits, `.`, `_` and `-`.",
+            "schema": {"type": "string"},
+        },
+    ]
+    headers = {
+        name: {"schema": {"type": kind}, "description": text} for name, (kind, text) in _HEADERS.items()
+    }
+    answers: dict[str, Any] = {status: error_answer(text) for status, text in _STATUSES.items()}
+    return {
+        "tags": ["models"],
+        "operationId": operation,
+        "summary": "Call a method of a model"
+        + ("" if "method" in path_parameters else ": `__call__`, or its only one"),
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}}},
+        "responses": {
+            "200": {
+                "description": "What the method returned for these rows.",
+                "headers": headers,
+                "content": {"application/json": {"schema": {}}},
+            },
+            **answers,
+        },
+    }

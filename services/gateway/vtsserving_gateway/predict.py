@@ -1,0 +1,245 @@
+"""One call of a model's method: from a whole request to its answer, by way of R2, R3 and R11."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from vtsserving.exceptions import (
+    DeadlineExceeded,
+    NotAcceptable,
+    Overloaded,
+    TooManyRows,
+    VtsServingException,
+)
+from vtsserving.inference.request import Outcome, Ticket
+from vtsserving_gateway.decode import check_media_type
+from vtsserving_gateway.exchange import Connection
+from vtsserving_gateway.gateway import BoundRoute
+from vtsserving_gateway.respond import INTERNAL, connection_line, error_response, result_response
+
+_log = logging.getLogger(__name__)
+
+_ACCEPTED = (b"*/*", b"application/json", b"application/*")
+
+
+class Predict:
+    """An exchange that never becomes an ASGI request: no scope, no task, no queue."""
+
+    __slots__ = (
+        "_body",
+        "_bound",
+        "_connection",
+        "_expects",
+        "_failure",
+        "_gateway",
+        "_headers",
+        "_http_10",
+        "_is_turn",
+        "_is_whole",
+        "_keep_alive",
+        "_request_id",
+        "_started_s",
+        "_task",
+        "_ticket",
+        "_url",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        url: bytes,
+        headers: Mapping[bytes, bytes],
+        *,
+        keep_alive: bool,
+        http_10: bool,
+    ) -> None:
+        """A request whose headers were read.
+
+        Args:
+            connection: to answer on.
+            url: as it stands in the request line.
+            headers: lower-case names.
+            keep_alive: whether the client wants the connection to stay.
+            http_10: whether the client speaks HTTP/1.0.
+        """
+        self._connection = connection
+        self._gateway = connection.gateway
+        self._url = url
+        self._headers = headers
+        self._keep_alive = keep_alive
+        self._http_10 = http_10
+        self._expects = b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not http_10
+        self._request_id = self._gateway.request_id(headers.get(b"x-request-id"))
+        self._body: bytes | bytearray = b""
+        self._is_whole = False
+        self._is_turn = False
+        self._started_s = 0.0
+        self._failure: VtsServingException | None = None
+        self._bound: BoundRoute | None = None
+        self._ticket: Ticket | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._gateway.metrics.in_progress += 1
+
+    # --- from the connection -------------------------------------------------------------------------------------
+
+    def feed(self, chunk: bytes) -> None:
+        """See Exchange."""
+        self._gateway.buffered_bytes += len(chunk)
+        if not self._body:
+            self._body = chunk
+            return
+        if type(self._body) is bytes:
+            self._body = bytearray(self._body)
+        self._body += chunk
+
+    def complete(self) -> None:
+        """See Exchange."""
+        self._is_whole = True
+        if self._is_turn:
+            self._run()
+
+    def turn(self) -> None:
+        """See Exchange."""
+        self._is_turn = True
+        if self._is_whole:
+            self._run()
+        elif self._expects:
+            self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def fail(self, error: VtsServingException) -> None:
+        """See Exchange."""
+        self._failure = error
+        self._keep_alive = False
+        self.complete()
+
+    def abandon(self) -> None:
+        """See Exchange."""
+        if self._ticket is not None:
+            self._gateway.client.abandon(self._ticket)
+        if self._task is not None:
+            self._task.cancel()
+        self._gateway.metrics.cancelled += 1
+        self._release()
+
+    # --- the call ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._started_s = self._gateway.loop.time()
+        try:
+            if self._failure is not None:
+                raise self._failure
+            self._check_headers()
+            bound = self._gateway.bound(self._url)
+            if bound is None:
+                self._task = self._gateway.loop.create_task(self._bind_and_submit())
+            else:
+                self._submit(bound, self._timeout_s())
+        except VtsServingException as error:
+            self._refuse(error)
+        except Exception:
+            self._broken("a request could not be decoded")
+
+    def _timeout_s(self) -> float:
+        return self._gateway.timeout_s(self._headers.get(b"x-request-timeout"))
+
+    def _check_headers(self) -> None:
+        headers = self._headers
+        check_media_type(headers)
+        accept = headers.get(b"accept")
+        if accept is not None and accept != b"*/*" and not any(kind in accept for kind in _ACCEPTED):
+            raise NotAcceptable("the answer is application/json")
+        if self._gateway.buffered_bytes > self._gateway.settings.max_buffered_bytes:
+            raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
+
+    async def _bind_and_submit(self) -> None:
+        """The same, for a model that must be looked up first; the deadline runs already."""
+        gateway = self._gateway
+        try:
+            timeout_s = self._timeout_s()
+            bound = await asyncio.wait_for(gateway.bind(self._url), timeout_s)
+            self._submit(bound, max(timeout_s - (gateway.loop.time() - self._started_s), 0.001))
+        except asyncio.TimeoutError:
+            self._refuse(DeadlineExceeded(f"the model was not found within {timeout_s:.3g} s"))
+        except VtsServingException as error:
+            self._refuse(error)
+        except Exception:
+            self._broken("a request could not be submitted")
+
+    def _submit(self, bound: BoundRoute, timeout_s: float) -> None:
+        self._bound = bound
+        self._task = None
+        gateway = self._gateway
+        target = bound.target
+        packed = target.decode(self._body)
+        if packed.rows > gateway.settings.max_rows:
+            raise TooManyRows(
+                f"the request has {packed.rows} rows; at most {gateway.settings.max_rows} are allowed"
+            )
+        ticket = gateway.client.submit(
+            bound.entry, target.method, packed, timeout_s=timeout_s, on_done=self._done
+        )
+        if self._is_turn:
+            self._ticket = ticket
+
+    def _done(self, outcome: Outcome) -> None:
+        self._ticket = None
+        if outcome.error is not None:
+            self._refuse(outcome.error)
+            return
+        keep_alive = self._keep_alive and not self._connection.last
+        try:
+            data = result_response(
+                outcome, self._request_id, self._gateway.date, connection_line(keep_alive, self._http_10)
+            )
+        except VtsServingException as error:
+            self._refuse(error)
+        except Exception:
+            self._broken("a result could not be written")
+        else:
+            self._answer(200, data, keep_alive)
+
+    # --- the answer ----------------------------------------------------------------------------------------------
+
+    def _broken(self, event: str) -> None:
+        _log.exception(event, extra={"request_id": self._request_id.decode("ascii")})
+        self._refuse(VtsServingException(INTERNAL))
+
+    def _refuse(self, error: VtsServingException) -> None:
+        self._gateway.metrics.errors[error.wire_code] += 1
+        keep_alive = self._keep_alive and not self._connection.last
+        connection = connection_line(keep_alive, self._http_10)
+        data = error_response(error, self._request_id, self._gateway.date, connection)
+        self._answer(error.status, data, keep_alive)
+
+    def _answer(self, status: int, data: bytes, keep_alive: bool) -> None:
+        gateway = self._gateway
+        duration_s = gateway.loop.time() - self._started_s
+        series = gateway.unrouted if self._bound is None else self._bound.series
+        series.observe(status, duration_s)
+        if gateway.settings.access_log:
+            self._log_access(status, duration_s)
+        connection = self._connection
+        connection.send(data)
+        self._release()
+        connection.finished(self, keep_alive=keep_alive)
+
+    def _release(self) -> None:
+        self._is_turn = False
+        self._gateway.metrics.in_progress -= 1
+        self._gateway.buffered_bytes -= len(self._body)
+        self._body = b""
+
+    def _log_access(self, status: int, duration_s: float) -> None:
+        _log.info(
+            "request",
+            extra={
+                "request_id": self._request_id.decode("ascii"),
+                "method": "POST",
+                "url": self._url[:256].decode("ascii", "backslashreplace"),
+                "model": self._bound.entry.tag if self._bound else "",
+                "status": status,
+                "duration_ms": round(duration_s * 1000, 3),
+            },
+        )

@@ -1,0 +1,103 @@
+"""Settings of the gateway, from VTSSERVING_GATEWAY__* and the variables shared by all services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_PORT = 3000
+
+
+class GatewaySettings(BaseSettings):
+    """Where the gateway listens, what it refuses, and how long it waits."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VTSSERVING_GATEWAY__", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    nats_url: str = Field(
+        default="nats://127.0.0.1:4222",
+        description="The message bus.",
+        validation_alias=AliasChoices("nats_url", "VTSSERVING_NATS_URL"),
+    )
+    store_url: str = Field(
+        default="",
+        description="The store service; empty: the local store of VTSSERVING_HOME.",
+        validation_alias=AliasChoices("store_url", "VTSSERVING_STORE_URL"),
+    )
+    store_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Token for the store service.",
+        validation_alias=AliasChoices("store_token", "VTSSERVING_STORE_TOKEN"),
+    )
+    home: Path | None = Field(
+        default=None,
+        description="Home of the local store; default ~/vtsserving.",
+        validation_alias=AliasChoices("home", "VTSSERVING_HOME"),
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=DEFAULT_PORT, ge=0, le=65535, description="Port to listen on; 0 picks a free one."
+    )
+    fd: int | None = Field(
+        default=None,
+        ge=0,
+        description="File descriptor of a listening socket to serve on, instead of host and port.",
+    )
+    preload: tuple[str, ...] = Field(
+        default=(), description="Tags of models that must be loaded by a runner before the gateway is ready."
+    )
+
+    max_url_bytes: int = Field(default=8 * 1024, ge=64, description="Longest URL, bytes; longer: 414.")
+    max_header_bytes: int = Field(
+        default=64 * 1024, ge=256, description="Largest header block, bytes; larger: 431."
+    )
+    max_headers: int = Field(default=256, ge=8, description="Most header lines; more: 431.")
+    max_body_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1, description="Largest request body, bytes; larger: 413."
+    )
+    max_rows: int = Field(default=16_384, ge=1, description="Most rows in one request; more: 413.")
+    max_connections: int = Field(
+        default=8_192, ge=1, description="Most open connections; beyond, each is answered with 503."
+    )
+    max_buffered_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1,
+        description="Most bytes of request bodies held at one time; beyond: 503.",
+    )
+
+    header_timeout_s: float = Field(
+        default=5.0, gt=0, description="Longest wait for a whole header block, seconds; then 408."
+    )
+    body_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Longest wait for a body that makes no progress (1 KiB), seconds; then 408.",
+    )
+    write_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest wait for a client that does not read its answer, seconds; then it is cut off.",
+    )
+    keep_alive_s: float = Field(
+        default=75.0, gt=0, description="How long an idle connection is kept, seconds."
+    )
+    request_timeout_s: float = Field(
+        default=30.0, gt=0, description="Deadline of a request without X-Request-Timeout, seconds."
+    )
+    max_request_timeout_s: float = Field(
+        default=300.0, gt=0, description="Longest deadline that a client may ask for, seconds."
+    )
+    grace_s: float = Field(
+        default=1.5,
+        ge=0,
+        description="How long, after SIGTERM, idle connections may still send a request (answered with "
+        "`connection: close`), seconds.",
+    )
+    drain_s: float = Field(
+        default=30.0, gt=0, description="Longest time to finish requests after the grace period, seconds."
+    )
+    access_log: bool = Field(default=False, description="Log one line per request.")

@@ -1,0 +1,159 @@
+"""Batcher and runner in one: answers a gateway's calls over the bus with plain functions, for tests of the request side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vtsserving.bus.interface import Bus, Message, Subscription
+from vtsserving.catalog import CatalogEntry
+from vtsserving.exceptions import ModelFailed, ModelNotFound, VersionNotFound, VtsServingException
+from vtsserving.options import ModelOptions
+from vtsserving.signature import ModelSignature
+from vtsserving.tag import Tag
+from vtsserving.wire import frames, rows, subjects
+
+HEARTBEAT_S = 0.2
+
+Function = Callable[..., Any]
+
+
+def entry(
+    name: str,
+    version: str = "v1",
+    *,
+    methods: Mapping[str, ModelSignature] | None = None,
+    input_specs: Mapping[str, Any] | None = None,
+    options: ModelOptions | None = None,
+) -> CatalogEntry:
+    """A catalog entry with what a test cares about; by default one batchable `predict`."""
+    return CatalogEntry(
+        name,
+        version,
+        f"sha256:{'0' * 64}",
+        methods if methods is not None else {"predict": ModelSignature(batchable=True)},
+        options or ModelOptions(),
+        input_specs or {},
+        ordinal=1,
+    )
+
+
+def rows_spec(width: int, dtype: str = "float64", name: str = "X") -> dict[str, Any]:
+    """The recorded spec of one argument with rows of `width` numbers."""
+    return {"predict": {"args": [{"name": name, "dtype": dtype, "shape": [-1, width]}]}}
+
+
+class FixedCatalog:
+    """A Catalog of given entries; the last one of a name is its latest."""
+
+    def __init__(self, *entries: CatalogEntry) -> None:
+        self.entries = {entry.tag: entry for entry in entries}
+        self.latest = {entry.name: entry for entry in entries}
+        self.remembers = True
+        self.resolving: asyncio.Event | None = None
+
+    def _find(self, tag: str) -> CatalogEntry | None:
+        parsed = Tag.parse(tag)
+        if parsed.version in (None, "latest"):
+            return self.latest.get(parsed.name)
+        return self.entries.get(tag)
+
+    def peek(self, tag: str) -> CatalogEntry | None:
+        return self._find(tag) if self.remembers else None
+
+    async def resolve(self, tag: str) -> CatalogEntry:
+        if self.resolving is not None:
+            await self.resolving.wait()
+        found = self._find(tag)
+        if found is None:
+            name = Tag.parse(tag).name
+            known = name in self.latest
+            raise VersionNotFound(f"no version {tag}") if known else ModelNotFound(f"no model {name}")
+        return found
+
+    def invalidate(self, name: str | None = None) -> None:
+        self.remembers = False
+
+
+class Backend:
+    """Answers calls of `functions[(model, method)]`, each request as its own batch, on the event loop.
+
+    Attributes:
+        calls: (model, method, args, kwargs) of each computed request.
+        cancelled: ids that the gateway has given up.
+        held: requests that came while `hold` was set; answered by `release`.
+    """
+
+    def __init__(self, bus: Bus, functions: Mapping[tuple[str, str], Function]) -> None:
+        self.id = subjects.new_id()
+        self.runner_id = subjects.new_id()
+        self.calls: list[tuple[str, str, list[Any], dict[str, Any]]] = []
+        self.cancelled: list[int] = []
+        self.held: list[tuple[frames.Request, str]] = []
+        self.received = 0
+        self.hold = False
+        self.loaded: list[str] = []
+        self._bus = bus
+        self._functions = functions
+        self._subscription: Subscription | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        self._subscription = await self._bus.subscribe(subjects.batcher_in(self.id), self._on_message)
+        self._beat()
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    def release(self) -> None:
+        """Answer what is held, and hold nothing any more."""
+        self.hold = False
+        held, self.held = self.held, []
+        for request, reply in held:
+            self._answer(request, reply)
+
+    def _beat(self) -> None:
+        beat = frames.Heartbeat("batcher", self.id, "ready", 0, [])
+        self._bus.publish(subjects.heartbeat("batcher"), frames.encode(beat))
+        beat = frames.Heartbeat("runner", self.runner_id, "ready", 0, self.loaded)
+        self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
+
+    def _on_message(self, message: Message) -> None:
+        frame = frames.decode(message.payload)
+        if isinstance(frame, frames.Cancel):
+            self.cancelled.extend(frame.ids)
+        elif isinstance(frame, frames.Request):
+            self.received += len(frame.ids)
+            if self.hold:
+                self.held.append((frame, message.reply))
+            else:
+                self._answer(frame, message.reply)
+
+    def _answer(self, request: frames.Request, reply: str) -> None:
+        for id, count, body in zip(request.ids, request.rows, request.bodies, strict=True):
+            try:
+                answer: frames.Frame = self._compute(request, id, count, body)
+            except VtsServingException as error:
+                retry_ms = int((error.retry_after_s or 0) * 1000)
+                answer = frames.Failure(error.code, error.message, retry_ms, (id,))
+            self._bus.publish(reply, frames.encode(answer))
+
+    def _compute(self, request: frames.Request, id: int, count: int, body: Any) -> frames.Reply:
+        args, kwargs = rows.join_calls(request.head, [body], [count])
+        self.calls.append((request.model, request.method, args, kwargs))
+        try:
+            result = self._functions[request.model, request.method](*args, **kwargs)
+        except VtsServingException:
+            raise
+        except Exception as error:
+            raise ModelFailed(f"{type(error).__name__}: {error}") from error
+        if count:
+            head, bodies = rows.split_result(result, [count], 0)
+            return frames.Reply(self.runner_id, count, 1500, (id,), (count,), (250,), head, bodies)
+        packed = rows.pack_whole(result)
+        return frames.Reply(self.runner_id, 1, 1500, (id,), (0,), (250,), packed.head, [packed.body])
