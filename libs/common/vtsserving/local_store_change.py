@@ -18,7 +18,7 @@ from vtsserving.draft import Draft
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
 from vtsserving.local_store_files import swap, sync_directory, write_durably
 from vtsserving.local_store_state import NameState, read_state, write_state
-from vtsserving.manifest import DIGEST_FILE, MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
+from vtsserving.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
 from vtsserving.model import DOCUMENT, Model, ModelInfo, read_time, write_time
 from vtsserving.tag import Tag, new_version
 
@@ -69,7 +69,7 @@ class NameChange:
             extra={**draft.extra, **_document(info), "ordinal": self.state.ordinal},
         )
         write_durably(staged / MANIFEST_FILE, manifest.to_bytes())
-        self._seal(staged, manifest)
+        sync_directory(staged)
         self.record()
         self._place(staged, info.tag)
         return info.tag
@@ -85,13 +85,11 @@ class NameChange:
         self.state.ordinal = max(self.state.ordinal, ordinal if isinstance(ordinal, int) else 0)
         if not lookup.exists(self._root, tag):
             self._check_free(tag)
-            self._seal(staged, incoming)
             self.record()
             self._place(staged, tag)
         elif Model(tag, self.path(tag)).digest != incoming.digest:
             if not force:
                 raise AlreadyExists(f"{tag} exists already, with other content; delete it first, or force it")
-            self._seal(staged, incoming)
             self.record()
             swap(staged, self.path(tag))
             sync_directory(self.path(tag).parent)
@@ -141,10 +139,6 @@ class NameChange:
     def path(self, tag: Tag) -> Path:
         """Where a version is or will be."""
         return self._root / tag.name / str(tag.version)
-
-    def _seal(self, staged: Path, manifest: Manifest) -> None:
-        write_durably(staged / DIGEST_FILE, f"{manifest.digest}\n".encode())
-        sync_directory(staged)
 
     def _check_free(self, tag: Tag) -> None:
         if lookup.exists(self._root, tag):

@@ -1,7 +1,8 @@
 """The list of a model's files, whose digest is the model's identity. [M2]
 
 `manifest.json` is canonical JSON (sorted keys, no blanks, UTF-8), so that equal models have equal bytes and the
-sha256 of those bytes names the model. It lists every file but itself; `extra` holds what model.yaml does not show.
+sha256 of those bytes names the model. It lists every file but itself; `extra` holds what model.yaml does not show;
+`self_sha256` is the digest of the manifest without that key, so that a damaged manifest is noticed by itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from vtsserving.exceptions import IntegrityError
 from vtsserving.tag import LATEST, Tag, is_valid_part
 
 MANIFEST_FILE: Final = "manifest.json"
-DIGEST_FILE: Final = "manifest.sha256"
-"""The manifest's own digest, which a store keeps beside it: the manifest covers every other file, but not itself."""
-
 MODEL_FILE: Final = "model.yaml"
 API_VERSION: Final = "v1"
 
@@ -37,11 +35,11 @@ READ_BYTES: Final = 2**20
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
-# Most paths, for which nothing else needs to be looked at; it must not fit the names of _OWN_FILES.
+# Most paths, for which nothing else needs to be looked at; it must not fit the name of the manifest.
 _PLAIN_PATH: Final = re.compile(r"(?!manifest\.)[a-z0-9][a-z0-9_]{0,50}(?:\.[a-z0-9_]{1,20})?")
 _BAD_CHARS: Final = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
-_OWN_FILES: Final = frozenset({MANIFEST_FILE, DIGEST_FILE})
-_KEYS: Final = {"api_version", "name", "version", "creation_time", "files", "extra"}
+_KEYS: Final = {"api_version", "name", "version", "creation_time", "files", "extra", "self_sha256"}
+_SELF: Final = re.compile(rb'"self_sha256":"([0-9a-f]{64})",(?="version":"[^"]+"\}\Z)')
 
 
 class FileEntry(NamedTuple):
@@ -81,18 +79,21 @@ class Manifest:
         """The model's exact tag."""
         return Tag(self.name, self.version)
 
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "api_version": API_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "creation_time": self.creation_time,
+            "files": [entry._asdict() for entry in self.files],
+            "extra": self.extra,
+        }
+
     @cached_property
     def _bytes(self) -> bytes:
-        return canonical_json(
-            {
-                "api_version": API_VERSION,
-                "name": self.name,
-                "version": self.version,
-                "creation_time": self.creation_time,
-                "files": [entry._asdict() for entry in self.files],
-                "extra": self.extra,
-            }
-        )
+        plain = self._plain()
+        checksum = hashlib.sha256(canonical_json(plain)).hexdigest()
+        return canonical_json({**plain, "self_sha256": checksum})
 
     def to_bytes(self) -> bytes:
         """The content of manifest.json."""
@@ -151,6 +152,12 @@ class Manifest:
             raise IntegrityError(
                 f"the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are allowed"
             )
+        own = _SELF.search(raw)
+        if (
+            own is None
+            or hashlib.sha256(raw[: own.start()] + raw[own.end() :]).hexdigest().encode() != own[1]
+        ):
+            raise IntegrityError("the manifest is damaged, or is none: its checksum does not fit")
         try:
             parsed = json.loads(raw)
         except (ValueError, RecursionError) as error:
@@ -168,8 +175,9 @@ class Manifest:
             _entries(parsed["files"]),
             _extra(parsed["extra"]),
         )
-        if manifest.to_bytes() != raw:
+        if canonical_json(manifest._plain()) != plain:
             raise IntegrityError("the manifest is not in canonical form, so its digest would not be unique")
+        vars(manifest)["_bytes"] = raw
         return manifest
 
     def check(self, directory: Path) -> None:
@@ -221,7 +229,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def walk_files(directory: Path, prefix: str = "") -> Iterator[str]:
-    """Relative paths of all regular files, in no particular order, the manifest and its digest left out.
+    """Relative paths of all regular files, in no particular order, the manifest itself left out.
 
     Raises:
         IntegrityError: something is neither a file nor a directory.
@@ -236,7 +244,7 @@ def walk_files(directory: Path, prefix: str = "") -> Iterator[str]:
                 raise IntegrityError(
                     f"{path!a} is neither a regular file nor a directory; a model holds only those"
                 )
-            elif path not in _OWN_FILES:
+            elif path != MANIFEST_FILE:
                 yield path
 
 
@@ -325,7 +333,7 @@ def _check_path(path: str) -> None:
     except UnicodeEncodeError as error:
         raise IntegrityError(f"the path {path!a:.200} is not Unicode text") from error
     bad = any(part in (b"", b".", b"..") or part.endswith((b" ", b".")) for part in parts)
-    if bad or any(len(part) > MAX_PATH_PART_BYTES for part in parts) or _folded(path) in _OWN_FILES:
+    if bad or any(len(part) > MAX_PATH_PART_BYTES for part in parts) or _folded(path) == MANIFEST_FILE:
         raise IntegrityError(f"the path {path!a:.200} is not a plain relative path")
 
 

@@ -14,7 +14,6 @@ from vtsserving import model_yaml
 from vtsserving.exceptions import IntegrityError, InvalidArgument, StorageError
 from vtsserving.manifest import (
     API_VERSION,
-    DIGEST_FILE,
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
     MODEL_FILE,
@@ -27,8 +26,6 @@ from vtsserving.tag import Tag
 if TYPE_CHECKING:
     from vtsserving.runner import Runner
 
-
-MAX_DIGEST_BYTES: Final = 128
 
 DOCUMENT: Final = "document"
 """The key of the manifest's `extra` with the values of model.yaml, where JSON can express them: reading JSON is ten
@@ -325,15 +322,6 @@ class Model:
         Raises:
             IntegrityError: one is damaged, missing or unknown; the message names it.
         """
-        recorded = self.path / DIGEST_FILE
-        # Only stores keep it; a model that has just been fetched by its digest needs none.
-        if (
-            recorded.exists()
-            and self._read(DIGEST_FILE, MAX_DIGEST_BYTES).decode("ascii", "replace").strip() != self.digest
-        ):
-            raise IntegrityError(
-                f"{self.tag}: the file {MANIFEST_FILE!r} is damaged: it does not match its digest"
-            )
         self.manifest.check(self.path)
 
     def _read(self, name: str, limit_bytes: int) -> bytes:
