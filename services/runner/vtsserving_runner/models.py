@@ -70,6 +70,7 @@ class Models:
         self._epochs = epochs()
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, HostedModel] = {}
+        self._leaving: set[HostedModel] = set()
         self._failures: dict[str, _Failure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -81,11 +82,6 @@ class Models:
     def warm_tags(self) -> list[str]:
         """`name:version` of the models that compute."""
         return [str(model.id) for model in self._models.values() if model.warm]
-
-    @property
-    def busy(self) -> bool:
-        """Whether any batch is not finished."""
-        return any(model.busy for model in self._models.values())
 
     def figures(self) -> Iterable[ProcessFigures]:
         """All processes, for the metrics."""
@@ -124,6 +120,9 @@ class Models:
         """Void a model's credits, finish what was taken, end its processes."""
         model = self._models.pop(digest, None)
         if model is not None:
+            self._leaving.add(model)
+            model.revoke()
+            self._on_change()
             self._run(self._retire(model))
 
     async def preload(self, id: ModelId) -> None:
@@ -175,15 +174,16 @@ class Models:
             self._remember_failure(model.id, reason)
             if model.owner:
                 self._tell_failed(model.id, model.owner, ModelLoadFailed.code, reason)
+            self._leaving.add(model)
             model.revoke()
-            self._run(model.stop())
+            self._run(self._retire(model))
         self._on_change()
 
     async def _retire(self, model: HostedModel) -> None:
-        model.revoke()
-        self._on_change()
+        """Finish what was taken, then end the processes."""
         await model.idle()
         await model.stop()
+        self._leaving.discard(model)
         _log.info("unloaded", extra={"model": str(model.id)})
 
     async def finish(self) -> None:
@@ -191,12 +191,12 @@ class Models:
         self.draining = True
         for model in self._models.values():
             model.revoke()
-        await asyncio.gather(*(model.idle() for model in self._models.values()))
+        await asyncio.gather(*(model.idle() for model in (*self._models.values(), *self._leaving)))
 
     async def close(self) -> None:
         """End all processes at once."""
         self.draining = True
-        models = list(self._models.values())
+        models = [*self._models.values(), *self._leaving]
         self._models.clear()
         for model in models:
             if not model.loaded.done():

@@ -68,7 +68,6 @@ class ModelProcess:
             load_timeout_s: longest time for loading and warm-up, seconds.
         """
         self.state = State.STARTING
-        self.restarts = 0
         self._launch = launch
         self._reports = reports
         self._load_timeout_s: Final = load_timeout_s
@@ -147,14 +146,17 @@ class ModelProcess:
         _log.info("model_process_warm", extra={"model": str(self._launch.tag), "pid": self.pid})
         # First what waits already: who hears that it is warm may submit at once.
         self._send_from_head()
-        self._reports.warm(self)
+        if not self._queue or self._queue[0].singles is None:
+            self._reports.warm(self)
 
     def _fail(self, reason: str) -> None:
         self.state = State.STOPPED
         self._unwatch()
         while self._queue:
             work = self._queue[0]
-            self._settle(work, work.fault(work.unanswered(), ModelLoadFailed.code, reason))
+            left = work.unanswered()
+            if left:
+                self._settle(work, work.fault(left, ModelLoadFailed.code, reason))
             self._reports.finished(self._queue.popleft())
         self._reports.failed(self, reason)
 
@@ -215,6 +217,9 @@ class ModelProcess:
             elif self._queue:
                 self._watch(self._queue[0])
         self._reports.finished(work)
+        # A process that runs a suspected batch may not live long: only now it counts as warm.
+        if work.singles is not None and self.state is State.WARM:
+            self._reports.warm(self)
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
@@ -229,7 +234,6 @@ class ModelProcess:
             self._fail(reason or f"the model process ended while loading: {how}")
             return
         self.state = State.WAITING
-        self.restarts += 1
         _log.error("model_process_lost", extra={"model": str(self._launch.tag), "how": reason or how})
         self._reports.lost(self, reason or how)
         if self._queue:
