@@ -153,10 +153,8 @@ class Manifest:
                 f"the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are allowed"
             )
         own = _SELF.search(raw)
-        if (
-            own is None
-            or hashlib.sha256(raw[: own.start()] + raw[own.end() :]).hexdigest().encode() != own[1]
-        ):
+        plain = raw[: own.start()] + raw[own.end() :] if own else b""
+        if own is None or hashlib.sha256(plain).hexdigest().encode() != own[1]:
             raise IntegrityError("the manifest is damaged, or is none: its checksum does not fit")
         try:
             parsed = json.loads(raw)
