@@ -43,10 +43,17 @@ def _add_models(app: typer.Typer) -> None:
     app.add_typer(build_models(), name="models")
 
 
+def _add_serve(app: typer.Typer) -> None:
+    from vtsserving_cli.serve import add_serve
+
+    add_serve(app)
+
+
 GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "models": _add_models,
+    "serve": _add_serve,
 }
-"""Command or group -> what adds it. `serve` and `store` join here."""
+"""Command or group -> what adds it."""
 
 
 def build(argv: list[str]) -> typer.Typer:

@@ -83,8 +83,14 @@ async def connect(shared: SharedSettings, name: str, stop: Stop) -> NatsBus | No
     return connecting.result()
 
 
-async def serve_until(app: App, stop: Stop) -> None:
-    """Start an app, wait for the stop signal, drain and close it."""
+async def serve_until(app: App, stop: Stop, on_ready: Callable[[], None] | None = None) -> None:
+    """Start an app, wait for the stop signal, drain and close it.
+
+    Args:
+        app: not started.
+        stop: ends the service, also while it starts.
+        on_ready: called when the app has started.
+    """
     try:
         starting = asyncio.ensure_future(app.start())
         stopping = asyncio.ensure_future(stop.wait())
@@ -94,6 +100,8 @@ async def serve_until(app: App, stop: Stop) -> None:
             return
         starting.result()
         _log.info("ready")
+        if on_ready is not None:
+            on_ready()
         await stopping
         _log.info("draining")
         await app.drain()
