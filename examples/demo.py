@@ -231,13 +231,23 @@ def report(tally: Tally) -> None:
     print(f"{tally.right} of {total} answers were right ({CLIENTS} concurrent clients)")
     if tally.right != total:
         raise DemoFailed(f"{total - tally.right} wrong answers, the first: {tally.wrong[0]}")
-    sizes = ", ".join(f"{size} rows x {count}" for size, count in sorted(tally.batches.items()))
-    print(f"batch that a request was computed in: {sizes}")
+    print(f"batches formed: {batches_formed(tally.batches)}")
     ordered = sorted(tally.latencies_ms)
     p50, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
     print(
         f"latency: p50 {p50:.1f} ms, p99 {p99:.1f} ms (the {CLIENTS} clients are Python threads and share the cores)"
     )
+
+
+def batches_formed(requests_by_rows: Counter[int]) -> str:
+    """How many batches of which size the answers came from: a batch of n rows was reported by n one-row requests."""
+    parts = []
+    for low in (1, 2, 4, 8, 16, 32):
+        sizes = range(low, low * 2)
+        batches = sum(requests_by_rows[rows] / rows for rows in sizes)
+        if batches:
+            parts.append(f"{round(batches)} of {low if low == 1 else f'{low}-{low * 2 - 1}'} rows")
+    return ", ".join(parts)
 
 
 @contextlib.contextmanager
