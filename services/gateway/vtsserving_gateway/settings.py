@@ -1,10 +1,8 @@
-"""Settings of the gateway, from VTSSERVING_GATEWAY__* and the variables shared by all services."""
+"""Settings of the gateway, from VTSSERVING_GATEWAY__* ; see vtsserving.settings for those that all services share."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_PORT = 3000
@@ -13,30 +11,7 @@ DEFAULT_PORT = 3000
 class GatewaySettings(BaseSettings):
     """Where the gateway listens, what it refuses, and how long it waits."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="VTSSERVING_GATEWAY__", frozen=True, extra="ignore", populate_by_name=True
-    )
-
-    nats_url: str = Field(
-        default="nats://127.0.0.1:4222",
-        description="The message bus.",
-        validation_alias=AliasChoices("nats_url", "VTSSERVING_NATS_URL"),
-    )
-    store_url: str = Field(
-        default="",
-        description="The store service; empty: the local store of VTSSERVING_HOME.",
-        validation_alias=AliasChoices("store_url", "VTSSERVING_STORE_URL"),
-    )
-    store_token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Token for the store service.",
-        validation_alias=AliasChoices("store_token", "VTSSERVING_STORE_TOKEN"),
-    )
-    home: Path | None = Field(
-        default=None,
-        description="Home of the local store; default ~/vtsserving.",
-        validation_alias=AliasChoices("home", "VTSSERVING_HOME"),
-    )
+    model_config = SettingsConfigDict(env_prefix="VTSSERVING_GATEWAY__", frozen=True, extra="ignore")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
