@@ -33,8 +33,8 @@ WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
 """Of the served model; every row below has an answer of its own."""
 
 
-GATEWAY_READY: Final = "gateway_ready"
-"""The event that a gateway logs when it takes requests."""
+GATEWAY_READY: Final = "gateway_started"
+"""The event that a gateway logs when it takes connections."""
 
 
 def row_and_answer(number: int) -> tuple[list[float], float]:
