@@ -58,7 +58,8 @@ def connect(location: Location, options: Mapping[str, Any]) -> Remote:
     """
     import fsspec
 
-    _check_host(location)
+    for address in _addresses(location, options):
+        _check_host(address)
     try:
         with remote_errors(location):
             # Instances are cached by default, with their connection and its listings; neither must be stale here.
@@ -218,14 +219,21 @@ def _of_ftp(error: ftplib.error_perm, location: Location) -> VtsServingException
     return Unavailable(f"{location.shown}: the server answers {str(error)[:200]}")
 
 
-def _check_host(location: Location) -> None:
-    if location.scheme not in HOST_SCHEMES:
-        return
+def _addresses(location: Location, options: Mapping[str, Any]) -> Iterator[str]:
+    """The URLs whose hosts will be connected to, as far as they are known."""
+    if location.scheme in HOST_SCHEMES:
+        yield location.address
+    endpoint = options.get("endpoint_url")
+    if isinstance(endpoint, str):
+        yield endpoint
+
+
+def _check_host(address: str) -> None:
     try:
-        parts = urlsplit(location.address)
-        host, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(location.scheme, 80)
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme, 443)
     except ValueError as e:
-        raise ConfigurationError(f"{location.shown} is not a valid URL: {e}") from e
+        raise ConfigurationError(f"the address is not a valid URL: {e}") from e
     if not host:
-        raise ConfigurationError(f"{location.shown} names no host")
+        raise ConfigurationError("the address names no host; write for example ftp://host/folder/")
     check_named(host, addresses_of(host, port))
