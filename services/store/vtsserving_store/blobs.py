@@ -1,8 +1,8 @@
 """What the store needs from storage: few operations on keys and bytes, the same on a directory and on S3. [M6]
 
-Every method blocks and is safe to call from many threads; the service calls them on worker threads. Writes are whole or absent: a
-reader never sees part of an object, and an object that was acknowledged survives a crash. Reading what was just written
-or listed is consistent, as S3 promises since 2020.
+Every method blocks and is safe to call from many threads; the service calls them on worker threads. Writes are whole
+or absent: a reader never sees part of an object, and an object that was acknowledged survives a crash. Reading and
+listing see what was just written, as S3 promises since 2020.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Blobs(Protocol):
         """The object's entry; None when there is none."""
         ...
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
-        """Objects whose key starts with `prefix`, in the order of their keys, from the first key greater than `after`."""
+    def entries(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        """Objects whose key starts with `prefix`, in the order of their keys, those greater than `after`."""
         ...
 
     def delete(self, key: str) -> None:
@@ -141,7 +141,7 @@ def verified(chunks: Iterable[bytes], *, size_bytes: int, digest: str) -> Iterat
 
 
 def regrouped(chunks: Iterable[bytes], part_bytes: int = PART_BYTES) -> Iterator[bytearray]:
-    """Join a stream's chunks into parts of exactly `part_bytes`, the last one shorter; at most two parts are in memory."""
+    """Join a stream's chunks into parts of exactly `part_bytes`, the last one shorter."""
     part = bytearray()
     for chunk in chunks:
         view = memoryview(chunk)

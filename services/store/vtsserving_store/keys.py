@@ -11,8 +11,8 @@
     condemned/<digest hex>              `gc` is about to delete this blob; pushes wait until the record is gone
     tokens/<id>                         a token's scopes and the hash of its secret
 
-Keys under `blobs/`, `models/`, `aliases/`, `labels/`, `settings/` never change once they exist. A model is visible as soon as its
-key under `models/` exists, and that key is created last.
+Keys under `blobs/`, `models/`, `aliases/`, `labels/`, `settings/` never change once they exist. A model is visible as
+soon as its key under `models/` exists, and that key is created last.
 """
 
 from __future__ import annotations

@@ -1,0 +1,82 @@
+"""What errors of the S3 client mean: retry, missing, or a sentence for the operator. [M6]"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import urllib3
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from vtsserving.exceptions import ClockSkew, NoSpace, StoreUnavailable, VtsServingException
+
+RETRY_AFTER_S: Final = 2.0
+"""What clients are told to wait when the storage is not there."""
+
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        "SlowDown", "SlowDownRead", "SlowDownWrite", "InternalError", "ServiceUnavailable", "RequestTimeout",
+        "OperationAborted",
+        "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "Busy", "ServerBusy", "ReadTimeout",
+    }
+)  # fmt: skip
+_MISSING_CODES: Final = frozenset({"NoSuchKey", "NoSuchVersion", "ResourceNotFound"})
+_REFUSED_CODES: Final = frozenset(
+    {"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken"}
+)
+_FULL_CODES: Final = frozenset(
+    {"XMinioStorageFull", "QuotaExceeded", "EntityTooLarge", "InsufficientStorage"}
+)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed a moment later."""
+    if isinstance(error, S3Error):
+        return error.code in _TRANSIENT_CODES or _status(error) >= 500
+    if isinstance(error, (ServerError, InvalidResponseError)):
+        return _status(error) >= 500
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return False
+    return isinstance(error, urllib3.exceptions.HTTPError)
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the object (not the bucket) does not exist."""
+    return isinstance(error, S3Error) and error.code in _MISSING_CODES
+
+
+def translated(error: Exception, where: str) -> VtsServingException:
+    """The error that leaves the storage layer.
+
+    Args:
+        error: what the client library raised.
+        where: the storage, as `Blobs.describe` gives it.
+
+    Returns:
+        An error whose sentence says what to do; never a bare library error.
+    """
+    code = error.code if isinstance(error, S3Error) else type(error).__name__
+    if code == "RequestTimeTooSkewed":
+        return ClockSkew(
+            f"{where} refuses signed requests because the clocks differ: set this machine's time"
+        )
+    if code in _FULL_CODES:
+        return NoSpace(f"no space left in {where} ({code})")
+    if code in _REFUSED_CODES:
+        return StoreUnavailable(
+            f"{where} refuses the store's credentials ({code}): check access key and secret key"
+        )
+    if code == "NoSuchBucket":
+        return StoreUnavailable(
+            f"{where} does not exist: create it, or set VTSSERVING_S3__CREATE_BUCKET=true"
+        )
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return StoreUnavailable(f"the TLS connection to {where} failed: {error}")
+    return StoreUnavailable(f"{where} does not answer ({code})", retry_after_s=RETRY_AFTER_S)
+
+
+def _status(error: MinioException) -> int:
+    if isinstance(error, ServerError):
+        return int(error.status_code)
+    if isinstance(error, InvalidResponseError):
+        return int(getattr(error, "_code", 0))
+    return int(getattr(getattr(error, "response", None), "status", 0))
