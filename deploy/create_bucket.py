@@ -12,12 +12,12 @@ from minio.error import S3Error
 
 def main() -> int:
     """Create the bucket that the store's own settings name; a bucket that exists is fine."""
-    endpoint = urlsplit(os.environ["VTSSERVING_STORE__S3_ENDPOINT"])
-    bucket = os.environ["VTSSERVING_STORE__S3_BUCKET"]
+    endpoint = urlsplit(os.environ["VTSSERVING_S3__ENDPOINT"])
+    bucket = os.environ["VTSSERVING_S3__BUCKET"]
     client = Minio(
         endpoint.netloc,
-        access_key=os.environ["VTSSERVING_STORE__S3_ACCESS_KEY"],
-        secret_key=os.environ["VTSSERVING_STORE__S3_SECRET_KEY"],
+        access_key=os.environ["VTSSERVING_S3__ACCESS_KEY"],
+        secret_key=os.environ["VTSSERVING_S3__SECRET_KEY"],
         secure=endpoint.scheme == "https",
     )
     try:
