@@ -18,8 +18,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgpack
 
 from vtsserving.exceptions import BadFrame, UnsupportedProtocol
+from vtsserving.wire.fields import READERS, fitting, lines_of
 from vtsserving.wire.limits import (
     MAX_ENTRIES,
+    MAX_HEADER_BIN_BYTES,
     MAX_HEADER_BYTES,
     MAX_HEADER_ITEMS,
     MAX_HEADER_STR_BYTES,
@@ -179,20 +181,19 @@ class Loaded(NamedTuple):
 Frame = Request | Batch | Reply | Failure | Cancel | Event | Control | Heartbeat | Result | Fault | Loaded
 F = TypeVar("F", bound=Frame)
 
-# One letter per field, in the order of the class: s str, i int >= 0, b bool, B bytes (one per entry), l list of
-# str, I list of int, Q and U columns of uint64 and uint32 with one number per entry, H and V stand for the body.
+# One letter per field, in the order of the class; fields.py says what they are.
 _KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     1: (Request, "ssssiiiiQUQBHV"),
     2: (Batch, "isiissssilBQUQUBHV"),
     3: (Reply, "siiQUUHV"),
-    4: (Failure, "ssiQ"),
+    4: (Failure, "smiQ"),
     5: (Cancel, "sQ"),
-    6: (Event, "sssssiIiiss"),
+    6: (Event, "sssssiIiism"),
     7: (Control, "sssss"),
-    8: (Heartbeat, "sssil"),
+    8: (Heartbeat, "sssit"),
     9: (Result, "iibUUHV"),
-    10: (Fault, "iibssU"),
-    11: (Loaded, "ssi"),
+    10: (Fault, "iibsmU"),
+    11: (Loaded, "smi"),
 }
 _BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in _KINDS.items()}
 
@@ -222,6 +223,10 @@ def encode(frame: Frame) -> bytes:
             fields.append(len(head))
             fields.append(struct.pack(f"<{len(value)}I", *map(len, value)))
             body = (head, *value)
+        elif letter == "m":
+            fields.append(fitting(value))
+        elif letter == "t":
+            fields.append(lines_of(value))
         else:
             fields.append(value)
     header: bytes = msgpack.packb(fields)
@@ -252,7 +257,7 @@ def decode(data: bytes | bytearray) -> Frame:
     # Head and bodies come from the body; the header carries their sizes in the same two places.
     if len(fields) != len(layout):
         raise BadFrame(f"{cls.__name__} has {len(fields)} fields, not {len(layout)}")
-    values = [_FIELD[letter](value) for letter, value in zip(layout, fields, strict=True)]
+    values = [READERS[letter](value) for letter, value in zip(layout, fields, strict=True)]
     if layout.endswith("V"):
         values[-2:] = _cut_body(memoryview(data)[end:], values[-2], values[-1])
     elif end != len(data):
@@ -289,60 +294,13 @@ def _unpack_header(header: bytes | bytearray) -> list[Any]:
             max_map_len=0,
             max_ext_len=0,
             max_str_len=MAX_HEADER_STR_BYTES,
-            max_bin_len=MAX_ENTRIES * 8,
+            max_bin_len=MAX_HEADER_BIN_BYTES,
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise BadFrame(f"unreadable header: {type(error).__name__}") from error
     if type(fields) is not list:
         raise BadFrame("the header is no array")
     return fields
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise BadFrame("expected an integer >= 0")
-    return value
-
-
-def _of(kind: type[Any]) -> Any:
-    def check(value: Any) -> Any:
-        if type(value) is not kind:
-            raise BadFrame(f"expected {kind.__name__}, got {type(value).__name__}")
-        return value
-
-    return check
-
-
-def _list_of(kind: type[Any]) -> Any:
-    def check(value: Any) -> list[Any]:
-        if type(value) is not list or any(type(item) is not kind for item in value):
-            raise BadFrame(f"expected a list of {kind.__name__}")
-        return value
-
-    return check
-
-
-def _column(letter: str, width: int) -> Any:
-    def unpack(value: Any) -> tuple[int, ...]:
-        if type(value) is not bytes or len(value) % width:
-            raise BadFrame("a column is not a whole number of items")
-        return struct.unpack(f"<{len(value) // width}{letter}", value)
-
-    return unpack
-
-
-_FIELD: Final[dict[str, Any]] = {
-    "s": _of(str),
-    "i": _integer,
-    "b": _of(bool),
-    "B": _of(bytes),
-    "l": _list_of(str),
-    "I": _list_of(int),
-    "Q": _column("Q", 8),
-    "U": _column("I", 4),
-    "H": _integer,
-    "V": _column("I", 4),
-}
 
 
 def _cut_body(body: memoryview, head_size: int, sizes: tuple[int, ...]) -> tuple[bytes, list[memoryview]]:

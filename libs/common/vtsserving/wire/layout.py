@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
 from vtsserving.exceptions import BadFrame, BadTensor
-from vtsserving.wire import tensors, values
+from vtsserving.wire import tables, tensors, values
 from vtsserving.wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, Leaf, ranges
 from vtsserving.wire.scan import check_msgpack
 
 Bytes = bytes | memoryview
+
+_MAX_CACHED_BYTES: Final = 4_096
+"""Longer heads are parsed each time: they hold large arguments, and 512 of those would be a leak."""
 
 
 class Hole(NamedTuple):
@@ -54,11 +57,13 @@ class Hole(NamedTuple):
         if self.kind == FRAME_HOLE:
             import pandas as pd
 
-            return pd.concat(parts)
+            return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
         if tensors.is_torch(parts[0]):
             import torch
 
             return torch.cat(parts, dim=self.axis)
+        if self.spec is not None and self.spec.dtype == tensors.STR:
+            return tensors.concatenate_strings(parts, self.axis)
         return np.concatenate(parts, axis=self.axis)
 
 
@@ -74,9 +79,16 @@ class Layout:
         if not self.holes:
             raise BadFrame("a head without a batched leaf")
         self._contiguous = len(self.holes) == 1 and self.holes[0].fixed and self.holes[0].axis == 0
+        self._row_bytes = self.holes[0].size(1) if self._contiguous else 0
         template = self._fill(lambda _code, _data: Leaf)
         self._is_bare = template is Leaf
-        self._is_one_argument = template == [[Leaf], {}]
+        # Not `==`, which would go into arrays of the template.
+        self._is_one_argument = (
+            type(template) is list
+            and [type(item) for item in template] == [list, dict]
+            and [len(item) for item in template] == [1, 0]
+            and template[0][0] is Leaf
+        )
 
     def _collect(self, code: int, data: bytes) -> Any:
         if code == TENSOR_HOLE:
@@ -115,6 +127,10 @@ class Layout:
         """
         if self._contiguous:
             hole = self.holes[0]
+            # Each alone, or one body that is too short would shift the rows of the next.
+            width = self._row_bytes
+            if list(map(len, bodies)) != [count * width for count in rows]:
+                raise BadFrame("a body does not have the size that its rows say")
             # Joined in memory that may be written to: a model may change its input in place.
             data = bodies[0] if len(bodies) == 1 else memoryview(bytearray().join(bodies))
             value = hole.decode(data, sum(rows))
@@ -152,21 +168,52 @@ class Layout:
         return leaves
 
     def cut(self, body: Bytes, rows: int, counts: Sequence[int]) -> Iterator[bytes]:
-        """Bodies of consecutive row ranges, for a request that is too large for one batch; sum(counts) == rows."""
-        if self._contiguous:
-            width = len(body) // rows
-            for start, stop in ranges(counts):
-                yield bytes(body[start * width : stop * width])
-            return
-        leaves = [
-            Leaf(hole.decode(part, rows), hole.axis, "value")
-            for hole, part in zip(self.holes, self._leaves(body, rows), strict=True)
+        """Bodies of consecutive row ranges, for a request that is too large for one batch.
+
+        Args:
+            body: goes with this head.
+            rows: its rows.
+            counts: rows of the parts; sum(counts) == rows.
+
+        Yields:
+            One body per part.
+
+        Raises:
+            BadFrame, BadTensor: the body does not have the size that its rows and the head say.
+        """
+        slicers = [
+            _slicer(hole, leaf, rows) for hole, leaf in zip(self.holes, self._leaves(body, rows), strict=True)
         ]
         for start, stop in ranges(counts):
-            yield b"".join(leaf.part(start, stop) for leaf in leaves)
+            yield b"".join([slicer(start, stop) for slicer in slicers])
 
 
-@lru_cache(maxsize=512)
+def _slicer(hole: Hole, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
+    """What gives the bytes of some rows of a leaf; tensors are cut as bytes, whatever their dtype or container."""
+    if not hole.fixed:
+        return Leaf(hole.decode(data, rows), hole.axis, "value").part
+    spec = cast(tensors.Spec, hole.spec)
+    if hole.axis == 0:
+        width = len(data) // rows
+        return lambda start, stop: bytes(data[start * width : stop * width])
+    outer = math.prod(spec.shape[: hole.axis])
+    inner_bytes = math.prod(spec.shape[hole.axis + 1 :]) * tensors.ITEM_BYTES[spec.dtype]
+    if not outer * inner_bytes:
+        return lambda start, stop: b""
+    array = np.frombuffer(data, np.uint8).reshape(outer, rows, inner_bytes)
+    return lambda start, stop: array[:, start:stop].tobytes()
+
+
 def layout(head: bytes) -> Layout:
-    """The parsed head; cached, since callers of one method share few heads."""
-    return Layout(head)
+    """The parsed head.
+
+    Args:
+        head: of a packed value. Short ones are cached, since callers of one method share few of them.
+
+    Raises:
+        BadFrame, BadTensor, TooDeep: it is none.
+    """
+    return _cached(head) if len(head) <= _MAX_CACHED_BYTES else Layout(head)
+
+
+_cached = lru_cache(maxsize=512)(Layout)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgpack
 import numpy as np
 
-from vtsserving.exceptions import BadShape
-from vtsserving.wire import tensors, values
-from vtsserving.wire.limits import MAX_ROWS
+from vtsserving.exceptions import BadShape, TooDeep
+from vtsserving.wire import tables, tensors, values
+from vtsserving.wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
 
 TENSOR_HOLE: Final = 16
 LIST_HOLE: Final = 17
@@ -22,12 +22,16 @@ SIZE: Final = struct.Struct("<Q")
 """Prefix of a leaf whose size does not follow from its rows."""
 
 
-class Leaf(NamedTuple):
-    """One batched leaf of a value that is being packed."""
+class Leaf:
+    """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    value: Any
-    axis: int
-    where: str
+    __slots__ = ("axis", "value", "where")
+
+    def __init__(self, value: Any, axis: int, where: str) -> None:
+        """Leaf `value`, batched along `axis`, which errors name `where`."""
+        self.value = value
+        self.axis = axis
+        self.where = where
 
     @property
     def rows(self) -> int:
@@ -37,38 +41,40 @@ class Leaf(NamedTuple):
     def part(self, start: int, stop: int) -> bytes:
         """The leaf's bytes for rows [start, stop)."""
         if isinstance(self.value, list):
-            return _sized(values.pack(self.value[start:stop], self.where))
-        if is_pandas(self.value):
-            return _sized(values.pack(self.value.iloc[start:stop], self.where))
+            return sized(values.encode_value(self.value[start:stop], self.where))
+        if tables.is_table(self.value):
+            part = self.value.iloc[start:stop]
+            # Rows that were only numbered are numbered anew: nobody must see how many strangers' rows came before.
+            if tables.has_default_index(self.value):
+                part = part.reset_index(drop=True)
+            return sized(values.encode_value(part, self.where))
         cut = (slice(None),) * self.axis + (slice(start, stop),)
         _, data = tensors.to_wire(self.value[cut], self.where)
         if isinstance(data, bytes):
-            return _sized(data)
+            return sized(data)
         return data.tobytes()
 
 
-def _sized(data: bytes) -> bytes:
+def sized(data: bytes) -> bytes:
+    """A leaf's bytes with their number before them."""
     return SIZE.pack(len(data)) + data
 
 
-def is_pandas(value: Any) -> bool:
-    """Whether `value` is a DataFrame or a Series; never imports pandas."""
-    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "iloc")
-
-
-def mark(value: Any, axis: int, where: str, leaves: list[Leaf]) -> Any:
+def mark(value: Any, axis: int, where: str, leaves: list[Leaf], depth: int = 1) -> Any:
     """The value with each batched leaf replaced by a Leaf, which is collected in order."""
+    if depth > MAX_VALUE_DEPTH:
+        raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
     if isinstance(value, dict):
-        return {key: mark(item, axis, f"{where}[{key!r}]", leaves) for key, item in value.items()}
+        return {key: mark(item, axis, f"{where}[{key!r}]", leaves, depth + 1) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(mark(item, axis, f"{where}[{i}]", leaves) for i, item in enumerate(value))
-    is_array = isinstance(value, np.ndarray) or tensors.is_torch(value)
-    if isinstance(value, list) or is_pandas(value):
+        return tuple([mark(item, axis, f"{where}[{i}]", leaves, depth + 1) for i, item in enumerate(value)])
+    if isinstance(value, list) or tables.is_table(value):
         ndim = 1
-        values.check_plain(value, where)
-    elif is_array and value.ndim:
+    elif isinstance(value, np.ndarray) or tensors.is_torch(value):
         ndim = value.ndim
     else:
+        ndim = 0
+    if not ndim:
         return value
     if ndim <= axis:
         raise BadShape(f"{where} has {ndim} dimension{'s' * (ndim > 1)} to batch on, but batch_dim is {axis}")
@@ -91,45 +97,34 @@ def rows_of(leaves: Sequence[Leaf]) -> int:
     return rows
 
 
-def pack_head(marked: Any) -> bytes:
-    """The head of a value of `mark`."""
-    values.check_plain(marked, "the call")
+def pack_head(marked: Any, where: str) -> bytes:
+    """The head of a value of `mark`, which errors name `where`."""
+    deepest = values.check_plain(marked, where)
 
     def extension(node: Any) -> Any:
         if type(node) is Leaf:
             return _hole(node)
-        return msgpack.ExtType(values.TUPLE, pack(list(node))) if isinstance(node, tuple) else _plain(node)
+        if isinstance(node, tuple):
+            return msgpack.ExtType(values.TUPLE, values.pack(list(node), where, extension))
+        return values.to_extension(node, where)
 
-    def pack(node: Any) -> bytes:
-        packed: bytes = msgpack.packb(node, default=extension, strict_types=True)
-        return packed
-
-    return pack(marked)
-
-
-def _plain(node: Any) -> Any:
-    return values.to_extension(node, "a non-batched argument")
+    return values.check_packed(values.pack(marked, where, extension), where, deepest)
 
 
 def _hole(leaf: Leaf) -> Any:
     if isinstance(leaf.value, list):
         return msgpack.ExtType(LIST_HOLE, b"")
-    if is_pandas(leaf.value):
-        return msgpack.ExtType(FRAME_HOLE, values.encode_value(_frame_kind(leaf.value), leaf.where))
+    if tables.is_table(leaf.value):
+        return msgpack.ExtType(FRAME_HOLE, values.encode_value(tables.kind_of(leaf.value), leaf.where))
     empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]
-    spec, _ = tensors.to_wire(empty if _has_plain_dtype(leaf.value) else leaf.value, leaf.where)
+    # Whether objects are strings shows only where there are some.
+    spec, _ = tensors.to_wire(leaf.value if _holds_objects(leaf.value) else empty, leaf.where)
     shape = tuple(0 if i == leaf.axis else size for i, size in enumerate(leaf.value.shape))
     return msgpack.ExtType(TENSOR_HOLE, bytes((leaf.axis,)) + spec._replace(shape=shape).pack())
 
 
-def _has_plain_dtype(value: Any) -> bool:
-    return getattr(value.dtype, "kind", "") != "O"
-
-
-def _frame_kind(value: Any) -> list[Any]:
-    if hasattr(value, "columns"):
-        return ["DataFrame", list(value.columns), [str(dtype) for dtype in value.dtypes]]
-    return ["Series", value.name, str(value.dtype)]
+def _holds_objects(array: Any) -> bool:
+    return getattr(array.dtype, "kind", "") == "O"
 
 
 def ranges(counts: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -14,10 +14,13 @@ MAX_ENTRIES: Final = 4_096
 """Most entries (requests) in one frame."""
 
 MAX_HEADER_ITEMS: Final = 64
-"""Longest array or map inside a header."""
+"""Longest array or map inside a header; so also the most gateways in one batch."""
 
 MAX_HEADER_STR_BYTES: Final = 1_024
 """Longest string inside a header, in UTF-8 bytes."""
+
+MAX_HEADER_BIN_BYTES: Final = 8 * MAX_ENTRIES
+"""Longest binary inside a header: a column of one 64-bit number per entry."""
 
 MAX_VALUE_NODES: Final = 100_000
 """Most msgpack objects in one encoded value; tensors count as one."""
@@ -25,8 +28,14 @@ MAX_VALUE_NODES: Final = 100_000
 MAX_VALUE_DEPTH: Final = 32
 """Deepest nesting of one encoded value."""
 
+MAX_TABLE_DEPTH: Final = 8
+"""Deepest nesting inside of a DataFrame or Series, of which the table itself takes three levels."""
+
 MAX_TENSOR_DIMS: Final = 8
 """Most dimensions of a tensor."""
+
+MAX_IMAGE_PIXELS: Final = 1 << 26
+"""Most pixels of an image: what is compressed well is small on the wire and large in memory."""
 
 MAX_ROWS: Final = 1 << 31
 """Rows of one entry stay below this, so that they fit the frame's uint32 columns."""

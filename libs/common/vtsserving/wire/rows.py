@@ -73,7 +73,9 @@ def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], axis: int | None) 
     if not leaves:
         return Packed(b"", 0, values.encode_value([list(args), dict(kwargs)], "the call"))
     rows = rows_of(leaves)
-    return Packed(pack_head(marked), rows, b"".join(leaf.part(0, rows) for leaf in leaves))
+    return Packed(
+        pack_head(marked, "a non-batched argument"), rows, b"".join(leaf.part(0, rows) for leaf in leaves)
+    )
 
 
 def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
@@ -90,7 +92,7 @@ def _one_array_head(dtype: str, shape: tuple[int, ...], axis: int) -> bytes:
     leaf = Leaf(np.empty(shape, np.dtype(dtype)), axis, "argument 1")
     if np.dtype(dtype).kind not in "biuf" or np.dtype(dtype).str not in tensors.NATIVE:
         return b""
-    return pack_head([[leaf], {}])
+    return pack_head([[leaf], {}], "argument 1")
 
 
 def unpack_call(packed: Packed) -> tuple[list[Any], dict[str, Any]]:
@@ -154,12 +156,15 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
             if leaves
             else f"the model returned a {type(result).__name__}, which cannot be split into {sum(counts)} rows"
         )
-    return pack_head(marked), [b"".join(leaf.part(a, b) for leaf in leaves) for a, b in ranges(counts)]
+    return pack_head(marked, "the model's output"), [
+        b"".join(leaf.part(a, b) for leaf in leaves) for a, b in ranges(counts)
+    ]
 
 
 @lru_cache(maxsize=512)
 def _result_head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    return pack_head(Leaf(np.empty(shape, np.dtype(dtype)), 0, "the model's output"))
+    where = "the model's output"
+    return pack_head(Leaf(np.empty(shape, np.dtype(dtype)), 0, where), where)
 
 
 def pack_whole(value: Any) -> Packed:

@@ -35,6 +35,7 @@ DTYPES: Final = (
     "float64",
     "str",
 )
+BOOL: Final = DTYPES.index("bool")
 BFLOAT16: Final = DTYPES.index("bfloat16")
 STR: Final = DTYPES.index("str")
 ITEM_BYTES: Final = (1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 0)
@@ -50,6 +51,10 @@ _NUMPY_DTYPES: Final = [np.dtype(name) if name not in ("bfloat16", "str") else N
 _CODE_OF: Final = {dtype.str: code for code, dtype in enumerate(_NUMPY_DTYPES) if dtype is not None}
 NATIVE: Final = frozenset(_CODE_OF)
 """`dtype.str` of the numpy dtypes that travel as they lie in memory."""
+_MAX_PADDING: Final = 16
+"""numpy pads all strings of an array to the longest. Where that would take more than this many times the bytes
+received (and more than 64 KiB), the array holds Python strings instead."""
+_FREE_PADDING_BYTES: Final = 64 * 1024
 _FIXED: Final = struct.Struct("<BBB")
 
 
@@ -92,6 +97,8 @@ def to_wire(value: Any, where: str = "value") -> tuple[Spec, np.ndarray[Any, Any
         value = np.asarray(value)
     elif not isinstance(value, np.ndarray):
         return _torch_to_wire(value, where)
+    elif type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+        raise UnsupportedValue(f"{where} is a masked array, whose mask cannot be sent; use .filled()")
     if value.ndim > MAX_TENSOR_DIMS:
         raise UnsupportedValue(
             f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported"
@@ -106,7 +113,7 @@ def _unusual_to_wire(value: Any, container: int, where: str) -> tuple[Spec, np.n
     dtype = value.dtype
     if dtype.name == "bfloat16":
         return Spec(BFLOAT16, container, value.shape), np.ascontiguousarray(value).view(np.uint16)
-    if dtype.kind == "U" or (dtype.kind == "O" and all(type(item) is str for item in value.flat)):
+    if dtype.kind == "U" or (dtype.kind == "O" and all(isinstance(item, str) for item in value.flat)):
         return Spec(STR, container, value.shape), pack_strings(value.ravel().tolist())
     swapped = dtype.newbyteorder("<")
     if swapped.str in _CODE_OF:
@@ -172,24 +179,30 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         MissingDependency: a torch tensor, but torch is not installed here.
     """
     items = math.prod(spec.shape)
-    if spec.dtype == STR:
-        array = np.array(unpack_strings(data, items), dtype=np.str_).reshape(spec.shape)
-    else:
-        if items * ITEM_BYTES[spec.dtype] != len(data):
-            raise BadTensor(
-                f"a tensor of shape {list(spec.shape)} and dtype {DTYPES[spec.dtype]} has "
-                f"{items * ITEM_BYTES[spec.dtype]} bytes, not {len(data)}"
-            )
-        if spec.dtype == BFLOAT16:
-            return _bfloat16(spec, data)
-        array = np.frombuffer(data, _NUMPY_DTYPES[spec.dtype]).reshape(spec.shape)
+    if spec.dtype != STR and items * ITEM_BYTES[spec.dtype] != len(data):
+        raise BadTensor(
+            f"a tensor of shape {list(spec.shape)} and dtype {DTYPES[spec.dtype]} has "
+            f"{items * ITEM_BYTES[spec.dtype]} bytes, not {len(data)}"
+        )
+    try:
+        if spec.dtype == STR:
+            array = string_array(unpack_strings(data, items), len(data)).reshape(spec.shape)
+        elif spec.dtype == BFLOAT16:
+            return _bfloat16(spec, np.frombuffer(data, np.uint16).reshape(spec.shape))
+        else:
+            array = np.frombuffer(data, _NUMPY_DTYPES[spec.dtype]).reshape(spec.shape)
+    except (ValueError, OverflowError) as error:  # dimensions that no array may have, beside one that is 0
+        raise BadTensor(f"a tensor of shape {list(spec.shape)}") from error
+    if spec.dtype == BOOL and items and array.view(np.uint8).max() > 1:
+        raise BadTensor("a bool tensor with bytes other than 0 and 1")
     if spec.container == TORCH:
+        if spec.dtype == STR:
+            raise BadTensor("torch has no str tensors")
         return _torch().from_numpy(array.copy())
     return array[()] if spec.container == SCALAR else array
 
 
-def _bfloat16(spec: Spec, data: memoryview | bytes) -> Any:
-    bits = np.frombuffer(data, np.uint16).reshape(spec.shape)
+def _bfloat16(spec: Spec, bits: np.ndarray[Any, Any]) -> Any:
     if spec.container == TORCH:
         torch = _torch()
         return torch.from_numpy(bits.view(np.int16).copy()).view(torch.bfloat16)
@@ -197,7 +210,8 @@ def _bfloat16(spec: Spec, data: memoryview | bytes) -> Any:
         from ml_dtypes import bfloat16
     except ImportError as error:
         raise MissingDependency("a bfloat16 array needs a package: pip install ml_dtypes") from error
-    return bits.view(bfloat16)
+    array = bits.view(bfloat16)
+    return array[()] if spec.container == SCALAR else array
 
 
 def _torch() -> Any:
@@ -232,3 +246,31 @@ def unpack_strings(data: memoryview | bytes, count: int) -> list[str]:
             raise BadTensor("a str tensor is not UTF-8") from error
         position += length
     return items
+
+
+def string_array(items: list[str], received_bytes: int) -> np.ndarray[Any, Any]:
+    """A flat array of strings: of numpy's str dtype, or of objects where that would lose or waste something.
+
+    Args:
+        items: the strings.
+        received_bytes: how many bytes they came in, which bounds the memory that they may take.
+    """
+    padded_bytes = 4 * len(items) * max(map(len, items), default=0)
+    # numpy takes NULs at the end for padding.
+    if _is_wasteful(padded_bytes, received_bytes) or any(item[-1:] == "\0" for item in items):
+        array = np.empty(len(items), dtype=object)
+        array[:] = items
+        return array
+    return np.array(items, dtype=np.str_)
+
+
+def concatenate_strings(parts: list[np.ndarray[Any, Any]], axis: int) -> np.ndarray[Any, Any]:
+    """One array of several arrays of strings, padded or not by the rule of `string_array`."""
+    padded_bytes = sum(part.size for part in parts) * max(part.dtype.itemsize for part in parts)
+    if _is_wasteful(padded_bytes, sum(part.nbytes for part in parts)):
+        parts = [part.astype(object) for part in parts]
+    return np.concatenate(parts, axis=axis)
+
+
+def _is_wasteful(padded_bytes: int, received_bytes: int) -> bool:
+    return padded_bytes > _FREE_PADDING_BYTES and padded_bytes > _MAX_PADDING * received_bytes

@@ -4,26 +4,24 @@ msgpack carries None, bool, int, float, str, bytes, list and dict with str keys;
 
     1 tensor     see wire/tensors.py
     2 tuple      msgpack array
-    3 DataFrame  msgpack [columns, [column...], index, index name]
-    4 Series     msgpack [name, column, index, index name]
-    5 image      msgpack [format, mode, encoded bytes]
+    3 DataFrame  msgpack array, see wire/tables.py
+    4 Series     msgpack array, see wire/tables.py
+    5 image      msgpack array, see wire/images.py
 
-A column is [kind, values]: kind "tensor", "list", or "datetime64[unit]" / "timedelta64[unit]" over an int64 tensor;
-an index may also be ["range", [start, stop, step]].
+What a sender may send is exactly what a receiver takes: both sides have the same limits.
 """
 
 from __future__ import annotations
 
-import io
-import sys
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgpack
 import numpy as np
 
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue, VtsServingException
-from vtsserving.wire import tensors
-from vtsserving.wire.limits import MAX_VALUE_DEPTH
+from vtsserving.wire import images, tables, tensors
+from vtsserving.wire.limits import MAX_TABLE_DEPTH, MAX_VALUE_DEPTH, MAX_VALUE_NODES
 from vtsserving.wire.scan import check_msgpack
 
 TENSOR: Final = 1
@@ -33,9 +31,7 @@ SERIES: Final = 4
 IMAGE: Final = 5
 
 NESTED: Final = frozenset((TUPLE, DATAFRAME, SERIES, IMAGE))
-"""Extensions whose data is msgpack again, which the limits look into."""
-
-_PNG_MODES: Final = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
+"""Extensions whose data is a msgpack array again, which the limits look into."""
 
 
 def encode_value(value: Any, where: str = "value") -> bytes:
@@ -49,41 +45,76 @@ def encode_value(value: Any, where: str = "value") -> bytes:
         msgpack bytes.
 
     Raises:
-        UnsupportedValue: a type, dtype or dict key that cannot be sent; the message names `where`.
+        UnsupportedValue: a type, dtype or dict key that cannot be sent, or too many objects; the message names
+            `where`.
         TooDeep: nested deeper than 32 levels.
     """
-    check_plain(value, where)
-    return pack(value, where)
+    deepest = check_plain(value, where)
+    return check_packed(pack(value, where), where, deepest)
 
 
-def pack(value: Any, where: str) -> bytes:
-    """Like encode_value, for a value whose containers were checked already."""
+def pack(value: Any, where: str, extension: Callable[[Any], Any] | None = None) -> bytes:
+    """Like encode_value, for a value whose containers were checked already.
+
+    Args:
+        value: what to encode.
+        where: how an error names it.
+        extension: gives the extension of a node that msgpack does not know; `to_extension` if there is none.
+    """
     try:
         packed: bytes = msgpack.packb(
-            value, default=lambda node: to_extension(node, where), strict_types=True
+            value, default=extension or (lambda node: to_extension(node, where)), strict_types=True
         )
     except VtsServingException:
         raise
-    except (ValueError, OverflowError, TypeError, UnicodeEncodeError) as error:
+    except (ValueError, OverflowError, TypeError) as error:
         raise UnsupportedValue(f"{where} cannot be sent: {error}") from error
     return packed
 
 
-def check_plain(value: Any, where: str, depth: int = 1) -> None:
-    """Refuse what msgpack would take and the receiver not: dict keys that are no str, and deep nesting."""
+def check_plain(value: Any, where: str, depth: int = 1) -> int:
+    """Refuse what msgpack would take and the receiver not: dict keys that are no str, and deep nesting.
+
+    Returns:
+        The level of the deepest container.
+    """
     if depth > MAX_VALUE_DEPTH:
         raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
+    deepest = depth
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if type(key) is not str:
                 raise UnsupportedValue(
                     f"{where} has a dict key of type {type(key).__name__}; only str keys can be sent"
                 )
-            check_plain(item, where, depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            if isinstance(item, (list, tuple, dict)):
-                check_plain(item, where, depth + 1)
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return depth
+    for item in value:
+        if isinstance(item, (list, tuple, dict)):
+            deepest = max(deepest, check_plain(item, where, depth + 1))
+    return deepest
+
+
+def check_packed(packed: bytes, where: str, deepest: int = 0) -> bytes:
+    """Refuse what the receiver would refuse as too large, and look only where that is possible at all.
+
+    Args:
+        packed: a value that is about to be sent.
+        where: how an error names it.
+        deepest: of `check_plain`, which does not look into tables.
+
+    Returns:
+        `packed`.
+    """
+    if len(packed) > MAX_VALUE_NODES or deepest > MAX_VALUE_DEPTH - MAX_TABLE_DEPTH:
+        try:
+            check_msgpack(packed, NESTED)
+        except BadFrame as error:
+            raise UnsupportedValue(
+                f"{where} holds more than {MAX_VALUE_NODES} objects; send an array instead of lists"
+            ) from error
+    return packed
 
 
 def decode_value(data: bytes | memoryview) -> Any:
@@ -118,7 +149,14 @@ def unpack_checked(data: bytes | memoryview, ext_hook: Any = None) -> Any:
         )
     except VtsServingException:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
         raise BadFrame(f"unreadable value: {type(error).__name__}") from error
 
 
@@ -141,59 +179,23 @@ def to_extension(node: Any, where: str) -> Any:
             return cast(Any, plain)(node)
     if isinstance(node, (bytearray, memoryview)):
         return bytes(node)
-    return _pandas_or_image(node, where)
+    return _table_or_image(node, where)
 
 
-def _pandas_or_image(node: Any, where: str) -> Any:
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(node, pandas.DataFrame):
-        columns = [
-            _column(node.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(node.columns)
-        ]
-        fields = [list(node.columns), columns, _index(node.index, where), node.index.name]
-        return msgpack.ExtType(DATAFRAME, pack(fields, where))
-    if pandas is not None and isinstance(node, pandas.Series):
-        fields = [node.name, _column(node, where), _index(node.index, where), node.index.name]
-        return msgpack.ExtType(SERIES, pack(fields, where))
-    image = sys.modules.get("PIL.Image")
-    if image is not None and isinstance(node, image.Image):
-        file = io.BytesIO()
-        form = "PNG" if node.mode in _PNG_MODES else "TIFF"
-        node.save(file, format=form)
-        return msgpack.ExtType(IMAGE, pack([form, node.mode, file.getvalue()], where))
+def _table_or_image(node: Any, where: str) -> Any:
+    if tables.is_table(node):
+        fields = tables.fields_of(node, where)
+        # One level more than nests outside of tables, so that a table fits wherever `check_packed` looks away.
+        check_plain(fields, where, MAX_VALUE_DEPTH - MAX_TABLE_DEPTH + 1)
+        packed = pack(fields, where)
+        check_msgpack(packed, NESTED, max_depth=MAX_TABLE_DEPTH)
+        return msgpack.ExtType(SERIES if tables.is_series(node) else DATAFRAME, packed)
+    if images.is_image(node):
+        return msgpack.ExtType(IMAGE, pack(images.fields_of(node, where), where))
     raise UnsupportedValue(
         f"{where} has type {type(node).__module__}.{type(node).__qualname__}, which cannot be sent; send arrays, "
         "tensors, DataFrames, images, or lists, dicts and tuples of plain values"
     )
-
-
-def _column(series: Any, where: str) -> list[Any]:
-    dtype = series.dtype
-    if not isinstance(dtype, np.dtype):
-        if str(dtype) in ("string", "str"):
-            return [
-                "list",
-                [str(item) if isinstance(item, str) else None for item in series.tolist()],
-            ]
-        raise UnsupportedValue(
-            f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype"
-        )
-    if dtype.kind in "mM":
-        return [dtype.name, series.to_numpy().view(np.int64)]
-    if dtype.kind == "O":
-        items = series.tolist()
-        check_plain(items, where)
-        return ["list", items]
-    return ["tensor", series.to_numpy()]
-
-
-def _index(index: Any, where: str) -> list[Any]:
-    pandas = sys.modules["pandas"]
-    if isinstance(index, pandas.RangeIndex):
-        return ["range", [index.start, index.stop, index.step]]
-    if isinstance(index, pandas.MultiIndex):
-        raise UnsupportedValue(f"{where} has a MultiIndex, which cannot be sent; use .reset_index()")
-    return _column(index.to_series(), f"{where}, index")
 
 
 def from_extension(code: int, data: bytes) -> Any:
@@ -209,40 +211,4 @@ def from_extension(code: int, data: bytes) -> Any:
         raise BadFrame(f"extension {code} holds no array")
     if code == TUPLE:
         return tuple(fields)
-    return _decode_image(fields) if code == IMAGE else _decode_pandas(code, fields)
-
-
-def _decode_image(fields: list[Any]) -> Any:
-    from PIL import Image
-
-    form, mode, data = fields
-    if form not in ("PNG", "TIFF"):
-        raise BadFrame("an image is PNG or TIFF")
-    image = Image.open(io.BytesIO(data), formats=(form,))
-    image.load()
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _decode_pandas(code: int, fields: list[Any]) -> Any:
-    import pandas as pd
-
-    first, columns, index_fields, index_name = fields
-    kind, values = index_fields
-    index = pd.RangeIndex(*values) if kind == "range" else pd.Index(_decode_column(kind, values))
-    index.name = index_name
-    if code == SERIES:
-        return pd.Series(_decode_column(*columns), index=index, name=first)
-    series = [pd.Series(_decode_column(kind, values), index=index) for kind, values in columns]
-    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=index)
-    frame.columns = pd.Index(first)
-    return frame
-
-
-def _decode_column(kind: str, values: Any) -> Any:
-    if kind == "list":
-        array = np.empty(len(values), dtype=object)
-        array[:] = values
-        return array
-    if kind.startswith(("datetime64[", "timedelta64[")):
-        return np.asarray(values).view(np.dtype(kind))
-    return np.asarray(values).copy()
+    return images.decode(fields) if code == IMAGE else tables.decode(fields, series=code == SERIES)
