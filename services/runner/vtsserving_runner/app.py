@@ -7,9 +7,12 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
+from vtsserving import service, settings
 from vtsserving.bus.interface import Bus, Subscription
-from vtsserving.catalog import Catalog
-from vtsserving.exceptions import Unavailable
+from vtsserving.catalog import Catalog, LocalCatalog
+from vtsserving.exceptions import Unavailable, VtsServingException
+from vtsserving.health import HealthServer, health_check
+from vtsserving.local_store import LocalStore
 from vtsserving.wire import frames, subjects
 from vtsserving_runner import metrics
 from vtsserving_runner.intake import Intake
@@ -17,11 +20,14 @@ from vtsserving_runner.memory import free_bytes
 from vtsserving_runner.models import Models
 from vtsserving_runner.outlet import ModelId, Outlet
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import Source
+from vtsserving_runner.source import LocalSource, Source
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
+
+PRELOAD_AGAIN_S: Final = 5.0
+"""When a patient runner tries a model again that could not be preloaded."""
 
 
 class RunnerApp:
@@ -34,28 +40,37 @@ class RunnerApp:
     """
 
     def __init__(
-        self, bus: Bus, source: Source, settings: RunnerSettings, catalog: Catalog | None = None
+        self,
+        bus: Bus,
+        source: Source,
+        own: RunnerSettings,
+        catalog: Catalog | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
         """Wire the parts; nothing is sent before `start`.
 
         Args:
             bus: connected; whoever made it closes it.
             source: where models' files come from.
-            settings: see RunnerSettings.
+            own: see RunnerSettings.
             catalog: resolves the tags of `preload`; not needed otherwise.
+            patient: whether `start` leaves preloading to the background, where it is repeated until it works.
         """
         self.id = subjects.new_id()
         self.counters = metrics.Counters()
         self._bus = bus
-        self._settings = settings
+        self._settings = own
         self._catalog = catalog
         outlet = Outlet(bus, self.id, self.counters)
-        self._models = Models(source, outlet, self.counters, settings, self._beat)
+        self._models = Models(source, outlet, self.counters, own, self._beat)
         self._intake = Intake(self._models, outlet, self.counters)
         self.exposition = metrics.exposition(self.counters, self._models.figures)
         self._loop = asyncio.get_running_loop()
         self._subscriptions: list[Subscription] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._patient = patient
+        self._preloading: asyncio.Task[None] | None = None
         self._started = False
 
     @property
@@ -67,7 +82,7 @@ class RunnerApp:
         """Listen, say that this runner is there, load what `settings.preload` names.
 
         Raises:
-            ModelLoadFailed: a model to be preloaded cannot be loaded.
+            VtsServingException: a model to be preloaded cannot be loaded; never if patient.
         """
         self._bus.on_state(self._on_bus_state)
         for subject, handler in (
@@ -76,9 +91,20 @@ class RunnerApp:
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         self._tick()
-        await self.preload(self._settings.preload)
-        self._started = True
-        self._beat()
+        if self._patient:
+            self._preloading = self._loop.create_task(self._preload_until_warm())
+        else:
+            await self.preload(self._settings.preload)
+            self._started = True
+
+    async def _preload_until_warm(self) -> None:
+        while not self._started:
+            try:
+                await self.preload(self._settings.preload)
+                self._started = True
+            except VtsServingException as error:
+                _log.warning("not_preloaded", extra={"code": error.code, "reason": error.message})
+                await asyncio.sleep(PRELOAD_AGAIN_S)
 
     async def preload(self, tags: Iterable[str]) -> None:
         """Load models before anybody asks; returns when all are warm.
@@ -118,6 +144,9 @@ class RunnerApp:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._preloading is not None:
+            self._preloading.cancel()
+            await asyncio.gather(self._preloading, return_exceptions=True)
         subscriptions, self._subscriptions = self._subscriptions, []
         await asyncio.gather(*(s.unsubscribe() for s in subscriptions), return_exceptions=True)
         await self._models.close()
@@ -145,3 +174,31 @@ class RunnerApp:
             self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
         except Unavailable:
             _log.debug("no_heartbeat_without_bus")
+
+
+async def serve(stop: service.Stop) -> None:
+    """Run a runner over NATS until `stop` is set."""
+    own, shared = settings.read(RunnerSettings), settings.read(settings.SharedSettings)
+    bus = await service.connect(shared, "vtsserving-runner", stop)
+    if bus is None:
+        return
+    store = LocalStore(shared.home / "models" if shared.home is not None else None)
+    app = RunnerApp(bus, LocalSource(store), own, LocalCatalog(store), patient=True)
+    health = HealthServer(own.host, own.port, lambda: app.ready, app.exposition)
+    await health.start()
+    try:
+        await service.serve_until(app, stop)
+        await bus.drain()
+    finally:
+        await health.close()
+        await bus.close()
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    return service.run("runner", serve)
+
+
+def health() -> int:
+    """Ask the runner of this container whether it is ready; returns 0 or 1."""
+    return health_check(f"http://127.0.0.1:{settings.read(RunnerSettings).port}/readyz")
