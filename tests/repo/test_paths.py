@@ -16,10 +16,14 @@ STEPS = [*(f"R{n}" for n in range(1, 12)), *(f"M{n}" for n in range(1, 9))]
 
 def rows() -> list[tuple[str, list[Path]]]:
     text = (REPOSITORY / "ARCHITECTURE.md").read_text()
-    return [
-        (step, [REPOSITORY / name for name in re.findall(r"`([^`]+\.py)`", files)])
-        for step, files in ROW.findall(text)
-    ]
+    return [(step, files(cell)) for step, cell in ROW.findall(text)]
+
+
+def files(cell: str) -> list[Path]:
+    """`folder/`: `a.py`, `b.py` as paths."""
+    folder, *names = re.findall(r"`([^`]+)`", cell)
+    assert folder.endswith("/"), cell
+    return [REPOSITORY / folder / name for name in names]
 
 
 def marker(path: Path) -> str | None:
