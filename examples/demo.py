@@ -51,8 +51,10 @@ class Child:
     def require_running(self) -> None:
         """Fail with the log's name when the process ended by itself."""
         if self.process.poll() is not None:
+            last = (self.log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+            code = self.process.returncode
             raise DemoFailed(
-                f"{self.name} ended with exit code {self.process.returncode}; read {shown(self.log)}"
+                f"{self.name} ended with exit code {code} ({last[:200]}); read {shown(self.log)}"
             )
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from support.source_tree import REPOSITORY, modules
 
 ROW = re.compile(r"^\| ([RM]\d+) \| (.+?) \|", re.MULTILINE)
-MARKER = re.compile(r"\[([RM]\d+)\]$")
+MARKER = re.compile(r"\[([RM]\d+(?:, [RM]\d+)*)\]$")
 STEPS = [*(f"R{n}" for n in range(1, 12)), *(f"M{n}" for n in range(1, 9))]
 
 
@@ -26,10 +26,11 @@ def files(cell: str) -> list[Path]:
     return [REPOSITORY / folder / name for name in names]
 
 
-def marker(path: Path) -> str | None:
+def markers(path: Path) -> list[str]:
+    """The steps at the end of a file's first line: `[R6]`, or `[R10, M8]` for a file on both paths."""
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-    found = MARKER.search(doc.splitlines()[0].strip()) if doc else None
-    return found.group(1) if found else None
+    found = MARKER.search(doc.partition("\n")[0].strip())
+    return found.group(1).split(", ") if found else []
 
 
 def test_the_tables_name_every_step_once_and_in_order() -> None:
@@ -37,19 +38,9 @@ def test_the_tables_name_every_step_once_and_in_order() -> None:
 
 
 def test_every_file_in_the_tables_exists_and_carries_its_step() -> None:
-    wrong = [
-        f"{path.relative_to(REPOSITORY)}: table says {step}, file says {marker(path) if path.exists() else 'missing'}"
-        for step, paths in rows()
-        for path in paths
-        if not path.exists() or step not in (marker(path), *also(path))
-    ]
-    assert wrong == []
-
-
-def also(path: Path) -> list[str]:
-    """Steps that a file on both paths names beside its first one, as `[R10] [M8]`."""
-    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-    return re.findall(r"\[([RM]\d+)\]", doc.splitlines()[0]) if doc else []
+    listed = [(step, path) for step, paths in rows() for path in paths]
+    assert [str(path) for _, path in listed if not path.exists()] == []
+    assert [f"{path}: not {step}" for step, path in listed if step not in markers(path)] == []
 
 
 def test_every_file_with_a_marker_stands_in_the_tables() -> None:
@@ -60,7 +51,7 @@ def test_every_file_with_a_marker_stands_in_the_tables() -> None:
     unlisted = [
         f"{path.relative_to(REPOSITORY)}: {step}"
         for _, path in modules()
-        for step in also(path)
+        for step in markers(path)
         if step not in listed[path]
     ]
     assert unlisted == []
