@@ -1,0 +1,152 @@
+"""Real FTP, HTTP and S3 servers on free ports of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class FtpServer(NamedTuple):
+    """A running FTP server: its URL with user and password, and the folder that it serves."""
+
+    url: str
+    folder: Path
+    port: int
+
+
+_FTP_PROGRAM = """
+import sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
+authorizer = DummyAuthorizer()
+authorizer.add_user("user", "secret", sys.argv[1], perm="elradfmwMT")
+FTPHandler.authorizer = authorizer
+server = FTPServer(("127.0.0.1", 0), FTPHandler)
+print(server.socket.getsockname()[1], flush=True)
+server.serve_forever()
+"""
+
+
+@contextlib.contextmanager
+def ftp_server(folder: Path) -> Iterator[FtpServer]:
+    """Serve a folder over FTP, to the user `user` with the password `secret`, from a process of its own."""
+    # The library still stands on asyncore, which warns when it is imported; in its own process nobody minds.
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _FTP_PROGRAM, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        yield FtpServer(f"ftp://user:secret@127.0.0.1:{port}", folder, port)
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+class HttpServer:
+    """A web server whose answers a test sets.
+
+    Attributes:
+        answers: path to (status, headers, body); `body` may be longer or shorter than a content-length in `headers`.
+        requests: the paths asked for, with the Host header.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.requests: list[tuple[str, str]] = []
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def redirect(self, path: str, target: str) -> None:
+        """Answer a path with a redirect."""
+        self.answers[path] = (302, {"location": target}, b"")
+
+    def serve(self) -> contextlib.AbstractContextManager[HttpServer]:
+        """Run while the block runs."""
+        return self._serve()
+
+    @contextlib.contextmanager
+    def _serve(self) -> Iterator[HttpServer]:
+        thread = threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.05), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join(timeout=10)
+
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # the library's name
+                outer.requests.append((self.path, self.headers.get("host", "")))
+                status, headers, body = outer.answers.get(self.path, (404, {}, b""))
+                self.send_response(status)
+                for key, value in {"content-length": str(len(body)), **headers}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Keep the test output clean."""
+
+        return Handler
+
+
+class S3Server(NamedTuple):
+    """A running S3 API."""
+
+    endpoint: str
+    bucket: str
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """Run an S3 API in its own process, with one bucket; the keys are `test` and `test`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("VTSSERVING_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert process.stderr is not None
+        endpoint = next(
+            match[0] for line in process.stderr if (match := re.search(r"http://127\.0\.0\.1:[0-9]+", line))
+        )
+        # Requests are logged for ever; an unread pipe would stop the server.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        _make_bucket(endpoint, "models")
+        yield S3Server(endpoint, "models")
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _make_bucket(endpoint: str, bucket: str) -> None:
+    from minio import Minio
+
+    client = Minio(endpoint.removeprefix("http://"), "test", "test", secure=False, region="us-east-1")
+    client.make_bucket(bucket)
