@@ -13,12 +13,28 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgpack
 
 from vtsserving.exceptions import BadFrame, UnsupportedProtocol
 from vtsserving.wire.fields import READERS, fitting, lines_of
+from vtsserving.wire.kinds import (
+    KINDS,
+    Batch,
+    Buffer,
+    Cancel,
+    Control,
+    Event,
+    Failure,
+    Fault,
+    Frame,
+    Heartbeat,
+    Loaded,
+    Reply,
+    Request,
+    Result,
+)
 from vtsserving.wire.limits import (
     MAX_ENTRIES,
     MAX_HEADER_BIN_BYTES,
@@ -32,170 +48,29 @@ _PREFIX: Final = struct.Struct("<2sBBI")
 _MAGIC: Final = b"VT"
 PREFIX_BYTES: Final = _PREFIX.size
 
-Buffer = bytes | bytearray | memoryview
+__all__ = [
+    "PREFIX_BYTES",
+    "Batch",
+    "Buffer",
+    "Cancel",
+    "Control",
+    "Event",
+    "Failure",
+    "Fault",
+    "Frame",
+    "Heartbeat",
+    "Loaded",
+    "Reply",
+    "Request",
+    "Result",
+    "decode",
+    "decode_as",
+    "encode",
+]
 
-
-class Request(NamedTuple):
-    """Gateway -> batcher: entries of one model, one method and one head (so they may share a batch)."""
-
-    model: str
-    version: str
-    digest: str
-    method: str
-    max_rows: int
-    max_bytes: int
-    max_wait_us: int
-    hang_us: int
-    ids: tuple[int, ...]
-    rows: tuple[int, ...]
-    remaining_us: tuple[int, ...]
-    attempts: bytes
-    head: bytes
-    bodies: Sequence[Buffer]
-
-
-class Batch(NamedTuple):
-    """Batcher -> runner -> model process: one call of a method."""
-
-    batch_id: int
-    batcher: str
-    epoch: int
-    credit: int
-    model: str
-    version: str
-    digest: str
-    method: str
-    hang_us: int
-    gateways: Sequence[str]
-    gateway_index: bytes
-    ids: tuple[int, ...]
-    rows: tuple[int, ...]
-    remaining_us: tuple[int, ...]
-    queued_us: tuple[int, ...]
-    attempts: bytes
-    head: bytes
-    bodies: Sequence[Buffer]
-
-
-class Reply(NamedTuple):
-    """Runner -> gateway: results of some entries of one batch."""
-
-    runner: str
-    batch_rows: int
-    compute_us: int
-    ids: tuple[int, ...]
-    rows: tuple[int, ...]
-    queued_us: tuple[int, ...]
-    head: bytes
-    bodies: Sequence[Buffer]
-
-
-class Failure(NamedTuple):
-    """Runner or batcher -> gateway: these entries ended with this error."""
-
-    code: str
-    message: str
-    retry_after_ms: int
-    ids: tuple[int, ...]
-
-
-class Cancel(NamedTuple):
-    """Gateway -> batcher: nobody waits for these entries any more."""
-
-    gateway: str
-    ids: tuple[int, ...]
-
-
-class Event(NamedTuple):
-    """Runner -> batcher, about one model process.
-
-    `event` is `credit` (granted: `credits`), `done` (batch_id finished, its credit is renewed under the same
-    number), `nack` (batch_id refused unread), `gone` (the process and all credits of the epoch are gone),
-    `failed` (the model cannot be loaded).
-    """
-
-    event: str
-    runner: str
-    model: str
-    version: str
-    digest: str
-    epoch: int
-    credits: Sequence[int]
-    batch_id: int
-    compute_us: int
-    code: str
-    message: str
-
-
-class Control(NamedTuple):
-    """Batcher -> runner: `load` a model and grant its credits to `batcher`, or `unload` it."""
-
-    op: str
-    batcher: str
-    model: str
-    version: str
-    digest: str
-
-
-class Heartbeat(NamedTuple):
-    """A process is alive. `state` is `ready` or `draining`; `models` are `name:version` loaded by a runner."""
-
-    role: str
-    id: str
-    state: str
-    free_bytes: int
-    models: Sequence[str]
-
-
-class Result(NamedTuple):
-    """Model process -> runner: results of the entries at `index` of a batch."""
-
-    batch_id: int
-    compute_us: int
-    last: bool
-    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
-    rows: tuple[int, ...]
-    head: bytes
-    bodies: Sequence[Buffer]
-
-
-class Fault(NamedTuple):
-    """Model process -> runner: the entries at `index` of a batch ended with this error."""
-
-    batch_id: int
-    compute_us: int
-    last: bool
-    code: str
-    message: str
-    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
-
-
-class Loaded(NamedTuple):
-    """Model process -> runner: the model is loaded and warm (`code` is empty) or could not be loaded."""
-
-    code: str
-    message: str
-    rss_bytes: int
-
-
-Frame = Request | Batch | Reply | Failure | Cancel | Event | Control | Heartbeat | Result | Fault | Loaded
 F = TypeVar("F", bound=Frame)
 
-# One letter per field, in the order of the class; fields.py says what they are.
-_KINDS: Final[dict[int, tuple[type[Any], str]]] = {
-    1: (Request, "ssssiiiiQUQBHV"),
-    2: (Batch, "isiissssilBQUQUBHV"),
-    3: (Reply, "siiQUUHV"),
-    4: (Failure, "smiQ"),
-    5: (Cancel, "sQ"),
-    6: (Event, "sssssiIiism"),
-    7: (Control, "sssss"),
-    8: (Heartbeat, "sssit"),
-    9: (Result, "iibUUHV"),
-    10: (Fault, "iibsmU"),
-    11: (Loaded, "smi"),
-}
-_BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in _KINDS.items()}
+_BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in KINDS.items()}
 
 
 def encode(frame: Frame) -> bytes:
@@ -247,9 +122,9 @@ def decode(data: bytes | bytearray) -> Frame:
         UnsupportedProtocol: another protocol version.
     """
     kind, header_size = _prefix(data)
-    if kind not in _KINDS:
+    if kind not in KINDS:
         raise BadFrame(f"unknown frame kind {kind}")
-    cls, layout = _KINDS[kind]
+    cls, layout = KINDS[kind]
     end = PREFIX_BYTES + header_size
     if header_size > MAX_HEADER_BYTES or end > len(data):
         raise BadFrame(f"header of {header_size} bytes does not fit the frame")

@@ -1,0 +1,294 @@
+"""The kinds of frames, as the code sees them; frames.py writes and reads them.
+
+Per-entry fields are columns: they all have one item per entry, in the same order. `_us` is microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Request(NamedTuple):
+    """Gateway -> batcher: entries of one model, one method and one head, which may share a batch.
+
+    Attributes:
+        model: name of the model.
+        version: exact version.
+        digest: of the model's manifest, `sha256:` and 64 hex digits.
+        method: name of the signature.
+        max_rows: most rows in one batch; 0 means that the method's calls are never merged.
+        max_bytes: most bytes of bodies in one batch.
+        max_wait_us: how long an entry may wait for company.
+        hang_us: how long one call may take before the model process counts as hung.
+        ids: the gateway's number of each entry, from 1.
+        rows: rows of each entry; 0 without a batch axis.
+        remaining_us: time until each entry must be answered.
+        attempts: how often each entry was sent before.
+        head: what the entries have in common; empty without a batch axis.
+        bodies: the rest of each entry.
+    """
+
+    model: str
+    version: str
+    digest: str
+    method: str
+    max_rows: int
+    max_bytes: int
+    max_wait_us: int
+    hang_us: int
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    remaining_us: tuple[int, ...]
+    attempts: bytes
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Batch(NamedTuple):
+    """Batcher -> runner -> model process: one call of a method.
+
+    Attributes:
+        batch_id: the batcher's number of the batch.
+        batcher: its id; events about the batch go there.
+        epoch: of the credit; changes when the model process is replaced or taken over.
+        credit: number of the credit that the batch uses.
+        model: as in Request.
+        version: as in Request.
+        digest: as in Request.
+        method: as in Request.
+        hang_us: as in Request.
+        gateways: reply subjects that answers go to.
+        gateway_index: for each entry, which of `gateways`.
+        ids: as in Request.
+        rows: as in Request.
+        remaining_us: as in Request, now.
+        queued_us: how long each entry waited in the batcher.
+        attempts: how often each entry was dispatched before.
+        head: as in Request.
+        bodies: as in Request.
+    """
+
+    batch_id: int
+    batcher: str
+    epoch: int
+    credit: int
+    model: str
+    version: str
+    digest: str
+    method: str
+    hang_us: int
+    gateways: Sequence[str]
+    gateway_index: bytes
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    remaining_us: tuple[int, ...]
+    queued_us: tuple[int, ...]
+    attempts: bytes
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Reply(NamedTuple):
+    """Runner -> gateway: results of some entries of one batch.
+
+    Attributes:
+        runner: its id.
+        batch_rows: rows of the whole batch.
+        compute_us: how long the model took for it.
+        ids: the gateway's numbers of the entries.
+        rows: rows of each result; those of its entry.
+        queued_us: how long each entry waited before the model was called.
+        head: what the results have in common; empty if they have no batch axis.
+        bodies: the rest of each result.
+    """
+
+    runner: str
+    batch_rows: int
+    compute_us: int
+    ids: tuple[int, ...]
+    rows: tuple[int, ...]
+    queued_us: tuple[int, ...]
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Failure(NamedTuple):
+    """Runner or batcher -> gateway: these entries ended with this error.
+
+    Attributes:
+        code: stable code of the error; docs/errors.md lists them.
+        message: for the caller.
+        retry_after_ms: when a retry makes sense; 0 if unknown.
+        ids: the gateway's numbers of the entries. 0 alone stands for all entries of the frame whose reply subject
+            this was sent to, which the sender could not read.
+    """
+
+    code: str
+    message: str
+    retry_after_ms: int
+    ids: tuple[int, ...]
+
+
+WHOLE_FRAME: Final = 0
+"""The id in a Failure that stands for all entries of a frame."""
+
+
+class Cancel(NamedTuple):
+    """Gateway -> batcher: nobody waits for these entries any more.
+
+    Attributes:
+        gateway: its id.
+        ids: its numbers of the entries.
+    """
+
+    gateway: str
+    ids: tuple[int, ...]
+
+
+class Event(NamedTuple):
+    """Runner -> batcher, about one model process or one batch.
+
+    Attributes:
+        event: `credit` (`credits` are free), `done` (`batch_id` is answered, its credit free again), `nack`
+            (`batch_id` was refused unread), `gone` (the process and all credits of the epoch are void), `failed`
+            (the model cannot be loaded).
+        runner: its id.
+        model: as in Request.
+        version: as in Request.
+        digest: as in Request.
+        epoch: of the credits. Its low 8 bits number the process among its model's; the bits above only grow.
+        credits: numbers of credits.
+        batch_id: of `done` and `nack`, else 0.
+        compute_us: how long the model took; of `done`.
+        code: why, of `nack` and `failed`, else empty.
+        message: the same for people.
+    """
+
+    event: str
+    runner: str
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    credits: Sequence[int]
+    batch_id: int
+    compute_us: int
+    code: str
+    message: str
+
+
+REPLICA_BITS: Final = 8
+"""The low bits of an epoch number the model process within its model; the bits above only grow."""
+
+
+class Control(NamedTuple):
+    """Batcher -> runner: what to do with a model.
+
+    Attributes:
+        op: `load` (load it if need be, and grant its credits to `batcher`) or `unload`.
+        batcher: its id.
+        model: as in Request.
+        version: as in Request.
+        digest: as in Request.
+    """
+
+    op: str
+    batcher: str
+    model: str
+    version: str
+    digest: str
+
+
+class Heartbeat(NamedTuple):
+    """A process is alive; sent every half second.
+
+    Attributes:
+        role: `gateway`, `batcher` or `runner`.
+        id: of the process.
+        state: `ready`, or `draining`: it takes nothing new.
+        free_bytes: memory for further models; of runners, else 0.
+        models: `name:version` of the models that are loaded; of runners.
+    """
+
+    role: str
+    id: str
+    state: str
+    free_bytes: int
+    models: Sequence[str]
+
+
+class Result(NamedTuple):
+    """Model process -> runner: results of some entries of a batch.
+
+    Attributes:
+        batch_id: of the batch.
+        compute_us: since the batch was begun.
+        last: whether all entries of the batch are answered now.
+        index: positions of the entries in the batch.
+        rows: as in Reply.
+        head: as in Reply.
+        bodies: as in Reply.
+    """
+
+    batch_id: int
+    compute_us: int
+    last: bool
+    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
+    rows: tuple[int, ...]
+    head: bytes
+    bodies: Sequence[Buffer]
+
+
+class Fault(NamedTuple):
+    """Model process -> runner: some entries of a batch ended with this error.
+
+    Attributes:
+        batch_id: of the batch.
+        compute_us: since the batch was begun.
+        last: whether all entries of the batch are answered now.
+        code: as in Failure.
+        message: as in Failure.
+        index: positions of the entries in the batch.
+    """
+
+    batch_id: int
+    compute_us: int
+    last: bool
+    code: str
+    message: str
+    index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
+
+
+class Loaded(NamedTuple):
+    """Model process -> runner: the model is loaded and warm, or cannot be.
+
+    Attributes:
+        code: empty, or why it cannot be loaded.
+        message: the same for people.
+        rss_bytes: memory of the process.
+    """
+
+    code: str
+    message: str
+    rss_bytes: int
+
+
+Frame = Request | Batch | Reply | Failure | Cancel | Event | Control | Heartbeat | Result | Fault | Loaded
+
+KINDS: Final[dict[int, tuple[type[Any], str]]] = {
+    1: (Request, "ssssiiiiQUQBHV"),
+    2: (Batch, "isiissssilBQUQUBHV"),
+    3: (Reply, "siiQUUHV"),
+    4: (Failure, "smiQ"),
+    5: (Cancel, "sQ"),
+    6: (Event, "sssssiIiism"),
+    7: (Control, "sssss"),
+    8: (Heartbeat, "sssit"),
+    9: (Result, "iibUUHV"),
+    10: (Fault, "iibsmU"),
+    11: (Loaded, "smi"),
+}
+"""Number of each kind on the wire, its class, and one letter per field; fields.py says what the letters mean."""
