@@ -34,7 +34,7 @@ class EmbeddedApp:
         """
         store = LocalStore()
         self.tags = tuple(str(store.resolve(tag)) for tag in tags)
-        given = {"host": host, "port": port, "preload": self.tags}
+        given = {"host": host, "port": port, "preload": ",".join(self.tags)}
         overrides = {name: value for name, value in given.items() if value is not None}
         catalog = LocalCatalog(store)
         self._bus = InProcessBus()

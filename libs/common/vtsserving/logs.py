@@ -69,7 +69,7 @@ def _level(level: str | None) -> int:
 def _naming(service: str) -> Any:
     def add(_logger: Any, _method: str, event: Any) -> Any:
         event["service"] = service
-        event["pid"] = os.getpid()
+        event.setdefault("pid", os.getpid())
         return event
 
     return add
