@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +26,29 @@ from vtsserving.model import Model
 WORKERS = 3
 
 
-@dataclass
 class Victim:
     """A worker process and what it said."""
 
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
-    started: threading.Event = field(default_factory=threading.Event)
-
-    @classmethod
-    def start(cls, root: Path, exports: Path, seed: int) -> Victim:
+    def __init__(self, root: Path, exports: Path, seed: int) -> None:
+        self.lines: list[str] = []
+        self.started = threading.Event()
         command = [sys.executable, str(Path(store_worker.__file__)), str(root), str(exports), str(seed)]
-        victim = cls(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        threading.Thread(target=victim._listen, daemon=True).start()
-        return victim
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-            self.started.set()
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.strip())
+                self.started.set()
 
-    def kill(self) -> str:
-        """Kill it, wait for it, and return what it wrote to stderr."""
-        alive = self.process.poll() is None
+    def kill(self) -> None:
+        """Kill it and read what it said before."""
         self.process.kill()
-        _, errors = self.process.communicate()
-        assert alive, f"the worker ended by itself: {errors}"
-        assert self.process.returncode == -signal.SIGKILL
-        return errors
+        assert self.process.wait(30) == -signal.SIGKILL, "the worker ended by itself"
+        self.listener.join(30)
 
 
 @pytest.mark.prove
@@ -70,7 +63,7 @@ def test_kill_9_leaves_every_model_whole_or_absent(tmp_path: Path, proof: Proof)
     interrupted: dict[str, int] = {}
     done = 0
     while done < kills:
-        victims = [Victim.start(root, exports, chance.randrange(2**31)) for _ in range(WORKERS)]
+        victims = [Victim(root, exports, chance.randrange(2**31)) for _ in range(WORKERS)]
         for victim in victims:
             assert victim.started.wait(30)
         # The moment is what this test draws at random; nothing waits for it.

@@ -36,7 +36,7 @@ class Worker:
     def step(self) -> None:
         name = self.random.choice(NAMES)
         action = self.random.choices(
-            (self.save, self.export, self.take_in, self.delete, self.alias), weights=(5, 3, 3, 3, 1)
+            (self.save, self.export, self.take_in, self.delete, self.alias), weights=(5, 3, 3, 6, 1)
         )[0]
         try:
             action(name)
