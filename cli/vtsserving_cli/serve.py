@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.app import examples
 from vtsserving_cli.console import Console
+
+if TYPE_CHECKING:
+    from vtsserving_cli.embedded import EmbeddedApp
+    from vtsserving_cli.workers import WorkersApp
 
 DEFAULT_URL_HOST = "127.0.0.1"
 
@@ -19,6 +24,7 @@ def add_serve(app: typer.Typer) -> None:
         epilog=examples(
             "vtsserving serve iris_clf:latest",
             "vtsserving serve iris_clf:production other_model --port 8080",
+            "vtsserving serve iris_clf:latest --workers 4",
             "curl -s localhost:3000/v1/models/iris_clf:latest/predict -d '[[5.9, 3.0, 5.1, 1.8]]'",
         ),
     )(serve)
@@ -33,6 +39,15 @@ def serve(
         int | None,
         typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 picks one.", show_default="3000"),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-w", min=1, max=256, help="Gateway processes; needs nats-server on PATH, or --nats."
+        ),
+    ] = None,
+    nats: Annotated[
+        str | None, typer.Option(help="A running nats-server for --workers, such as nats://127.0.0.1:4222.")
+    ] = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
@@ -44,15 +59,25 @@ def serve(
     from vtsserving import logs
 
     logs.configure("serve")
-    uvloop.run(_serve(tags, host, port))
+    if nats is not None and workers is None:
+        raise InvalidArgument("--nats goes with --workers N")
+    uvloop.run(_serve(tags, host, port, workers, nats))
 
 
-async def _serve(tags: list[str], host: str | None, port: int | None) -> None:
+async def _serve(
+    tags: list[str], host: str | None, port: int | None, workers: int | None, nats: str | None
+) -> None:
     from vtsserving.service import serve_until, stop_event
-    from vtsserving_cli.embedded import EmbeddedApp
 
     stop = stop_event()
-    app = EmbeddedApp(tags, host=host, port=port)
+    if workers is None:
+        from vtsserving_cli.embedded import EmbeddedApp
+
+        app: EmbeddedApp | WorkersApp = EmbeddedApp(tags, host=host, port=port)
+    else:
+        from vtsserving_cli.workers import WorkersApp
+
+        app = WorkersApp(tags, workers, nats=nats, host=host, port=port)
 
     def tell() -> None:
         url = f"http://{host or DEFAULT_URL_HOST}:{app.port}"
