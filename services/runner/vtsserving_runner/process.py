@@ -77,6 +77,7 @@ class ModelProcess:
         self._link: Link | None = None
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_s = 0.0
         self._deadline_s = 0.0
         self._killed_because: str | None = None
 
@@ -244,7 +245,12 @@ class ModelProcess:
             _log.warning(
                 "model_process_backs_off", extra={"model": str(self._launch.tag), "delay_s": delay_s}
             )
-        self._timer = self._loop.call_later(delay_s, self.start)
+        self._timer = self._loop.call_later(delay_s, self._start_again)
+
+    def _start_again(self) -> None:
+        self._timer = None
+        if self.state is State.WAITING:
+            self.start()
 
     def _suspect(self, work: Work, how: str, *, hung: bool) -> None:
         """Decide what becomes of the batch during which the process ended."""
@@ -289,9 +295,14 @@ class ModelProcess:
         The timer is not set anew for each batch: when it fires it looks at the deadline that holds by then.
         """
         self._deadline_s = self._loop.time() + limit_s
-        if self._timer is None or self._timer.when() > self._deadline_s:
+        if self._timer is None or self._fires_s > self._deadline_s:
             self._unwatch()
-            self._timer = self._loop.call_at(self._deadline_s, self._check)
+            self._check_at_deadline()
+
+    def _check_at_deadline(self) -> None:
+        # Remembered apart: what uvloop returns for an instant that is now does not tell when it fires.
+        self._fires_s = self._deadline_s
+        self._timer = self._loop.call_at(self._deadline_s, self._check)
 
     def _unwatch(self) -> None:
         if self._timer is not None:
@@ -303,7 +314,7 @@ class ModelProcess:
         if self._link is None or (self.state is State.WARM and not self._queue):
             return
         if self._loop.time() < self._deadline_s:
-            self._timer = self._loop.call_at(self._deadline_s, self._check)
+            self._check_at_deadline()
             return
         took = "load" if self.state is State.STARTING else "compute a batch"
         self._killed_because = f"took too long to {took}"
