@@ -67,19 +67,20 @@ def kind_of(table: Any) -> list[Any]:
     return ["DataFrame", list(table.columns), [str(dtype) for dtype in table.dtypes]]
 
 
-def _column(series: Any, where: str) -> list[Any]:
-    dtype = series.dtype
+def _column(values: Any, where: str) -> list[Any]:
+    """The column of a Series or an Index."""
+    dtype = values.dtype
     if not isinstance(dtype, np.dtype):
         if str(dtype) in _STRINGS:
-            return [str(dtype), [item if isinstance(item, str) else None for item in series.tolist()]]
+            return [str(dtype), [item if isinstance(item, str) else None for item in values.tolist()]]
         raise UnsupportedValue(
             f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype"
         )
     if dtype.kind in "mM":
-        return [dtype.name, series.to_numpy().view(np.int64)]
+        return [dtype.name, values.to_numpy().view(np.int64)]
     if dtype.kind == "O":
-        return ["list", series.tolist()]
-    return ["tensor", series.to_numpy()]
+        return ["list", values.tolist()]
+    return ["tensor", values.to_numpy()]
 
 
 def _index(index: Any, where: str) -> list[Any]:
@@ -88,7 +89,7 @@ def _index(index: Any, where: str) -> list[Any]:
         return ["range", [index.start, index.stop, index.step]]
     if isinstance(index, pandas.MultiIndex):
         raise UnsupportedValue(f"{where} has a MultiIndex, which cannot be sent; use .reset_index()")
-    return _column(index.to_series(), f"{where}, index")
+    return _column(index, f"{where}, index")
 
 
 def decode(fields: list[Any], *, series: bool) -> Any:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import OrderedDict, namedtuple
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+
+from support import wire_values
+from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue
+from vtsserving.wire.limits import MAX_VALUE_DEPTH, MAX_VALUE_NODES
+from vtsserving.wire.values import decode_value, encode_value
+
+
+@given(wire_values.values)
+def test_a_value_comes_back_as_it_was_sent(value: Any) -> None:
+    assert wire_values.is_same(value, decode_value(encode_value(value)))
+
+
+@given(wire_values.values)
+def test_an_encoded_value_is_read_the_same_from_a_view(value: Any) -> None:
+    packed = encode_value(value)
+    assert wire_values.is_same(decode_value(packed), decode_value(memoryview(b"x" + packed)[1:]))
+
+
+def nested(levels: int, make: Any = lambda item: [item]) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = make(value)
+    return value
+
+
+KINDS = {
+    "list": lambda item: [item],
+    "tuple": lambda item: (item,),
+    "dict": lambda item: {"k": item},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_levels_as_the_limit_come_back(kind: str) -> None:
+    value = nested(MAX_VALUE_DEPTH, KINDS[kind])
+    assert decode_value(encode_value(value)) == value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_level_more_is_refused_by_the_sender(kind: str) -> None:
+    with pytest.raises(TooDeep):
+        encode_value(nested(MAX_VALUE_DEPTH + 1, KINDS[kind]))
+
+
+def test_a_list_that_holds_itself_is_refused() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(TooDeep):
+        encode_value(value)
+
+
+@pytest.mark.parametrize("levels", range(20, MAX_VALUE_DEPTH + 1))
+def test_a_table_that_the_sender_takes_is_taken_by_the_receiver(levels: int) -> None:
+    table = pd.DataFrame({"a": [1], "b": pd.Series([[1, [2]]], dtype=object)})
+    try:
+        packed = encode_value(nested(levels, lambda item: [table if item == 1 else item]))
+    except TooDeep:
+        assert levels > MAX_VALUE_DEPTH - 8
+        return
+    decode_value(packed)
+
+
+def test_as_many_objects_as_the_limit_come_back() -> None:
+    value = [None] * (MAX_VALUE_NODES - 1)
+    assert decode_value(encode_value(value)) == value
+
+
+def test_one_object_more_is_refused_by_the_sender_who_can_do_something_about_it() -> None:
+    with pytest.raises(UnsupportedValue, match=r"argument 1 holds more than 100000 objects; send an array"):
+        encode_value([None] * MAX_VALUE_NODES, "argument 1")
+
+
+def test_a_large_tensor_is_one_object() -> None:
+    value = [np.zeros(MAX_VALUE_NODES * 2, np.uint8)] * 2
+    assert len(decode_value(encode_value(value))) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param({1: 2}, "a dict key of type int", id="int key"),
+        pytest.param({b"a": 2}, "a dict key of type bytes", id="bytes key"),
+        pytest.param([{"a": {None: 1}}], "a dict key of type NoneType", id="deep key"),
+        pytest.param(2**64, "cannot be sent", id="large int"),
+        pytest.param([-(2**63) - 1], "cannot be sent", id="small int"),
+        pytest.param("\ud800", "cannot be sent", id="lone surrogate"),
+        pytest.param({1, 2}, "has type builtins.set", id="set"),
+        pytest.param(object(), "has type builtins.object", id="object"),
+        pytest.param(1j, "has type builtins.complex", id="complex"),
+        pytest.param(np.array([1j]), "dtype complex128", id="complex array"),
+        pytest.param(np.array([b"a"]), r"dtype \|S1", id="bytes array"),
+        pytest.param(np.array([{}, 1]), "dtype object", id="object array"),
+        pytest.param(np.zeros(1, "M8[s]"), "dtype datetime64", id="datetime array"),
+        pytest.param(np.zeros((1,) * 9), "9 dimensions", id="nine dimensions"),
+        pytest.param(np.ma.masked_array([1, 2], [True, False]), "masked array", id="masked array"),
+        pytest.param(np.zeros(1, [("a", "i4")]), "cannot be sent", id="structured array"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_by_name(value: Any, reason: str) -> None:
+    with pytest.raises(UnsupportedValue, match=rf"argument 'x'.*{reason}"):
+        encode_value(value, "argument 'x'")
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+Point = namedtuple("Point", "x y")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(Colour.RED, 1, id="enum"),
+        pytest.param(OrderedDict(a=1), {"a": 1}, id="ordered dict"),
+        pytest.param(Point(1, 2), (1, 2), id="named tuple"),
+        pytest.param(bytearray(b"ab"), b"ab", id="bytearray"),
+        pytest.param(memoryview(b"ab"), b"ab", id="memoryview"),
+        pytest.param(type("L", (list,), {})([1]), [1], id="list subclass"),
+        pytest.param(type("S", (str,), {})("a"), "a", id="str subclass"),
+    ],
+)
+def test_subclasses_come_back_as_what_they_are_made_of(value: Any, expected: Any) -> None:
+    decoded = decode_value(encode_value(value))
+    assert (type(decoded), decoded) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xc1", id="unused type byte"),
+        pytest.param(b"\x81\x01\x02", id="int key"),
+        pytest.param(b"\x81\xc4\x01a\x02", id="bytes key"),
+        pytest.param(b"\x82\xa1a\x01\xa1a\x02", id="duplicate key"),
+        pytest.param(b"\x81\x90\x02", id="list key"),
+        pytest.param(b"\xa1\xff", id="not UTF-8"),
+        pytest.param(b"\xd6\xff\x00\x00\x00\x00", id="timestamp"),
+        pytest.param(b"\xd4\x63\x00", id="unknown extension"),
+        pytest.param(b"\xd4\x02\x01", id="tuple of no array"),
+        pytest.param(b"\xc7\x03\x02\x91\x01\x01", id="tuple with something after its array"),
+        pytest.param(b"\x92\xc7\x02\x02\x92\x01\x01", id="tuple shorter than its array"),
+        pytest.param(b"\xc7\x00\x02", id="empty tuple extension"),
+    ],
+)
+def test_what_is_no_value_is_a_bad_frame(data: bytes) -> None:
+    with pytest.raises(BadFrame):
+        decode_value(data)
+
+
+def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None:
+    program = (
+        "import sys, numpy; from vtsserving.wire import rows, values;"
+        "rows.pack_call((numpy.zeros((1, 2)),), {}, 0); values.encode_value({'a': [1, (2.0,)]});"
+        "sys.exit(any(name in sys.modules for name in ('pandas', 'PIL', 'torch', 'pickle_does_not_count')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
