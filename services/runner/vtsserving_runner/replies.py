@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Final
 
 from vtsserving.exceptions import ResultTooLarge
 from vtsserving.wire import frames, subjects
@@ -11,6 +12,9 @@ from vtsserving_runner.work import Work
 
 Answer = frames.Result | frames.Fault
 Addressed = tuple[str, bytes]
+
+MAX_U32: Final = 0xFFFF_FFFF
+"""Columns of times are 32 bits wide."""
 
 
 @lru_cache(maxsize=8192)
@@ -29,64 +33,73 @@ def replies(runner_id: str, work: Work, answer: Answer, max_payload: int) -> Ite
     Args:
         runner_id: who answers.
         work: the batch; its reply subjects were checked.
-        answer: a result or an error for some of its entries.
+        answer: a result or an error for some of its entries, in ascending order.
         max_payload: largest frame, bytes.
 
     Yields:
         (subject, frame).
     """
     batch = work.batch
-    if len(batch.gateways) == 1:
-        yield from _to_one(runner_id, work, answer, range(len(answer.index)), batch.gateways[0], max_payload)
+    groups = _by_gateway(batch, answer.index)
+    if isinstance(answer, frames.Fault):
+        for subject, positions in groups:
+            ids = tuple([batch.ids[answer.index[p]] for p in positions])
+            yield subject, frames.encode(frames.Failure(answer.code, answer.message, 0, ids))
         return
+    whole = _reply(runner_id, work, answer)
+    for subject, positions in groups:
+        part = whole if len(positions) == len(answer.index) else _pick(whole, positions)
+        yield from _sized(subject, part, max_payload)
+
+
+def _by_gateway(batch: frames.Batch, index: Sequence[int]) -> Iterable[tuple[str, Sequence[int]]]:
+    """(a reply subject, positions within `index`) for each gateway."""
+    if len(batch.gateways) == 1:
+        return ((batch.gateways[0], range(len(index))),)
     groups: dict[str | None, tuple[str, list[int]]] = {}
-    for position, entry in enumerate(answer.index):
+    for position, entry in enumerate(index):
         subject = batch.gateways[batch.gateway_index[entry]]
         groups.setdefault(gateway_of(subject), (subject, []))[1].append(position)
-    for subject, positions in groups.values():
-        yield from _to_one(runner_id, work, answer, positions, subject, max_payload)
+    return groups.values()
 
 
-def _to_one(
-    runner_id: str, work: Work, answer: Answer, positions: Sequence[int], subject: str, max_payload: int
-) -> Iterator[Addressed]:
-    ids = tuple([work.batch.ids[answer.index[p]] for p in positions])
-    if isinstance(answer, frames.Fault):
-        yield subject, frames.encode(frames.Failure(answer.code, answer.message, 0, ids))
-        return
-    bodies = [answer.bodies[p] for p in positions]
-    size_bytes = len(answer.head) + sum(map(len, bodies))
+def _reply(runner_id: str, work: Work, answer: frames.Result) -> frames.Reply:
+    """One frame with everything; the usual answer has the columns of its batch."""
+    batch, waited_us = work.batch, work.waited_us
+    ids, queued_us = batch.ids, batch.queued_us
+    if len(answer.index) != len(ids):
+        ids = tuple([ids[i] for i in answer.index])
+        queued_us = tuple([queued_us[i] for i in answer.index])
+    if max(queued_us) + waited_us > MAX_U32:
+        waited_us = 0
+    queued_us = tuple([queued + waited_us for queued in queued_us])
+    rows = sum(answer.rows) or len(ids)
+    return frames.Reply(
+        runner_id, rows, answer.compute_us, ids, answer.rows, queued_us, answer.head, answer.bodies
+    )
+
+
+def _pick(whole: frames.Reply, positions: Sequence[int]) -> frames.Reply:
+    return whole._replace(
+        ids=tuple([whole.ids[p] for p in positions]),
+        rows=tuple([whole.rows[p] for p in positions]),
+        queued_us=tuple([whole.queued_us[p] for p in positions]),
+        bodies=[whole.bodies[p] for p in positions],
+    )
+
+
+def _sized(subject: str, reply: frames.Reply, max_payload: int) -> Iterator[Addressed]:
+    """The reply in as many frames as the bus's limit asks for; what does not fit alone is an error."""
+    size_bytes = len(reply.head) + sum(map(len, reply.bodies))
     if size_bytes < max_payload:
-        frame = frames.encode(_reply(runner_id, work, answer, positions, ids, bodies))
+        frame = frames.encode(reply)
         if len(frame) <= max_payload:
             yield subject, frame
             return
-    if len(positions) == 1:
+    count = len(reply.ids)
+    if count == 1:
         message = f"the result has {size_bytes} bytes; a message may have {max_payload}"
-        yield subject, frames.encode(frames.Failure(ResultTooLarge.code, message, 0, ids))
+        yield subject, frames.encode(frames.Failure(ResultTooLarge.code, message, 0, reply.ids))
         return
-    middle = len(positions) // 2
-    yield from _to_one(runner_id, work, answer, positions[:middle], subject, max_payload)
-    yield from _to_one(runner_id, work, answer, positions[middle:], subject, max_payload)
-
-
-def _reply(
-    runner_id: str,
-    work: Work,
-    answer: frames.Result,
-    positions: Sequence[int],
-    ids: tuple[int, ...],
-    bodies: Sequence[frames.Buffer],
-) -> frames.Reply:
-    waited_us = work.waited_us
-    queued_us = work.batch.queued_us
-    return frames.Reply(
-        runner_id,
-        sum(answer.rows) or len(answer.index),
-        answer.compute_us,
-        ids,
-        tuple([answer.rows[p] for p in positions]),
-        tuple([min(queued_us[answer.index[p]] + waited_us, 0xFFFF_FFFF) for p in positions]),
-        answer.head,
-        bodies,
-    )
+    for positions in (range(count // 2), range(count // 2, count)):
+        yield from _sized(subject, _pick(reply, positions), max_payload)
