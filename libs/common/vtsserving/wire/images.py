@@ -10,7 +10,19 @@ from vtsserving.exceptions import BadFrame, MissingDependency, UnsupportedValue
 from vtsserving.wire.limits import MAX_IMAGE_PIXELS
 
 _PNG_MODES: Final = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
-_RAW_MODES: Final = frozenset(("CMYK", "YCbCr", "LAB", "HSV", "I", "F", "RGBX", "RGBa", "La"))
+_RAW_MODES: Final = {
+    "CMYK": 4,
+    "F": 4,
+    "HSV": 3,
+    "I": 4,
+    "LAB": 3,
+    "La": 2,
+    "RGBX": 4,
+    "RGBa": 4,
+    "YCbCr": 3,
+}
+"""Bytes per pixel."""
+_MODES: Final = {"PNG": _PNG_MODES, "RAW": frozenset(_RAW_MODES)}
 
 
 def is_image(value: Any) -> bool:
@@ -59,10 +71,10 @@ def decode(fields: list[Any]) -> Any:
     if [type(field) for field in fields] != [str, str, bytes, int, int]:
         raise BadFrame("an image is [format, mode, bytes, width, height]")
     form, mode, data, width, height = fields
-    if not 0 < width * height <= MAX_IMAGE_PIXELS or mode not in (
-        _RAW_MODES if form == "RAW" else _PNG_MODES
-    ):
-        raise BadFrame("an image of an unknown mode or size")
+    if not 0 < width * height <= MAX_IMAGE_PIXELS or mode not in _MODES.get(form, ()):
+        raise BadFrame("an image of an unknown format, mode or size")
+    if form == "RAW" and len(data) != width * height * _RAW_MODES[mode]:
+        raise BadFrame("an image with more pixels than it says, or fewer")
     try:
         if form == "RAW":
             return Image.frombytes(mode, (width, height), data)

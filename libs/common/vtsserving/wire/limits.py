@@ -39,3 +39,7 @@ MAX_IMAGE_PIXELS: Final = 1 << 26
 
 MAX_ROWS: Final = 1 << 31
 """Rows of one entry stay below this, so that they fit the frame's uint32 columns."""
+
+REPLICA_BITS: Final = 8
+"""The low bits of an epoch number a model process among those of its model on one runner; the bits above only grow. So
+of two epochs with equal low bits the greater one replaces the other."""

@@ -114,8 +114,10 @@ def decode(fields: list[Any], *, series: bool) -> Any:
         rows = len(index)
         if series:
             return _series(columns, index, rows, names)
-        if len(names) != len(columns) or rows >= MAX_ROWS:
+        if type(names) is not list or len(names) != len(columns) or rows >= MAX_ROWS:
             raise BadFrame("a table without a name for each column, or with too many rows")
+        for name in names:
+            hash(name)  # TypeError: no name
         data = {i: _series(column, index, rows) for i, column in enumerate(columns)}
         frame = pd.DataFrame(data, index=index, copy=False)
         frame.columns = pd.Index(names)
