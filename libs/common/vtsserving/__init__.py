@@ -15,10 +15,18 @@ from vtsserving.version import __version__
 
 if TYPE_CHECKING:
     from vtsserving import (
+        catboost,
         exceptions,
+        lightgbm,
         models,
+        onnx,
         picklable_model,
+        pytorch,
+        pytorch_lightning,
         sklearn,
+        torchscript,
+        transformers,
+        xgboost,
     )
     from vtsserving.model import Model, ModelContext, ModelInfo
     from vtsserving.options import ModelOptions
@@ -37,10 +45,18 @@ __all__ = [
     "Runner",
     "Tag",
     "__version__",
+    "catboost",
     "exceptions",
+    "lightgbm",
     "models",
+    "onnx",
     "picklable_model",
+    "pytorch",
+    "pytorch_lightning",
     "sklearn",
+    "torchscript",
+    "transformers",
+    "xgboost",
 ]
 
 _HOMES: Final = {

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +16,10 @@ from typing import Any, Final, TypedDict
 
 from vtsserving.custom_objects import write_custom_objects
 from vtsserving.draft import Draft
+from vtsserving.environment import check_environment, installed_versions
 from vtsserving.exceptions import (
-    IncompatibleEnvironment,
     InvalidArgument,
     InvalidSignature,
-    MissingDependency,
     ModelLoadFailed,
     ModelNotFound,
     VtsServingException,
@@ -51,8 +48,6 @@ MODULES: Final = (
 """The framework modules of this package; only these are imported because a model.yaml names them."""
 
 MAX_DESCRIPTION_CHARS: Final = 10_000
-
-_warned: set[tuple[str, str]] = set()
 
 
 class SaveDetails(TypedDict, total=False):
@@ -91,6 +86,7 @@ class Framework:
         read: loads the model object from a model's files; keyword arguments are the module's load options.
         serve: makes of the loaded object what the model process calls; None: it is called itself.
         options: the class of the model's options.
+        takes_device: whether `read` has a keyword argument `device`.
     """
 
     module: str
@@ -99,6 +95,7 @@ class Framework:
     read: Callable[..., Any]
     serve: Callable[[Any, ModelInfo], Any] | None = None
     options: type[ModelOptions] = ModelOptions
+    takes_device: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,11 +106,13 @@ class Written:
         runs_code: whether loading them runs code that the model's author wrote.
         input_specs: method to spec, where the framework knows it.
         extra: more for the manifest; JSON values.
+        served: what the model process will call, where that is not the model.
     """
 
     runs_code: bool
     input_specs: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] | None = None
+    served: Any = None
 
 
 def save(
@@ -124,7 +123,6 @@ def save(
     *,
     default: Mapping[str, ModelSignature],
     details: SaveDetails,
-    served: Any = None,
 ) -> Model:
     """Save a model: check everything, let the framework write its files, then let the store make it a model.
 
@@ -135,7 +133,6 @@ def save(
         write: writes the framework's files into a directory.
         default: the signatures where the caller gives none.
         details: the keyword arguments of `save_model`.
-        served: what the model process will call, if that is not `model`.
 
     Raises:
         VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
@@ -143,24 +140,23 @@ def save(
     known = _known_details(framework, details)
     tag = Tag.parse(name)
     signatures = read_signatures(known.get("signatures") or default)
-    callee = model if served is None else served
-    check_methods(callee, signatures)
+    if framework.serve is None:
+        check_methods(model, signatures)
     options = framework.options.from_dict(known.get("options") or {})
-    store = LocalStore()
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
-    modules = known.get("external_modules") or ()
+    store = LocalStore()
     with store.staging() as staged:
         written = write(staged)
+        served = model if written.served is None else written.served
+        check_methods(served, signatures)
         extra = {
             **(written.extra or {}),
-            **write_custom_objects(staged, known.get("custom_objects"), modules),
+            **write_custom_objects(staged, known.get("custom_objects"), known.get("external_modules") or ()),
+            **record_example(staged, served, known.get("input_example"), signatures, written.input_specs),
             **({"description": description} if description else {}),
             "runs_code": written.runs_code,
         }
-        extra.update(
-            record_example(staged, callee, known.get("input_example"), signatures, written.input_specs)
-        )
         draft = Draft(tag, framework.module, context(framework), labels, options, metadata, signatures, extra)
         return store.save(staged, draft)
 
@@ -204,12 +200,13 @@ def load_model(model: Model, **options: Any) -> Any:
     return load(framework_of(model.info), model, **options)
 
 
-def load_for_serving(path: Path, *, verified: bool = False) -> Any:
+def load_for_serving(path: Path, *, verified: bool = False, device: str | None = None) -> Any:
     """Load a model from a directory, as the object whose methods the model process calls.
 
     Args:
         path: a model's directory, in a store or a cache.
         verified: whether its digests were checked just now.
+        device: where it computes; the first one that its options name by default, else the CPU.
 
     Raises:
         VtsServingException: as `load`.
@@ -218,7 +215,8 @@ def load_for_serving(path: Path, *, verified: bool = False) -> Any:
     if not verified:
         model.verify()
     framework = framework_of(model.info)
-    loaded = _read(framework, model)
+    chosen = device or _first_device(model.info.options)
+    loaded = _read(framework, model, **({"device": chosen} if framework.takes_device and chosen else {}))
     served = loaded if framework.serve is None else framework.serve(loaded, model.info)
     check_methods(served, model.info.signatures)
     return served
@@ -241,14 +239,7 @@ def framework_of(info: ModelInfo) -> Framework:
 
 def context(framework: Framework | None = None) -> ModelContext:
     """The environment of this process, as a model.yaml records it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for distribution in framework.distributions if framework else ():
-        try:
-            versions[distribution] = version(distribution)
-        except PackageNotFoundError:
-            continue
+    versions = installed_versions(framework.distributions if framework else ())
     return ModelContext(framework.name if framework else "", versions, __version__, platform.python_version())
 
 
@@ -265,36 +256,6 @@ def check_methods(served: Any, signatures: Mapping[str, ModelSignature]) -> None
             )
 
 
-def check_environment(info: ModelInfo) -> None:
-    """Compare the recorded framework versions with the installed ones; a different minor version warns once.
-
-    Raises:
-        MissingDependency: a package is not installed.
-        IncompatibleEnvironment: a package has another major version.
-    """
-    from importlib.metadata import PackageNotFoundError, version
-
-    for distribution, saved in info.context.framework_versions.items():
-        try:
-            here = version(distribution)
-        except PackageNotFoundError as error:
-            raise MissingDependency(
-                f"{info.tag} needs a package: pip install {distribution}=={saved}"
-            ) from error
-        if here.split(".")[0] != saved.split(".")[0]:
-            raise IncompatibleEnvironment(
-                f"{info.tag} was saved with {distribution} {saved}; {here} is installed: "
-                f"pip install {distribution}=={saved}"
-            )
-        if here.split(".")[:2] != saved.split(".")[:2] and (distribution, saved) not in _warned:
-            _warned.add((distribution, saved))
-            warnings.warn(
-                f"{info.tag} was saved with {distribution} {saved}; {here} is installed",
-                UserWarning,
-                stacklevel=3,
-            )
-
-
 def check_description(description: str | None) -> str:
     """Check a description.
 
@@ -308,22 +269,6 @@ def check_description(description: str | None) -> str:
     return description
 
 
-@contextmanager
-def missing_package(package: str, extra: str) -> Iterator[None]:
-    """Turn a failed import of a framework into an error that says how to install it.
-
-    Args:
-        package: what pip installs.
-        extra: the extra of this distribution that installs it.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise MissingDependency(
-            f"{package} is not installed or broken ({error}): pip install 'vtsserving[{extra}]'"
-        ) from error
-
-
 def _read(framework: Framework, model: Model, **options: Any) -> Any:
     check_environment(model.info)
     try:
@@ -333,6 +278,10 @@ def _read(framework: Framework, model: Model, **options: Any) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelLoadFailed(f"{model.tag} cannot be loaded: {type(error).__name__}: {reason}") from error
+
+
+def _first_device(options: ModelOptions) -> str | None:
+    return options.device[0] if isinstance(options.device, tuple) else options.device
 
 
 def _known_details(framework: Framework, details: SaveDetails) -> SaveDetails:

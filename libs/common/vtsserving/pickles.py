@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, Final
@@ -58,11 +58,28 @@ def dump(value: Any, path: Path, what: str, external_modules: Sequence[ModuleTyp
     """
     import cloudpickle
 
+    def write(file: Any) -> None:
+        cloudpickle.dump(value, file, protocol=5)
+
+    return write_watched(path, write, what, external_modules)
+
+
+def write_watched(
+    path: Path, write: Callable[[Any], None], what: str, external_modules: Sequence[ModuleType] = ()
+) -> bool:
+    """Let a function write pickles into a new file; arguments and errors beside `write` as those of `dump`.
+
+    Args:
+        path: the file.
+        write: writes to the file object that it is given.
+        what: names the value in errors.
+        external_modules: modules whose functions and classes are written by value.
+    """
     with open(path, "wb") as file, _by_value(external_modules):
         watch = _CodeWatch(file)
         try:
-            cloudpickle.dump(value, watch, protocol=5)
-        except OSError:
+            write(watch)
+        except (OSError, MemoryError):
             raise
         except Exception as error:
             raise SerializationError(f"{what} cannot be pickled: {_short(error)}") from error

@@ -1,0 +1,108 @@
+"""Models of LightGBM: boosters in its own text format, scikit-learn wrappers as pickles. [M1]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving import framework, pickles
+from vtsserving.environment import framework_import
+from vtsserving.exceptions import InvalidArgument
+from vtsserving.framework import Framework, Written
+from vtsserving.model import Model
+from vtsserving.options import ModelOptions
+from vtsserving.signature import ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vtsserving.framework import SaveDetails
+
+__all__ = ["ModelOptions", "get", "load_model", "save_model"]
+
+BOOSTER_FILE: Final = "model.txt"
+PICKLE_FILE: Final = "model.pkl"
+
+_TAKE_FEATURES: Final = ("predict", "predict_proba")
+
+
+def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
+    """Save a booster, or a fitted model of LightGBM's scikit-learn interface.
+
+    Args:
+        name: `name` or `name:version`.
+        model: a Booster, whose file holds no code, or an LGBMModel, which is pickled.
+        details: signatures (default: `predict`, not batchable), labels, metadata, custom_objects,
+            external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+
+    Returns:
+        The saved model.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+    """
+    with framework_import("lightgbm", "lightgbm"):
+        import lightgbm
+    if not isinstance(model, lightgbm.Booster | lightgbm.LGBMModel):
+        raise InvalidArgument(f"vtsserving.lightgbm saves Booster and LGBMModel; not {type(model).__name__}")
+
+    def write(path: Path) -> Written:
+        if isinstance(model, lightgbm.Booster):
+            model.save_model(path / BOOSTER_FILE)
+            return Written(runs_code=False, input_specs=_input_specs(model, model.num_feature()))
+        modules = details.get("external_modules") or ()
+        has_code = pickles.dump(model, path / PICKLE_FILE, "the model", modules)
+        specs = _input_specs(model.booster_, model.n_features_)
+        return Written(runs_code=True, input_specs=specs, extra={"pickle_by_value": has_code})
+
+    return framework.save(
+        FRAMEWORK, name, model, write, default={"predict": ModelSignature()}, details=details
+    )
+
+
+def load_model(tag: str | Tag | Model) -> Any:
+    """Load a booster or model back into memory.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files are damaged; nothing was loaded then.
+        IncompatibleEnvironment: the framework's version does not fit.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    return framework.load(FRAMEWORK, tag)
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model that this module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+    """
+    return framework.get(FRAMEWORK, tag)
+
+
+def _read(model: Model) -> Any:
+    with framework_import("lightgbm", "lightgbm"):
+        import lightgbm
+    if model.manifest.entry(BOOSTER_FILE) is not None:
+        return lightgbm.Booster(model_file=model.path_of(BOOSTER_FILE))
+    has_code = bool(model.info.extra.get("pickle_by_value", True))
+    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
+    return pickles.load(model.path_of(PICKLE_FILE), str(model.tag))
+
+
+def _input_specs(booster: Any, features: int) -> dict[str, Any]:
+    # Categories of a DataFrame are not numbers that may be cast.
+    if booster.pandas_categorical:
+        return {}
+    spec = {"args": [{"name": "X", "dtype": "float64", "shape": [-1, features]}]}
+    return dict.fromkeys(_TAKE_FEATURES, spec)
+
+
+FRAMEWORK: Final = Framework(
+    module="vtsserving.lightgbm", name="lightgbm", distributions=("lightgbm",), read=_read
+)

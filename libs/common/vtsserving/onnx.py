@@ -1,0 +1,235 @@
+"""ONNX models, run by onnxruntime: loading them runs no code of theirs. [M1]"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving import framework
+from vtsserving.environment import framework_import
+from vtsserving.exceptions import BadDtype, InvalidArgument
+from vtsserving.framework import Framework, Written
+from vtsserving.model import Model, ModelInfo
+from vtsserving.options import ModelOptions
+from vtsserving.signature import CALL, ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vtsserving.framework import SaveDetails
+
+__all__ = ["OnnxOptions", "get", "load_model", "save_model"]
+
+MODEL_FILE: Final = "model.onnx"
+
+_NUMPY_NAMES: Final = {"float": "float32", "double": "float64", "string": "str"}
+
+
+@dataclass(frozen=True)
+class OnnxOptions(ModelOptions):
+    """Options of ONNX models.
+
+    Attributes:
+        providers: onnxruntime's execution providers, best first; None: those that fit the device.
+    """
+
+    providers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InvalidArgument: one has the wrong type or is out of range.
+        """
+        super().__post_init__()
+        if self.providers is not None:
+            given: object = self.providers
+            if not isinstance(given, tuple | list) or not all(isinstance(one, str) for one in given):
+                raise InvalidArgument(f"providers is a list of names, not {given!r:.80}")
+            object.__setattr__(self, "providers", tuple(given))
+
+
+class SessionCaller:
+    """A session whose `run` takes arrays in the order, or by the names, of the model's inputs.
+
+    Attributes:
+        session: onnxruntime's InferenceSession.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self._inputs = {one.name: _numpy_name(one.type) for one in session.get_inputs()}
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model.
+
+        Args:
+            args: arrays, in the order of the model's inputs.
+            kwargs: arrays, by the inputs' names.
+
+        Returns:
+            The output; a tuple where the model has several.
+
+        Raises:
+            BadDtype: an array cannot be cast to the input's type without changing its kind.
+        """
+        if len(args) > len(self._inputs):
+            raise TypeError(f"the model has {len(self._inputs)} inputs, not {len(args)}")
+        given = {**dict(zip(self._inputs, args, strict=False)), **kwargs}
+        feeds = {name: self._cast(name, value) for name, value in given.items()}
+        outputs = self.session.run(None, feeds)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    __call__ = run
+    predict = run
+
+    def _cast(self, name: str, value: Any) -> Any:
+        import numpy as np
+
+        array = np.asarray(value)
+        wanted = self._inputs.get(name)
+        if wanted in (None, "object", "str") or array.dtype == wanted:
+            return array
+        is_list = not hasattr(value, "dtype")
+        if not np.can_cast(array.dtype, np.dtype(wanted), "same_kind") and not (
+            is_list and array.dtype.kind in "iuf"
+        ):
+            raise BadDtype(f"the input {name!r} is {wanted}; {array.dtype} cannot be cast to it")
+        return array.astype(wanted)
+
+
+def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
+    """Save an ONNX model.
+
+    Args:
+        name: `name` or `name:version`.
+        model: an onnx.ModelProto, its bytes, or the path of an .onnx file without external data.
+        details: signatures (default: `run`, not batchable), labels, metadata, custom_objects,
+            external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+
+    Returns:
+        The saved model.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+    """
+
+    def write(path: Path) -> Written:
+        target = path / MODEL_FILE
+        if isinstance(model, str | Path):
+            shutil.copyfile(model, target)
+        else:
+            target.write_bytes(model if isinstance(model, bytes) else _serialized(model))
+        served = SessionCaller(_session(target, None, None, None))
+        return Written(runs_code=False, input_specs=_input_specs(served.session), served=served)
+
+    return framework.save(FRAMEWORK, name, model, write, default={"run": ModelSignature()}, details=details)
+
+
+def load_model(
+    tag: str | Tag | Model,
+    *,
+    providers: Sequence[str] | None = None,
+    session_options: Any = None,
+    device: str | None = None,
+) -> Any:
+    """Load a model as a session of onnxruntime.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix.
+        providers: execution providers, best first; those saved with the model by default.
+        session_options: onnxruntime's SessionOptions.
+        device: `cpu` or `cuda`; only read where no provider is named.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files are damaged; nothing was loaded then.
+        IncompatibleEnvironment: the framework's version does not fit.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    return framework.load(FRAMEWORK, tag, providers=providers, session_options=session_options, device=device)
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model that this module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+    """
+    return framework.get(FRAMEWORK, tag)
+
+
+def _read(
+    model: Model,
+    providers: Sequence[str] | None = None,
+    session_options: Any = None,
+    device: str | None = None,
+) -> Any:
+    options = OnnxOptions.from_dict(model.info.raw_options, strict=False)
+    if session_options is None:
+        with framework_import("onnxruntime", "onnx"):
+            import onnxruntime
+        session_options = onnxruntime.SessionOptions()
+        session_options.intra_op_num_threads = options.threads or 0
+    return _session(model.path_of(MODEL_FILE), providers or options.providers, session_options, device)
+
+
+def _serve(loaded: Any, info: ModelInfo) -> Any:
+    return SessionCaller(loaded)
+
+
+def _session(path: Path, providers: Sequence[str] | None, session_options: Any, device: str | None) -> Any:
+    with framework_import("onnxruntime", "onnx"):
+        import onnxruntime
+    if providers is None:
+        providers = ["CPUExecutionProvider"]
+        if device is not None and device.startswith("cuda"):
+            providers.insert(0, "CUDAExecutionProvider")
+    try:
+        return onnxruntime.InferenceSession(str(path), sess_options=session_options, providers=[*providers])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidArgument(f"onnxruntime cannot read the model: {reason}") from error
+
+
+def _serialized(model: Any) -> bytes:
+    if not hasattr(model, "SerializeToString"):
+        raise InvalidArgument(
+            f"vtsserving.onnx saves a ModelProto, bytes or a path; not {type(model).__name__}"
+        )
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+def _input_specs(session: Any) -> dict[str, Any]:
+    args = [
+        {
+            "name": one.name,
+            "dtype": _numpy_name(one.type),
+            # The first dimension counts rows; others that the model names instead of numbering vary too.
+            "shape": [size if isinstance(size, int) and at else -1 for at, size in enumerate(one.shape)],
+        }
+        for one in session.get_inputs()
+    ]
+    spec = {"args": args}
+    return {"run": spec, "predict": spec, CALL: spec}
+
+
+def _numpy_name(onnx_type: str) -> str:
+    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return _NUMPY_NAMES.get(inner, inner) if onnx_type.startswith("tensor(") else "object"
+
+
+FRAMEWORK: Final = Framework(
+    module="vtsserving.onnx",
+    name="onnx",
+    distributions=("onnxruntime",),
+    read=_read,
+    serve=_serve,
+    options=OnnxOptions,
+    takes_device=True,
+)

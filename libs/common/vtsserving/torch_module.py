@@ -1,0 +1,157 @@
+"""What the framework modules of torch share: writing, reading and calling modules. [M1]"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from vtsserving import pickles
+from vtsserving.environment import framework_import
+from vtsserving.framework import Written
+from vtsserving.model import Model, ModelInfo
+
+MODEL_FILE: Final = "model.pt"
+
+
+class TorchCaller:
+    """A module whose methods take arrays as well as tensors and compute without gradients.
+
+    Where no argument is a tensor, results are arrays: whoever sends arrays need not have torch.
+
+    Attributes:
+        module: the module, in evaluation mode.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self._device = _device_of(module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module itself."""
+        return self._call(self.module, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "module":
+            raise AttributeError(name)
+        method = getattr(self.module, name)
+        if not callable(method):
+            raise AttributeError(f"{name!r} is no method of {type(self.module).__name__}")
+        return lambda *args, **kwargs: self._call(method, args, kwargs)
+
+    def _call(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        import torch
+
+        has_tensors = _any_tensor((args, kwargs), torch)
+        with torch.inference_mode():
+            result = method(*self._to_tensors(args, torch), **self._to_tensors(kwargs, torch))
+        return _from_tensors(result, torch, keep=has_tensors)
+
+    def _to_tensors(self, value: Any, torch: Any) -> Any:
+        import numpy as np
+
+        if isinstance(value, torch.Tensor):
+            return value.to(self._device)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            # Arrays from the wire are read-only, which torch does not know.
+            return torch.from_numpy(np.array(value, order="C")).to(self._device)
+        if isinstance(value, dict):
+            return {key: self._to_tensors(item, torch) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(self._to_tensors(item, torch) for item in value)
+        return value
+
+
+def import_torch() -> Any:
+    """The torch package.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    with framework_import("torch", "torch"):
+        import torch
+    return torch
+
+
+def write_module(path: Path, module: Any, external_modules: Sequence[ModuleType]) -> Written:
+    """Write a module with its weights and its code.
+
+    Args:
+        path: the model's directory.
+        module: a torch.nn.Module.
+        external_modules: as for `save_model`.
+
+    Raises:
+        SerializationError: it cannot be pickled.
+    """
+    import cloudpickle
+
+    torch = import_torch()
+
+    def save(file: Any) -> None:
+        torch.save(module, file, pickle_module=cloudpickle)
+
+    has_code = pickles.write_watched(path / MODEL_FILE, save, "the model", external_modules)
+    return Written(runs_code=True, extra={"pickle_by_value": has_code}, served=TorchCaller(module))
+
+
+def read_module(model: Model, device: str = "cpu") -> Any:
+    """Read a module that `write_module` wrote.
+
+    Args:
+        model: the model; its digests were checked.
+        device: where its weights go.
+
+    Raises:
+        PythonVersionMismatch: it carries code of another Python version.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    import cloudpickle
+
+    torch = import_torch()
+    has_code = bool(model.info.extra.get("pickle_by_value", True))
+    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
+    return torch.load(
+        model.path_of(MODEL_FILE),
+        map_location=device,
+        weights_only=False,
+        pickle_module=cloudpickle,
+        mmap=False,
+    )
+
+
+def serve_module(module: Any, info: ModelInfo | None = None) -> TorchCaller:
+    """What the model process calls: the module in evaluation mode, taking arrays."""
+    return TorchCaller(module.eval())
+
+
+def _device_of(module: Any) -> Any:
+    first = next(module.parameters(), None)
+    if first is None:
+        first = next(module.buffers(), None)
+    return "cpu" if first is None else first.device
+
+
+def _any_tensor(value: Any, torch: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_any_tensor(item, torch) for item in value.values())
+    if isinstance(value, tuple | list):
+        return any(_any_tensor(item, torch) for item in value)
+    return isinstance(value, torch.Tensor)
+
+
+def _from_tensors(value: Any, torch: Any, *, keep: bool) -> Any:
+    if isinstance(value, torch.Tensor):
+        plain = value.detach().cpu()
+        # numpy has no bfloat16; casting would change what the model says.
+        return plain if keep or plain.dtype == torch.bfloat16 else plain.numpy()
+    if isinstance(value, dict):
+        return {key: _from_tensors(item, torch, keep=keep) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return (
+            [*(_from_tensors(item, torch, keep=keep) for item in value)]
+            if isinstance(value, list)
+            else tuple(_from_tensors(item, torch, keep=keep) for item in value)
+        )
+    return value

@@ -1,0 +1,101 @@
+"""Pipelines of Hugging Face Transformers: configuration, tokenizer, weights as safetensors. [M1]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vtsserving import framework
+from vtsserving.environment import framework_import
+from vtsserving.exceptions import InvalidArgument, SerializationError
+from vtsserving.framework import Framework, Written
+from vtsserving.model import Model
+from vtsserving.options import ModelOptions
+from vtsserving.signature import CALL, ModelSignature
+from vtsserving.tag import Tag
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vtsserving.framework import SaveDetails
+
+__all__ = ["ModelOptions", "get", "load_model", "save_model"]
+
+FOLDER: Final = "pipeline"
+
+
+def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
+    """Save a pipeline.
+
+    Args:
+        name: `name` or `name:version`.
+        model: a transformers.Pipeline of a task that Transformers knows.
+        details: signatures (default: `__call__`, not batchable), labels, metadata, custom_objects,
+            external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+
+    Returns:
+        The saved model.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+    """
+    with framework_import("transformers", "transformers"):
+        import transformers
+    if not isinstance(model, transformers.Pipeline):
+        raise InvalidArgument(f"vtsserving.transformers saves Pipeline; not {type(model).__name__}")
+
+    def write(path: Path) -> Written:
+        if not type(model).__module__.startswith("transformers."):
+            raise SerializationError(
+                f"{type(model).__name__} is no class of Transformers, so its code would be lost; save it with "
+                "vtsserving.picklable_model"
+            )
+        model.save_pretrained(str(path / FOLDER))
+        return Written(runs_code=False, extra={"task": model.task})
+
+    return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
+
+
+def load_model(tag: str | Tag | Model, **options: Any) -> Any:
+    """Load a pipeline back into memory.
+
+    Args:
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix.
+        options: those of `transformers.pipeline`, for example `device` or `dtype`.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files are damaged; nothing was loaded then.
+        IncompatibleEnvironment: the framework's version does not fit.
+        ModelLoadFailed: it cannot be loaded here.
+    """
+    return framework.load(FRAMEWORK, tag, **options)
+
+
+def get(tag: str | Tag) -> Model:
+    """Find a model that this module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+    """
+    return framework.get(FRAMEWORK, tag)
+
+
+def _read(model: Model, **options: Any) -> Any:
+    with framework_import("transformers", "transformers"):
+        import transformers
+    # Nothing is fetched: what the pipeline needs is in the model, and code of others is never run.
+    return transformers.pipeline(
+        str(model.info.extra.get("task")),
+        model=str(model.path_of(FOLDER)),
+        **{"device": "cpu", "trust_remote_code": False, **options},
+    )
+
+
+FRAMEWORK: Final = Framework(
+    module="vtsserving.transformers",
+    name="transformers",
+    distributions=("transformers", "torch"),
+    read=_read,
+    takes_device=True,
+)
