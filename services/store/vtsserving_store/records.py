@@ -1,4 +1,4 @@
-"""Series of numbered records that are created once and never changed: the newest one counts, the others are history. [M5]
+"""Series of numbered records, created once and never changed: the newest counts, the others are history. [M5]
 
 The only concurrency control is that of two writers of number n one loses; it then sees the winner and decides anew.
 """
@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store import keys
-from vtsserving_store.blobs import Blobs
+from vtsserving_store.blobs import Blobs, Entry
 
 MAX_RECORD_BYTES: Final = 256 * 1024
+MAX_REMEMBERED: Final = 20_000
 _ATTEMPTS: Final = 50
 
 
@@ -45,26 +46,32 @@ class Series:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
+        self._read_before: dict[tuple[str, str], Record] = {}
 
     def last(self, prefix: str) -> Record | None:
         """The newest record of a series; None if there is none."""
-        key = ""
+        newest = None
         for entry in self._blobs.entries(prefix):
-            key = entry.key
-        return self._read(key) if key else None
+            newest = entry
+        return None if newest is None else self._read(newest)
 
     def history(self, prefix: str) -> list[Record]:
         """All records of a series, newest first."""
-        found = [self._read(entry.key) for entry in self._blobs.entries(prefix)]
+        found = [self._read(entry) for entry in self._blobs.entries(prefix)]
         return [record for record in reversed(found) if record is not None]
 
-    def last_of_each(self, prefix: str) -> dict[str, Record]:
-        """The newest record of every series below `prefix`, by what follows `prefix`."""
-        newest: dict[str, str] = {}
-        for entry in self._blobs.entries(prefix):
-            newest[entry.key[len(prefix) :].rpartition("/")[0]] = entry.key
-        read = {name: self._read(key) for name, key in newest.items()}
-        return {name: record for name, record in read.items() if record is not None}
+    def last_of_each(self, prefix: str, *, within: str = "") -> dict[str, Record]:
+        """The newest record of every series below `prefix`, by what follows `prefix`.
+
+        Args:
+            prefix: of all these series.
+            within: only series whose rest begins so.
+        """
+        newest: dict[str, Entry] = {}
+        for entry in self._blobs.entries(prefix + within):
+            newest[entry.key[len(prefix) :].rpartition("/")[0]] = entry
+        read = {series: self._read(entry) for series, entry in newest.items()}
+        return {series: record for series, record in read.items() if record is not None}
 
     def append(
         self, prefix: str, decide: Callable[[Record | None], dict[str, Any] | None], *, by: str
@@ -102,14 +109,20 @@ class Series:
         for entry in list(self._blobs.entries(prefix)):
             self._blobs.delete(entry.key)
 
-    def _read(self, key: str) -> Record | None:
-        body = self._blobs.read(key, limit_bytes=MAX_RECORD_BYTES)
+    def _read(self, entry: Entry) -> Record | None:
+        known = self._read_before.get((entry.key, entry.etag))
+        if known is not None:
+            return known
+        body = self._blobs.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
         if body is None:
             return None
         try:
             fields = json.loads(body)
-            return Record(
-                keys.record_number(key), str(fields["at"]), str(fields["by"]), dict(fields["value"])
-            )
+            number = keys.record_number(entry.key)
+            record = Record(number, str(fields["at"]), str(fields["by"]), dict(fields["value"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"the record {key} of the store is damaged") from error
+            raise IntegrityError(f"the record {entry.key} of the store is damaged") from error
+        if len(self._read_before) >= MAX_REMEMBERED:
+            self._read_before.clear()
+        self._read_before[entry.key, entry.etag] = record
+        return record

@@ -1,0 +1,215 @@
+"""The store service: opens the storage, checks it, serves the HTTP API, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any, Final
+
+import uvicorn
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+
+from vtsserving import service
+from vtsserving.bus.interface import Bus
+from vtsserving.exceptions import ConfigurationError
+from vtsserving.health import health_check
+from vtsserving.settings import SharedSettings, read
+from vtsserving.version import __version__
+from vtsserving_store import (
+    routes_admin,
+    routes_aliases,
+    routes_blobs,
+    routes_health,
+    routes_models,
+    routes_uploads,
+)
+from vtsserving_store.changes import Changes
+from vtsserving_store.http_context import Context
+from vtsserving_store.http_errors import add_error_handlers
+from vtsserving_store.observe import Metrics, Observe
+from vtsserving_store.parts import Parts
+from vtsserving_store.routes_health import Readiness
+from vtsserving_store.settings import StoreSettings, read_settings
+from vtsserving_store.storage import open_storage, probe
+
+_log = logging.getLogger(__name__)
+_KEEP_ALIVE_S: Final = 30
+_BACKLOG: Final = 512
+
+
+class StoreApp:
+    """The service, from start to close."""
+
+    def __init__(self, settings: StoreSettings, bus: Bus | None = None) -> None:
+        """Prepare it; nothing is opened yet.
+
+        Args:
+            settings: where the models are, where to listen.
+            bus: over which changes are announced, if there is one.
+        """
+        self._settings = settings
+        self._bus = bus
+        self._parts: Parts | None = None
+        self._changes: Changes | None = None
+        self._readiness: Readiness | None = None
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.port = settings.store.port
+
+    async def start(self) -> None:
+        """Open and check the storage, then the port.
+
+        Raises:
+            ConfigurationError: no storage is configured, or the port is taken.
+            StorageError: the storage would let models be overwritten.
+            StoreUnavailable: it does not answer.
+        """
+        settings = self._settings
+        blobs = await run_sync(open_storage, settings)
+        await run_sync(probe, blobs)
+        self._parts = parts = Parts.on(blobs, settings)
+        self._changes = changes = Changes(parts.index.invalidate)
+        await changes.start(self._bus)
+        self._readiness = Readiness(blobs)
+        listener = _listen(settings.store.host, settings.store.port)
+        self.port = listener.getsockname()[1]
+        metrics = Metrics()
+        app = create_app(Context(parts, changes, settings), self._readiness, metrics)
+        self._server = server = uvicorn.Server(
+            uvicorn.Config(
+                Observe(app, metrics),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=settings.store.drain_s,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        self._serving = asyncio.get_running_loop().create_task(_serve(server, listener))
+        while not server.started and not self._serving.done():
+            await asyncio.sleep(0.005)
+        if self._serving.done():
+            self._serving.result()
+        where = {"host": settings.store.host, "port": self.port, "storage": blobs.describe()}
+        _log.info("store_started", extra={**where, "needs_token": settings.needs_token})
+
+    async def drain(self) -> None:
+        """Finish what was begun, take nothing new."""
+        if self._readiness is not None:
+            self._readiness.draining = True
+        if self._changes is not None:
+            await self._changes.close()
+        await self._stop_server()
+
+    async def close(self) -> None:
+        """Stop at once and close the storage."""
+        if self._changes is not None:
+            await self._changes.close()
+        if self._server is not None:
+            self._server.force_exit = True
+        await self._stop_server()
+        if self._parts is not None:
+            await run_sync(self._parts.close)
+            self._parts = None
+
+    async def _stop_server(self) -> None:
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.gather(self._serving, return_exceptions=True)
+
+
+def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> FastAPI:
+    """The HTTP application.
+
+    Args:
+        context: what routes work on.
+        readiness: for `/readyz`.
+        metrics: for `/metrics`.
+    """
+    app = FastAPI(
+        title="VtsServing store",
+        version=__version__,
+        description="Models, their versions, aliases, labels and files.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.readiness = readiness
+    app.state.metrics = metrics
+    for routes in (
+        routes_health,
+        routes_models,
+        routes_aliases,
+        routes_blobs,
+        routes_uploads,
+        routes_admin,
+    ):
+        app.include_router(routes.router)
+    add_error_handlers(app)
+    return app
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run uvicorn without its signal handlers: SIGTERM is the service's business."""
+    config: Any = server.config
+    if not config.loaded:
+        config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    if not server.should_exit:
+        await server.main_loop()
+    await server.shutdown(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(settings: StoreSettings, stop: service.Stop | None = None) -> None:
+    """Run the store until a stop signal.
+
+    Args:
+        settings: of the service.
+        stop: ends it; by default SIGTERM and SIGINT do.
+    """
+    stopping = stop or service.stop_event()
+    bus = None
+    if settings.nats_url:
+        bus = await service.connect(read(SharedSettings), "vtsserving-store", stopping)
+        if bus is None:
+            return
+    try:
+        await service.serve_until(StoreApp(settings, bus), stopping)
+    finally:
+        if bus is not None:
+            await bus.close()
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+
+    async def life(stop: service.Stop) -> None:
+        await serve(read_settings(), stop)
+
+    return service.run("store", life)
+
+
+def health() -> int:
+    """Ask the store of this container whether it is ready; returns 0 or 1."""
+    own = read_settings().store
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(own.host, own.host)
+    return health_check(f"http://{host}:{own.port}/readyz")

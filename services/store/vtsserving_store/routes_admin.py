@@ -1,0 +1,105 @@
+"""Tokens, garbage collection, change events, and what answers here. [M4]"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path
+from fastapi.responses import StreamingResponse
+
+from vtsserving.exceptions import Unavailable
+from vtsserving.version import __version__
+from vtsserving_store.changes import MAX_LISTENERS, Changes
+from vtsserving_store.http_context import CanAdminister, CanPull, InContext, error_responses
+from vtsserving_store.schemas import (
+    CollectAnswer,
+    CollectBody,
+    NewTokenAnswer,
+    ServiceAnswer,
+    TokenAnswer,
+    TokenBody,
+)
+
+router = APIRouter(prefix="/api/v1", tags=["administration"])
+
+KEEP_ALIVE_S: Final = 15.0
+
+
+@router.get("", response_model=ServiceAnswer)
+def service(here: InContext) -> dict[str, Any]:
+    """What answers here; needs no token."""
+    return {
+        "service": "vtsserving-store",
+        "api": "v1",
+        "version": __version__,
+        "auth": here.settings.needs_token,
+        "direct": bool(here.settings.s3.public_endpoint),
+    }
+
+
+@router.get("/tokens", response_model=list[TokenAnswer], responses=error_responses())
+def list_tokens(here: InContext, _: CanAdminister) -> list[dict[str, Any]]:
+    """All tokens, without their secrets."""
+    return [token.to_dict() for token in here.parts.tokens.list()]
+
+
+@router.post("/tokens", status_code=201, response_model=NewTokenAnswer, responses=error_responses())
+def create_token(here: InContext, _: CanAdminister, body: TokenBody) -> dict[str, Any]:
+    """Make a token; its text is in this answer and nowhere else."""
+    token, text = here.parts.tokens.create(body.name, body.scope, expires_in_s=body.expires_in_s)
+    return {**token.to_dict(), "token": text}
+
+
+@router.delete("/tokens/{token}", status_code=204, response_model=None, responses=error_responses(404))
+def revoke_token(
+    here: InContext, _: CanAdminister, token: Annotated[str, Path(description="Its id.")]
+) -> None:
+    """Make a token useless."""
+    here.parts.tokens.revoke(token)
+
+
+@router.post("/gc", response_model=CollectAnswer, responses=error_responses())
+def collect(here: InContext, _: CanAdminister, body: CollectBody) -> dict[str, Any]:
+    """Remove blobs that nothing needs."""
+    return here.parts.collector.run(dry_run=body.dry_run, grace_s=body.grace_s).to_dict()
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **error_responses()},
+)
+async def events(here: InContext, _: CanPull) -> StreamingResponse:
+    """Changes as server-sent events, from now on; `missed` means: look at everything again."""
+    if here.changes.listeners >= MAX_LISTENERS:
+        raise Unavailable(f"{MAX_LISTENERS} clients listen already", retry_after_s=30.0)
+    return StreamingResponse(_stream(here.changes), media_type="text/event-stream")
+
+
+async def _stream(changes: Changes) -> AsyncIterator[str]:
+    yield ": listening\n\n"
+    events = changes.listen()
+    upcoming = asyncio.ensure_future(anext_of(events))
+    try:
+        while True:
+            done, _ = await asyncio.wait({upcoming}, timeout=KEEP_ALIVE_S)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            event = upcoming.result()
+            if event is None:
+                return
+            yield f"event: {event['kind']}\ndata: {json.dumps(event)}\n\n"
+            upcoming = asyncio.ensure_future(anext_of(events))
+    finally:
+        upcoming.cancel()
+
+
+async def anext_of(events: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
+    """The next event; None when there are no more."""
+    async for event in events:
+        return event
+    return None
