@@ -225,9 +225,7 @@ class Dispatcher:
         """A runner says which credits of a model process are free."""
         model = self._model(event.model, event.version, event.digest)
         asked_s = self._loading.granted(model, event.runner)
-        for old in [
-            p for p in model.processes.values() if p.runner == event.runner and p.epoch < event.epoch
-        ]:
+        for old in [p for p in model.processes.values() if p.is_replaced_by(event)]:
             del model.processes[old.runner, old.epoch]
         process = model.processes.setdefault((event.runner, event.epoch), Process(event.runner, event.epoch))
         # A batch that left before we asked and whose credit is free now was lost, or its report was.

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vtsserving.wire.frames import Request
+from vtsserving.wire.frames import Event, Request
+from vtsserving.wire.limits import REPLICA_BITS
 from vtsserving_batcher.policy import Cost, Limits
 from vtsserving_batcher.queue import Entry, Queue
 
@@ -33,6 +34,11 @@ class Process:
     epoch: int
     free: list[int] = field(default_factory=list)
     batches: dict[int, InFlight] = field(default_factory=dict)
+
+    def is_replaced_by(self, grant: Event) -> bool:
+        """Whether a grant is for what took this process's place on its runner."""
+        is_same_place = not (self.epoch ^ grant.epoch) & ((1 << REPLICA_BITS) - 1)
+        return self.runner == grant.runner and is_same_place and self.epoch < grant.epoch
 
     @property
     def running_rows(self) -> int:

@@ -19,13 +19,9 @@ CREDITS: Final = 2
 STALE: Final = "stale_credit"
 """Code of a nack: the credit's epoch is over, or another batcher owns the model."""
 
-REPLICA_BITS: Final = 8
-"""The low bits of an epoch number the model process within its model, so that a batcher can tell which epochs follow
-each other; the bits above only grow."""
-
 
 def epochs() -> Iterator[int]:
-    """Numbers for the upper bits of epochs: growing, and starting where no runner started before."""
+    """Numbers for the bits above REPLICA_BITS: growing, and starting where no runner started before."""
     return itertools.count(secrets.randbits(46))
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from vtsserving.exceptions import ModelLoadFailed
 from vtsserving.wire import frames
-from vtsserving_runner.credits import REPLICA_BITS, Credits
+from vtsserving.wire.limits import REPLICA_BITS
+from vtsserving_runner.credits import Credits
 from vtsserving_runner.launch import Launch
 from vtsserving_runner.metrics import Counters, ProcessFigures
 from vtsserving_runner.outlet import ModelId, Outlet
