@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvloop
 
 from support.scripted_batcher import ScriptedBatcher
 from vtsserving.bus.inprocess import InProcessBus
@@ -54,11 +55,11 @@ async def running(
 def with_runner() -> Callable[..., None]:
     """Runs `scenario(rig)` against a fresh runner; keyword arguments are settings."""
 
-    def run(scenario: Callable[[Rig], Awaitable[None]], **options: Any) -> None:
+    def run(scenario: Callable[[Rig], Awaitable[None]], *, loop: str = "uvloop", **options: Any) -> None:
         async def main() -> None:
             async with running(**options) as rig:
                 await scenario(rig)
 
-        asyncio.run(main())
+        uvloop.run(main()) if loop == "uvloop" else asyncio.run(main())
 
     return run

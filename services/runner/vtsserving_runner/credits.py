@@ -68,7 +68,7 @@ class Credits:
         Raises:
             Duplicate: the batch itself has it already, or had it last.
         """
-        if batch.batcher != self.owner or batch.epoch != self.epoch:
+        if not self._is_current(batch):
             return False
         if self._last.get(batch.credit) == batch.batch_id:
             raise Duplicate
@@ -83,7 +83,10 @@ class Credits:
         Returns:
             The credits that are valid again: its own, or none when its epoch is over.
         """
-        if batch.batcher != self.owner or batch.epoch != self.epoch:
+        if not self._is_current(batch):
             return []
         self._used.pop(batch.credit, None)
         return [batch.credit]
+
+    def _is_current(self, batch: frames.Batch) -> bool:
+        return bool(self.owner) and batch.batcher == self.owner and batch.epoch == self.epoch
