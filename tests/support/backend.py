@@ -1,4 +1,4 @@
-"""Batcher and runner in one: answers a gateway's calls over the bus with plain functions, for tests of the request side."""
+"""Batcher and runner in one: answers calls over the bus with plain functions, for tests of the request side."""
 
 from __future__ import annotations
 

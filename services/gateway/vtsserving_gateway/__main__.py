@@ -1,10 +1,8 @@
-"""`python -m vtsserving_gateway` serves; `python -m vtsserving_gateway health` exits 0 if it is ready, else 1."""
-
-from __future__ import annotations
+"""`python -m vtsserving_gateway`: the gateway as a process; `health` checks a running one."""
 
 import sys
 
-from vtsserving_gateway.run import main
+from vtsserving_gateway.app import health, main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(health() if sys.argv[1:] == ["health"] else main())

@@ -45,6 +45,7 @@ def create_app(gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> 
         version=__version__,
         description="Call saved models over HTTP. Rows of many clients are computed in one batch.",
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
     _add_models(app, gateway, fleet)

@@ -7,10 +7,13 @@ import logging
 import socket
 from typing import Final
 
+from vtsserving import service, settings
 from vtsserving.bus.interface import Bus, Message, Subscription
-from vtsserving.catalog import Catalog
+from vtsserving.catalog import Catalog, LocalCatalog
 from vtsserving.exceptions import VtsServingException
+from vtsserving.health import health_check
 from vtsserving.inference.client import InferenceClient
+from vtsserving.local_store import LocalStore
 from vtsserving.wire import subjects
 from vtsserving_gateway.api import create_app
 from vtsserving_gateway.fleet import Fleet
@@ -29,23 +32,23 @@ class GatewayApp:
     """One gateway on a bus. Create it inside of a running event loop; it handles no signals."""
 
     def __init__(
-        self, bus: Bus, catalog: Catalog, settings: GatewaySettings, *, listener: socket.socket | None = None
+        self, bus: Bus, catalog: Catalog, own: GatewaySettings, *, listener: socket.socket | None = None
     ) -> None:
         """Wire the parts; nothing is opened before `start`.
 
         Args:
             bus: connected; whoever made it closes it.
             catalog: knows the models.
-            settings: see GatewaySettings.
+            own: see GatewaySettings.
             listener: a listening socket to serve on, instead of the settings' host, port or fd.
         """
         self._bus = bus
         self._catalog = catalog
-        self._settings = settings
+        self._settings = own
         self._listener = listener
-        self._preload: set[str] = set(settings.preload)
+        self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
-        self.gateway = Gateway(self.client, catalog, settings)
+        self.gateway = Gateway(self.client, catalog, own)
         self.fleet = Fleet(bus, self.gateway.loop.time)
         self.gateway.metrics.watch(
             {
@@ -94,10 +97,10 @@ class GatewayApp:
         """Listen on the bus, then open the port.
 
         Raises:
-            OSError: the port is taken.
+            ConfigurationError: the port is taken, or the descriptor is no listening socket.
         """
-        settings = self._settings
-        listener = self._listener or listen(settings.host, settings.port, settings.fd)
+        own = self._settings
+        listener = self._listener or listen(own.host, own.port, own.fd)
         try:
             await self.client.start()
             await self.fleet.start()
@@ -112,7 +115,7 @@ class GatewayApp:
         self._server = server
         if self._preload:
             self._preloading = asyncio.get_running_loop().create_task(self._await_preloaded())
-        _log.info("gateway_started", extra={"host": settings.host, "port": server.port})
+        _log.info("gateway_started", extra={"host": own.host, "port": server.port})
 
     async def drain(self) -> None:
         """Stop taking connections, answer what is under way, stop."""
@@ -152,3 +155,33 @@ class GatewayApp:
                 if self.fleet.runners(entry.tag):
                     self._preload.discard(tag)
             await asyncio.sleep(PRELOAD_POLL_S)
+
+
+async def serve(stop: service.Stop) -> None:
+    """Run a gateway over NATS until `stop` is set."""
+    own = settings.read(GatewaySettings)
+    shared = settings.read(settings.SharedSettings)
+    bus = await service.connect(shared, "vtsserving-gateway", stop)
+    if bus is None:
+        return
+    try:
+        await service.serve_until(GatewayApp(bus, _catalog(shared), own), stop)
+        await bus.drain()
+    finally:
+        await bus.close()
+
+
+def _catalog(shared: settings.SharedSettings) -> Catalog:
+    return LocalCatalog(LocalStore(shared.home / "models" if shared.home is not None else None))
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    return service.run("gateway", serve)
+
+
+def health() -> int:
+    """Ask the gateway of this container whether it is ready; returns 0 or 1."""
+    own = settings.read(GatewaySettings)
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(own.host, own.host)
+    return health_check(f"http://{host}:{own.port}/readyz")

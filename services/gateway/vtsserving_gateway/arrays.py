@@ -13,6 +13,8 @@ from vtsserving.wire.limits import MAX_TENSOR_DIMS
 Array = np.ndarray[Any, Any]
 
 _NUMBERS: Final[frozenset[type]] = frozenset((int, float))
+_STRINGS: Final[frozenset[type]] = frozenset((str,))
+_BOOLEANS: Final[frozenset[type]] = frozenset((bool,))
 _NAMES: Final = {
     int: "a number",
     float: "a number",
@@ -21,7 +23,7 @@ _NAMES: Final = {
     dict: "an object",
     type(None): "null",
 }
-_WANTED_TYPES: Final[dict[str, frozenset[type]]] = {"b": frozenset((bool,)), "U": frozenset((str,))}
+_WANTED_TYPES: Final = {"b": _BOOLEANS, "U": _STRINGS}
 _WANTED: Final = {
     "b": "true or false",
     "i": "an integer",
@@ -124,10 +126,10 @@ def infer(value: Any, where: str) -> Any:
     if value and all(type(item) is dict for item in value):
         return value
     _, kinds = _survey(value, where)
-    if kinds <= _NUMBERS or kinds in ({bool}, {str}):
+    if kinds <= _NUMBERS or kinds in (_BOOLEANS, _STRINGS):
         return np.array(value)
-    first = next(iter(sorted(kinds, key=lambda kind: kind.__name__)))
-    raise _wrong_type(value, _NUMBERS if kinds & _NUMBERS else {first}, "one type for all items", where)
+    wanted = next((same for same in (_NUMBERS, _STRINGS, _BOOLEANS) if kinds & same), _NUMBERS)
+    raise _wrong_type(value, wanted, "numbers, strings or booleans, and one of these for all items", where)
 
 
 def _survey(value: Any, where: str) -> tuple[tuple[int, ...], set[type]]:
@@ -163,20 +165,17 @@ def _visit(value: Any, shape: list[int], depth: int, where: str, kinds: set[type
         _visit(item, shape, depth + 1, f"{where}[{i}]", kinds)
 
 
-def _wrong_type(value: Any, wanted: set[type] | frozenset[type], name: str, where: str) -> WrongType:
-    """The error for the first item of another type."""
-    while type(value) is list:
-        for i, item in enumerate(value):
-            if _has_other(item, wanted):
-                value, where = item, f"{where}[{i}]"
-                break
-    return WrongType(f"{where} is {_NAMES[type(value)]}; expected {name}")
+def _wrong_type(value: Any, wanted: frozenset[type], name: str, where: str) -> WrongType:
+    """The error for the first item of a type that is not wanted."""
+    where, found = _first_other(value, wanted, where) or (where, value)
+    return WrongType(f"{where} is {_NAMES.get(type(found), 'a list')}; expected {name}")
 
 
-def _has_other(value: Any, wanted: set[type] | frozenset[type]) -> bool:
-    if type(value) is list:
-        return any(_has_other(item, wanted) for item in value)
-    return type(value) not in wanted
+def _first_other(value: Any, wanted: frozenset[type], where: str) -> tuple[str, Any] | None:
+    if type(value) is not list:
+        return None if type(value) in wanted else (where, value)
+    found = (_first_other(item, wanted, f"{where}[{i}]") for i, item in enumerate(value))
+    return next((other for other in found if other is not None), None)
 
 
 def _whole(value: Any, dtype: np.dtype[Any], where: str) -> Array:

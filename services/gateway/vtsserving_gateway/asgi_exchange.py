@@ -14,7 +14,7 @@ from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.exchange import Refusal
 
 if TYPE_CHECKING:
-    from vtsserving_gateway.protocol import GatewayProtocol
+    from vtsserving_gateway.connection import Connection
 
 REQUEST_ID: str = "vtsserving.request_id"
 """Key of the request id in the ASGI scope."""
@@ -23,7 +23,7 @@ REQUEST_ID: str = "vtsserving.request_id"
 class AsgiExchange:
     """An exchange whose body is streamed to the application while it comes in."""
 
-    def __init__(self, connection: GatewayProtocol, version: str) -> None:
+    def __init__(self, connection: Connection, version: str) -> None:
         """A request whose headers stand in `connection.headers`."""
         self._connection = connection
         parser = connection.parser

@@ -77,7 +77,13 @@ class Target:
         if body.translate(None, _NUMERIC) or (self._args and self._first is None):
             return None
         try:
-            array = np.array(orjson.loads(body), self._dtype)
+            value = orjson.loads(body)
+            if self._dtype is None or self._dtype.itemsize == 8:
+                array = np.array(value, self._dtype)
+            else:
+                # Too large for the dtype becomes infinite here, which `_cast` sees.
+                with np.errstate(over="ignore"):
+                    array = np.array(value, self._dtype)
         except ValueError:
             return None
         if len(body) < SMALL_BYTES:

@@ -9,23 +9,7 @@ from vtsserving_gateway.metrics import OTHER, Series
 from vtsserving_gateway.respond import connection_line, error_response
 
 if TYPE_CHECKING:
-    from vtsserving_gateway.gateway import Gateway
-
-
-class Connection(Protocol):
-    """What an exchange may do with its connection."""
-
-    gateway: Gateway
-
-    def send(self, data: bytes) -> None:
-        """Write bytes of the answer."""
-
-    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
-        """The answer was written, whole."""
-
-    @property
-    def last(self) -> bool:
-        """Whether the connection closes after the current answer, whatever the request asked for."""
+    from vtsserving_gateway.connection import Connection
 
 
 class Exchange(Protocol):

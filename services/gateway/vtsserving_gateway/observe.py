@@ -28,7 +28,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         gateway = self._gateway
-        request_id: str = scope.setdefault(REQUEST_ID, gateway.request_id(None).decode("ascii"))
+        request_id: str = scope[REQUEST_ID]
         started_s = time.monotonic()
         status = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vtsserving.exceptions import (
     DeadlineExceeded,
@@ -15,9 +16,11 @@ from vtsserving.exceptions import (
 )
 from vtsserving.inference.request import Outcome, Ticket
 from vtsserving_gateway.decode import check_media_type
-from vtsserving_gateway.exchange import Connection
 from vtsserving_gateway.gateway import BoundRoute
 from vtsserving_gateway.respond import INTERNAL, connection_line, error_response, result_response
+
+if TYPE_CHECKING:
+    from vtsserving_gateway.connection import Connection
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn._types import ASGIApplication
 
+from vtsserving.exceptions import ConfigurationError
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.protocol import GatewayProtocol
 
@@ -33,15 +34,20 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
         A listening socket, non-blocking.
 
     Raises:
-        OSError: the port is taken, or the descriptor is no listening socket.
+        ConfigurationError: the port is taken, or the descriptor is no listening socket.
     """
-    if fd is not None:
-        shared = socket.socket(fileno=fd)
-        shared.getsockname()
-        shared.setblocking(False)
-        return shared
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener = _bind(host, port) if fd is None else socket.socket(fileno=fd)
+        listener.getsockname()
+    except OSError as error:
+        place = f"{host}:{port}" if fd is None else f"file descriptor {fd}"
+        raise ConfigurationError(f"cannot listen on {place}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
@@ -49,7 +55,6 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
     except OSError:
         bound.close()
         raise
-    bound.setblocking(False)
     return bound
 
 

@@ -1,4 +1,4 @@
-"""Settings of the gateway, from VTSSERVING_GATEWAY__* ; see vtsserving.settings for those that all services share."""
+"""Settings of the gateway, from VTSSERVING_GATEWAY__*; see vtsserving.settings for those that all services share."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class GatewaySettings(BaseSettings):
         ge=0,
         description="File descriptor of a listening socket to serve on, instead of host and port.",
     )
-    preload: tuple[str, ...] = Field(
-        default=(), description="Tags of models that must be loaded by a runner before the gateway is ready."
+    preload: str = Field(
+        default="",
+        description="Tags, joined by commas, of models that a runner must have loaded before the gateway is ready.",
     )
 
     max_url_bytes: int = Field(default=8 * 1024, ge=64, description="Longest URL, bytes; longer: 414.")
