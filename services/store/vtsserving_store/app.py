@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from anyio.to_thread import run_sync
@@ -89,11 +89,8 @@ class StoreApp:
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )
+        await _startup(server, listener)
         self._serving = asyncio.get_running_loop().create_task(_serve(server, listener))
-        while not server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
-        if self._serving.done():
-            self._serving.result()
         where = {"host": settings.store.host, "port": self.port, "storage": blobs.describe()}
         _log.info("store_started", extra={**where, "needs_token": settings.needs_token})
 
@@ -153,15 +150,15 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
     return app
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Run uvicorn without its signal handlers: SIGTERM is the service's business."""
-    config: Any = server.config
-    if not config.loaded:
-        config.load()
-    server.lifespan = config.lifespan_class(config)
+async def _startup(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Begin to accept, without uvicorn's signal handlers: SIGTERM is the service's business."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[listener])
-    if not server.should_exit:
-        await server.main_loop()
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    await server.main_loop()
     await server.shutdown(sockets=[listener])
 
 

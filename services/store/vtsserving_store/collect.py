@@ -115,16 +115,22 @@ class Collector:
     def _needed(self) -> set[str]:
         """Digests that leases or versions name; leases first, because a push ends with its version there."""
         needed = self._leases.protected()
+        known = {}
         for entry in self._blobs.entries(keys.MODELS):
-            stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
-            if stored is not None:
-                try:
-                    needed.update(Version.from_bytes(stored, *keys.model_parts(entry.key)).blob_digests())
-                except (ValueError, KeyError, TypeError) as error:
-                    raise IntegrityError(
-                        f"the record {entry.key} is damaged, so nothing is deleted"
-                    ) from error
+            digests = self._known.get((entry.key, entry.etag))
+            known[entry.key, entry.etag] = self._digests(entry) if digests is None else digests
+            needed.update(known[entry.key, entry.etag])
+        self._known = known
         return needed
+
+    def _digests(self, entry: Entry) -> list[str]:
+        stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
+        if stored is None:
+            return []
+        try:
+            return Version.from_bytes(stored, *keys.model_parts(entry.key)).blob_digests()
+        except (ValueError, KeyError, TypeError, IntegrityError) as error:
+            raise IntegrityError(f"the record {entry.key} is damaged, so nothing is deleted") from error
 
     def _remove_old_uploads(self) -> int:
         oldest = time.time() - UPLOAD_GRACE_S
