@@ -92,9 +92,7 @@ class LocalStore:
         Raises:
             IntegrityError: a file is damaged, missing or unknown; the message names it.
         """
-        model = self.get(tag)
-        with storage_errors(f"cannot read {model.tag}"):
-            model.verify()
+        self.get(tag).verify()
 
     def aliases(self, name: str) -> dict[str, str]:
         """The aliases of a name and the versions they point to."""

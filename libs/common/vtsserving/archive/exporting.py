@@ -12,7 +12,7 @@ from vtsserving.archive.formats import DEFAULT_FORMAT, EXTENSIONS, format_of_nam
 from vtsserving.archive.local_target import create_file, create_folder
 from vtsserving.archive.locations import HTTP_SCHEMES, Location, parse_location
 from vtsserving.archive.pack import Contents, files_of, write_archive
-from vtsserving.exceptions import AlreadyExists, InvalidArgument
+from vtsserving.exceptions import AlreadyExists, InvalidArgument, StorageError, VersionNotFound
 from vtsserving.manifest import MANIFEST_FILE
 
 if TYPE_CHECKING:
@@ -65,9 +65,14 @@ def export_model(
     if location.scheme in HTTP_SCHEMES:
         raise InvalidArgument("models can be imported from http, but not exported to it")
     export = _Export(model, force, on_progress)
-    if location.is_local:
-        return export.to_path(location, wanted)
-    return export.to_url(location, wanted, options or {})
+    try:
+        if location.is_local:
+            return export.to_path(location, wanted)
+        return export.to_url(location, wanted, options or {})
+    except (OSError, StorageError) as error:
+        if model.path.is_dir():
+            raise
+        raise VersionNotFound(f"{model.tag} is not there any more: it was deleted meanwhile") from error
 
 
 @dataclass(frozen=True)
