@@ -79,14 +79,15 @@ def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
     run: Callable[[Scenario], None], proof: Proof, victim: str, strike: Callable[[Cluster], None]
 ) -> None:
     async def scenario(cluster: Cluster) -> None:
-        load = Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100))
-        for _ in range(proof.count(full=5, quick=2)):
-            await load.progress(100)
-            strike(cluster)
-            fault_s = time.monotonic()
-            await asyncio.sleep(RECOVERY_S)
-            await load.progress(100)
-        report = await load.stop()
+        async with Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100)) as load:
+            for _ in range(proof.count(full=5, quick=2)):
+                await load.progress(100)
+                strike(cluster)
+                fault_s = time.monotonic()
+                await asyncio.sleep(RECOVERY_S)
+                await load.progress(100)
+            report = await load.stop()
+            print(report)
         recovery_s = report.recovery_s(fault_s)
         proof.record(
             f"kill -9 of the {victim}",
@@ -110,14 +111,15 @@ def test_a_process_that_is_told_to_end_loses_no_accepted_request(
     run: Callable[[Scenario], None], proof: Proof, name: str
 ) -> None:
     async def scenario(cluster: Cluster) -> None:
-        load = Load.closed(cluster.target(10.0), clients=16)
-        for _ in range(proof.count(full=5, quick=1)):
-            await load.progress(200)
-            cluster.supervisor.kill(name, signal.SIGTERM)
-            await ended(cluster, name)
-            await cluster.supervisor.ready(name)
-            await load.progress(200)
-        report = await load.stop()
+        async with Load.closed(cluster.target(10.0), clients=16) as load:
+            for _ in range(proof.count(full=5, quick=1)):
+                await load.progress(200)
+                cluster.supervisor.kill(name, signal.SIGTERM)
+                await ended(cluster, name)
+                await cluster.supervisor.ready(name)
+                await load.progress(200)
+            report = await load.stop()
+            print(report)
         record(proof, f"SIGTERM of the {name}, alone", report)
         check(report)
         assert not report.of("lost"), report
@@ -132,22 +134,23 @@ def test_a_process_with_a_ready_replacement_costs_no_request(
     run: Callable[[Scenario], None], proof: Proof, name: str
 ) -> None:
     async def scenario(cluster: Cluster) -> None:
-        load = Load.closed(cluster.target(10.0), clients=16)
-        start = {
-            "gateway": cluster.start_gateway,
-            "batcher": cluster.start_batcher,
-            "runner": cluster.start_runner,
-        }[name]
-        old = name
-        for number in range(proof.count(full=6, quick=2)):
+        async with Load.closed(cluster.target(10.0), clients=16) as load:
+            start = {
+                "gateway": cluster.start_gateway,
+                "batcher": cluster.start_batcher,
+                "runner": cluster.start_runner,
+            }[name]
+            old = name
+            for number in range(proof.count(full=6, quick=2)):
+                await load.progress(200)
+                new = f"{name}-{number + 2}"
+                await start(new)
+                await load.progress(200)
+                assert await cluster.supervisor.stop(old) == 0, cluster.supervisor.log(old)
+                old = new
             await load.progress(200)
-            new = f"{name}-{number + 2}"
-            await start(new)
-            await load.progress(200)
-            assert await cluster.supervisor.stop(old) == 0, cluster.supervisor.log(old)
-            old = new
-        await load.progress(200)
-        report = await load.stop()
+            report = await load.stop()
+            print(report)
         record(proof, f"SIGTERM of the {name}, with a ready replacement", report)
         check(report)
         assert len(report.of("right")) == len(report.answers), report

@@ -6,12 +6,14 @@ A request is *right* or *wrong* by its value, *refused* by an HTTP status, or *l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple
 
 Oracle = Callable[[int], tuple[list[float], float]]
@@ -95,7 +97,7 @@ class Report:
 
 
 class Load:
-    """Load that runs until it is stopped.
+    """Load that runs until it is stopped, or until the context that it was entered for is left.
 
     Use `closed` for clients that each wait for their answer, `opened` for requests that come whatever happens.
     """
@@ -104,6 +106,7 @@ class Load:
         self._target = target
         self._numbers = iter(range(10**12))
         self._idle: list[_Connection] = []
+        self._all: set[_Connection] = set()
         self._answers: list[Answer] = []
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,9 +148,21 @@ class Load:
         self._stopping = True
         while self._tasks:
             await asyncio.gather(*self._tasks)
-        for connection in self._idle:
-            connection.close()
         return Report(self._answers, self._target.timeout_s)
+
+    async def __aenter__(self) -> Load:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in self._all:
+            await connection.closed()
 
     def _run(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -171,7 +186,7 @@ class Load:
         number = next(self._numbers)
         row, right = self._target.oracle(number)
         began_s = time.monotonic()
-        connection = self._idle.pop() if self._idle else _Connection(self._target)
+        connection = await self._connection()
         batch_rows = 0
         try:
             exchange = connection.ask(row)
@@ -180,10 +195,24 @@ class Load:
             kind, detail = _judge(status, body, right)
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, ValueError, IndexError) as e:
             kind, detail = "lost", connection.describe(e)
-            connection.close()
         self._answers.append(Answer(number, began_s, time.monotonic(), kind, detail, batch_rows))
         if connection.usable:
             self._idle.append(connection)
+        else:
+            self._all.discard(connection)
+            await connection.closed()
+
+    async def _connection(self) -> _Connection:
+        """An idle connection that the server has not closed meanwhile, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.at_eof:
+                return connection
+            self._all.discard(connection)
+            await connection.closed()
+        connection = _Connection(self._target)
+        self._all.add(connection)
+        return connection
 
 
 class _Connection:
@@ -196,6 +225,11 @@ class _Connection:
         self._writer: asyncio.StreamWriter | None = None
         self._exchanges = 0
         self._stage = "connecting"
+
+    @property
+    def at_eof(self) -> bool:
+        """Whether the server has closed it."""
+        return self._reader is not None and (self._reader.at_eof() or self._reader.exception() is not None)
 
     async def ask(self, row: list[float]) -> tuple[int, dict[str, str], bytes]:
         """Send one row and return status, headers and body."""
@@ -221,8 +255,6 @@ class _Connection:
         answer = await self._reader.readexactly(int(headers["content-length"]))
         self._exchanges += 1
         self.usable = headers.get("connection", "").lower() != "close"
-        if not self.usable:
-            self.close()
         return status, headers, answer
 
     def describe(self, error: BaseException) -> str:
@@ -230,11 +262,13 @@ class _Connection:
         reused = f"reused {self._exchanges} times" if self._exchanges else "new"
         return f"{type(error).__name__} while {self._stage}, connection {reused if self._exchanges < 2 else 'reused'}"
 
-    def close(self) -> None:
-        """Close it; it is not used again."""
+    async def closed(self) -> None:
+        """Close it, if it is open, and return when it is closed."""
         self.usable = False
         if self._writer is not None:
             self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
 
 
 def _judge(status: int, body: bytes, right: float) -> tuple[Kind, str]:

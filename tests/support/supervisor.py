@@ -20,6 +20,8 @@ from typing import BinaryIO, Final
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 45.0
 RESTART_BACKOFF_S: Final = 0.1
+MAX_STILLBIRTHS: Final = 5
+"""So many ends while a program is awaited, and it is given up."""
 _POLL_S: Final = 0.02
 
 Probe = Callable[[], Awaitable[bool]]
@@ -77,11 +79,13 @@ class Supervisor:
     async def ready(self, name: str, *, within_s: float = START_TIMEOUT_S) -> float:
         """Return when a program is ready, with the seconds that it took."""
         began_s = time.monotonic()
+        program = self._programs[name]
+        ends = len(program.exit_codes)
         while True:
-            program = self._programs[name]
             if program.process is not None and await program.ready():
                 return time.monotonic() - began_s
-            if time.monotonic() - began_s > within_s:
+            hopeless = len(program.exit_codes) - ends >= MAX_STILLBIRTHS
+            if time.monotonic() - began_s > within_s or hopeless:
                 raise AssertionError(f"{name} is not ready after {within_s:g} s:\n{self.log(name)[-4_000:]}")
             await asyncio.sleep(_POLL_S)
 
