@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.source_tree import PACKAGES, REPOSITORY
+from support.source_tree import PACKAGES, REPOSITORY, modules
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +71,17 @@ def test_the_installed_command_says_its_version_and_help(installed: Path) -> Non
     source = run(installed, sys.executable, "-c", "import vtsserving.version as v; print(v.__version__)")
     assert source.stdout.strip() in version.stdout
     assert run(installed, sys.executable, str(installed / "bin" / "vtsserving"), "--help").returncode == 0
+
+
+def test_every_extra_that_an_error_advises_exists() -> None:
+    advised = {
+        extra
+        for _, path in modules()
+        for found in re.findall(
+            r"""framework_import\("[\w.]+", "(\w+)"\)|vtsserving\[(\w+)\]""", path.read_text()
+        )
+        for extra in found
+        if extra
+    }
+    defined = set(importlib.metadata.metadata("vtsserving").get_all("Provides-Extra") or [])
+    assert advised - defined == set()
