@@ -26,6 +26,7 @@ class Hole(NamedTuple):
     kind: int
     axis: int
     spec: tensors.Spec | None
+    table: Sequence[Any] = ()
 
     @property
     def fixed(self) -> bool:
@@ -42,11 +43,19 @@ class Hole(NamedTuple):
         """The leaf's value from its bytes."""
         if self.spec is None:
             value = values.decode_value(data)
+            if not self._fits(value):
+                raise BadFrame("a leaf of another type than its head says")
             if len(value) != rows:
                 raise BadFrame(f"a leaf has {len(value)} rows, its entry {rows}")
             return value
         shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
         return tensors.from_wire(self.spec._replace(shape=shape), data)
+
+    def _fits(self, value: Any) -> bool:
+        if self.kind == LIST_HOLE:
+            return type(value) is list
+        # Dtypes are the sender's names for them, which another version of pandas may not have.
+        return tables.is_table(value) and tables.kind_of(value)[:2] == list(self.table)[:2]
 
     def concatenate(self, parts: list[Any]) -> Any:
         """One value of several, along the batch axis."""
@@ -96,8 +105,10 @@ class Layout:
             if end + 1 != len(data) or data[0] >= len(spec.shape):
                 raise BadTensor("a tensor hole whose axis is not one of its dimensions")
             self.holes.append(Hole(code, data[0], spec))
-        elif code in (LIST_HOLE, FRAME_HOLE):
+        elif code == LIST_HOLE:
             self.holes.append(Hole(code, 0, None))
+        else:
+            self.holes.append(Hole(code, 0, None, _table_kind(data)))
         return None
 
     def _fill(self, hole: Callable[[int, bytes], Any]) -> Any:
@@ -186,6 +197,14 @@ class Layout:
         ]
         for start, stop in ranges(counts):
             yield b"".join([slicer(start, stop) for slicer in slicers])
+
+
+def _table_kind(data: bytes) -> list[Any]:
+    """What a hole says of the tables that go there: see tables.kind_of."""
+    kind = values.decode_value(data)
+    if type(kind) is not list or len(kind) != 3 or kind[0] not in ("DataFrame", "Series"):
+        raise BadFrame("a hole for a table of an unknown kind")
+    return kind
 
 
 def _slicer(hole: Hole, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
