@@ -206,8 +206,8 @@ def _same_arrays(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool
         return False
     if one.dtype.kind in "OU" and other.dtype.kind in "OU":
         return one.tolist() == other.tolist()
-    little = one.astype(one.dtype.newbyteorder("<"))
-    return little.dtype == other.dtype and little.tobytes() == other.tobytes()
+    one, other = (array.astype(array.dtype.newbyteorder("<")) for array in (one, other))
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
 def _same_tables(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -47,6 +47,8 @@ from vtsserving.wire.limits import (
 _PREFIX: Final = struct.Struct("<2sBBI")
 _MAGIC: Final = b"VT"
 PREFIX_BYTES: Final = _PREFIX.size
+_MAX_HEADER_LISTS: Final = 2
+"""A header is one array and holds at most one more. Others are stopped before they build arrays of arrays of arrays."""
 
 __all__ = [
     "PREFIX_BYTES",
@@ -162,16 +164,23 @@ def _prefix(data: bytes | bytearray) -> tuple[int, int]:
 
 
 def _unpack_header(header: bytes | bytearray) -> list[Any]:
+    lists_left = [None] * _MAX_HEADER_LISTS
+
+    def count_list(items: list[Any]) -> list[Any]:
+        lists_left.pop()
+        return items
+
     try:
         fields = msgpack.unpackb(
             header,
+            list_hook=count_list,
             max_array_len=MAX_HEADER_ITEMS,
             max_map_len=0,
             max_ext_len=0,
             max_str_len=MAX_HEADER_STR_BYTES,
             max_bin_len=MAX_HEADER_BIN_BYTES,
         )
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, IndexError, RecursionError, msgpack.UnpackException) as error:
         raise BadFrame(f"unreadable header: {type(error).__name__}") from error
     if type(fields) is not list:
         raise BadFrame("the header is no array")
