@@ -14,13 +14,24 @@ _RED = "31"
 _YELLOW = "33"
 
 
+class ReaderLeft(Exception):
+    """Who read our output went away, as `head` does; not an OSError, which typer would answer itself."""
+
+
 class Console:
     """The two streams of a command."""
 
     @staticmethod
     def out(text: str) -> None:
-        """Write a line of data."""
-        sys.stdout.write(text + "\n")
+        """Write a line of data.
+
+        Raises:
+            ReaderLeft: nobody reads it.
+        """
+        try:
+            sys.stdout.write(text + "\n")
+        except BrokenPipeError as e:
+            raise ReaderLeft from e
 
     @staticmethod
     def note(text: str) -> None:

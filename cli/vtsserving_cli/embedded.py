@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vtsserving.apis import Service
 from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.catalog import LocalCatalog
 from vtsserving.local_store import LocalStore
@@ -20,25 +21,34 @@ from vtsserving_runner.source import LocalSource
 class EmbeddedApp:
     """The services as one app; create it inside of a running event loop."""
 
-    def __init__(self, tags: Sequence[str], *, host: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        tags: Sequence[str],
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        service: Service | None = None,
+    ) -> None:
         """Wire the services.
 
         Args:
             tags: models to load at start; others are loaded when they are asked for.
             host: address to listen on; None: as the gateway's settings say.
             port: port to listen on; None: as the gateway's settings say.
+            service: functions to serve beside the models; its runners' models are loaded at start, too.
 
         Raises:
             ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the local store.
             ConfigurationError: a VTSSERVING_* variable has a bad value.
         """
         store = LocalStore()
-        self.tags = tuple(str(store.resolve(tag)) for tag in tags)
+        needed = (*tags, *(service.model_tags if service is not None else ()))
+        self.tags = tuple(dict.fromkeys(str(store.resolve(tag)) for tag in needed))
         given = {"host": host, "port": port, "preload": ",".join(self.tags)}
         overrides = {name: value for name, value in given.items() if value is not None}
         catalog = LocalCatalog(store)
         self._bus = InProcessBus()
-        self._gateway = GatewayApp(self._bus, catalog, read(GatewaySettings, **overrides))
+        self._gateway = GatewayApp(self._bus, catalog, read(GatewaySettings, **overrides), served=service)
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
         runner = read(RunnerSettings, preload=self.tags)
         self._runner = RunnerApp(self._bus, LocalSource(store), runner, catalog)

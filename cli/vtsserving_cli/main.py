@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from vtsserving_cli.console import Console, show_warnings
+from vtsserving_cli.console import Console, ReaderLeft, show_warnings
 
 EXIT_UNEXPECTED: Final = 1
 EXIT_INTERRUPTED: Final = 130
@@ -51,7 +51,7 @@ def run(argv: list[str]) -> int:
         code = _run_app(argv)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderLeft):
         # The reader left (`| head`); what is still buffered must not raise again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
@@ -72,7 +72,7 @@ def _run_app(argv: list[str]) -> int:
     try:
         code = build(argv)(args=argv, prog_name="vtsserving", standalone_mode=False)
     except typer.Exit as e:
-        return e.exit_code
+        code = e.exit_code
     except typer.Abort:
         Console.error("interrupted")
         return EXIT_INTERRUPTED
@@ -80,6 +80,8 @@ def _run_app(argv: list[str]) -> int:
         if not hasattr(e, "format_message"):
             raise
         return _tell_usage(e)
+    if code == EXIT_INTERRUPTED:  # typer's own answer to Ctrl-C
+        Console.error("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -87,7 +89,8 @@ def _tell_usage(error: Any) -> int:
     """A usage error: its cause, and where the help is."""
     message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
-    if not message:  # no command was given; the help was printed
+    if type(error).__name__ == "NoArgsIsHelpError":
+        Console.note(error.format_message())
         return int(error.exit_code)
     command = context.command_path if context is not None else "vtsserving"
     Console.error(f"{message.rstrip('.')}; see {command} --help")

@@ -12,6 +12,7 @@ from vtsserving_cli.console import Console
 
 if TYPE_CHECKING:
     from vtsserving_cli.embedded import EmbeddedApp
+    from vtsserving_cli.serve_targets import Targets
     from vtsserving_cli.workers import WorkersApp
 
 DEFAULT_URL_HOST = "127.0.0.1"
@@ -25,15 +26,23 @@ def add_serve(app: typer.Typer) -> None:
             "vtsserving serve iris_clf:latest",
             "vtsserving serve iris_clf:production other_model --port 8080",
             "vtsserving serve iris_clf:latest --workers 4",
+            "vtsserving serve service.py:svc",
             "curl -s localhost:3000/v1/models/iris_clf:latest/predict -d '[[5.9, 3.0, 5.1, 1.8]]'",
         ),
     )(serve)
 
 
 def serve(
-    tags: Annotated[
-        list[str], typer.Argument(metavar="TAG...", help="Models to load at start, such as iris_clf:latest.")
-    ],
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TAG|SERVICE...", help="Models such as iris_clf:latest, or one service.py:svc."
+        ),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model, where a name may be both.")] = None,
+    service: Annotated[
+        str | None, typer.Option(help="A service, where a name may be both.", envvar="VTSSERVING_SERVICE")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
         int | None,
@@ -49,7 +58,7 @@ def serve(
         str | None, typer.Option(help="A running nats-server for --workers, such as nats://127.0.0.1:4222.")
     ] = None,
 ) -> None:
-    """Serve models over HTTP until Ctrl-C.
+    """Serve models, or the functions of a service, over HTTP until Ctrl-C.
 
     Other models of the local store are loaded when they are first asked for. Calls from many clients are merged into
     batches where the model's signature says `batchable`.
@@ -61,26 +70,36 @@ def serve(
     logs.configure("serve")
     if nats is not None and workers is None:
         raise InvalidArgument("--nats goes with --workers N")
-    uvloop.run(_serve(tags, host, port, workers, nats))
+    from vtsserving_cli.serve_targets import sort_targets
+
+    chosen = sort_targets(targets or [], model or [], service)
+    uvloop.run(_serve(chosen, host, port, workers, nats))
 
 
 async def _serve(
-    tags: list[str], host: str | None, port: int | None, workers: int | None, nats: str | None
+    chosen: Targets, host: str | None, port: int | None, workers: int | None, nats: str | None
 ) -> None:
     from vtsserving.service import serve_until, stop_event
+    from vtsserving.service_import import load_service
 
     stop = stop_event()
     if workers is None:
         from vtsserving_cli.embedded import EmbeddedApp
 
-        app: EmbeddedApp | WorkersApp = EmbeddedApp(tags, host=host, port=port)
+        app: EmbeddedApp | WorkersApp = EmbeddedApp(
+            chosen.tags,
+            host=host,
+            port=port,
+            service=load_service(chosen.service) if chosen.service else None,
+        )
     else:
         from vtsserving_cli.workers import WorkersApp
 
-        app = WorkersApp(tags, workers, nats=nats, host=host, port=port)
+        app = WorkersApp(chosen.tags, workers, nats=nats, host=host, port=port, service=chosen.service)
 
     def tell() -> None:
         url = f"http://{host or DEFAULT_URL_HOST}:{app.port}"
-        Console.note(f"Serving {', '.join(app.tags)} at {url} (docs at {url}/docs; Ctrl-C stops)")
+        what = ", ".join((*app.tags, *([chosen.service] if chosen.service else [])))
+        Console.note(f"Serving {what} at {url} (docs at {url}/docs; Ctrl-C stops)")
 
     await serve_until(app, stop, tell)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from vtsserving.bus.nats import NatsBus
 from vtsserving.catalog import LocalCatalog
 from vtsserving.local_store import LocalStore
+from vtsserving.service_import import load_service
 from vtsserving.settings import SharedSettings, read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -36,7 +37,14 @@ class WorkersApp:
     """Several gateways, one batcher, one runner; create it inside of a running event loop."""
 
     def __init__(
-        self, tags: Sequence[str], workers: int, *, nats: str | None, host: str | None, port: int | None
+        self,
+        tags: Sequence[str],
+        workers: int,
+        *,
+        nats: str | None,
+        host: str | None,
+        port: int | None,
+        service: str | None = None,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -46,13 +54,16 @@ class WorkersApp:
             nats: a running nats-server; None starts one of our own.
             host: address to listen on; None: as the gateway's settings say.
             port: port to listen on; None: as the gateway's settings say.
+            service: `module:attribute` of functions to serve beside the models; each gateway imports it.
 
         Raises:
             ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the local store.
             OSError: the port is taken.
         """
         self._store = LocalStore()
-        self.tags = tuple(str(self._store.resolve(tag)) for tag in tags)
+        self._service = service
+        needed = (*tags, *(load_service(service).model_tags if service else ()))
+        self.tags = tuple(dict.fromkeys(str(self._store.resolve(tag)) for tag in needed))
         gateway = read(GatewaySettings)
         self._socket = listen(host or gateway.host, gateway.port if port is None else port, None)
         self._workers = workers
@@ -144,6 +155,7 @@ class WorkersApp:
             "VTSSERVING_NATS_URL": self._url,
             "VTSSERVING_NATS_USER": self._user,
             "VTSSERVING_NATS_PASSWORD": self._password,
+            "VTSSERVING_SERVICE": self._service or "",
             "VTSSERVING_GATEWAY__FD": str(number),
             "VTSSERVING_GATEWAY__PRELOAD": ",".join(self.tags),
         }

@@ -116,10 +116,10 @@ def _folders(path: Path) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if is_valid_part(entry.name) and entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        if path.exists() and not path.is_dir():
-            raise StorageError(f"{path} is not a directory, so it cannot hold models") from None
+    except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        raise StorageError(f"{path} is not a directory, so it cannot hold models") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -22,6 +22,7 @@ _MAX_WINDOW_BYTES: Final = 128 * MIB
 """Dictionary memory that an archive may ask for; `xz -9` and `zstd --long` stay within."""
 
 # Weights hardly compress, so a fast level costs little size; with workers zstd's output does not depend on how many.
+DEFLATE_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
 _ZSTD_WORKERS: Final = 2
 _ZSTD_MAX_BLOCK_BYTES: Final = 128 * KIB
@@ -214,9 +215,11 @@ def compressed(stream: Writable, archive_format: str) -> Iterator[Writable]:
 
 def _encoder(archive_format: str) -> _Encoder:
     if archive_format == "gz":
-        return zlib.compressobj(6, zlib.DEFLATED, wbits=31)  # zlib's own gzip header has no name and no time
+        return zlib.compressobj(
+            DEFLATE_LEVEL, zlib.DEFLATED, wbits=31
+        )  # zlib's own gzip header has no name and no time
     if archive_format == "xz":
-        return lzma.LZMACompressor(preset=6)
+        return lzma.LZMACompressor(preset=1)
     if archive_format == "bz2":
         return bz2.BZ2Compressor()
     import zstandard

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Final, NamedTuple, cast
 
+from vtsserving.archive.compression import DEFLATE_LEVEL
 from vtsserving.archive.limits import CHUNK_BYTES, MIB, ArchiveLimits
 from vtsserving.archive.names import shown
 from vtsserving.archive.streams import Writable, read_exactly
@@ -119,6 +120,8 @@ class ZipWriter:
         info.create_system = _UNIX
         info.external_attr = (stat.S_IFREG | 0o644) << 16
         info.compress_type = zipfile.ZIP_DEFLATED
+        # Public as `compress_level` from 3.13 on, under this name on every version; the archive's own is not used.
+        setattr(info, "_compresslevel", DEFLATE_LEVEL)  # noqa: B010  not in the type stubs
         info.file_size = size_bytes
         return self._archive.open(info, "w")
 
@@ -207,7 +210,8 @@ def _check_local_header(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     """Compare a member's own header with the directory; returns where its data begins."""
     file.seek(info.header_offset)
     fields = _LOCAL.unpack(read_exactly(file, _LOCAL.size))
-    magic, _, flags, method, _, _, crc32, packed_bytes, size_bytes, name_bytes, extra_bytes = fields
+    magic, _, flags, method, _, _, crc32, packed_bytes, size_bytes = fields[:9]
+    name_bytes, extra_bytes = int(fields[9]), int(fields[10])
     raw_name = read_exactly(file, name_bytes)
     extra = read_exactly(file, extra_bytes)
     encoding = "utf-8" if info.flag_bits & _UTF8_NAME else "cp437"

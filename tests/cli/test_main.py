@@ -1,0 +1,302 @@
+"""The command line as a process: what it imports, how it ends, and that it never waits for nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.archives import save_model
+from support.command_line import CommandLine, command, run_process
+from vtsserving.local_store import LocalStore
+from vtsserving.version import __version__
+
+HEAVY = (
+    "numpy",
+    "pydantic",
+    "fastapi",
+    "uvicorn",
+    "nats",
+    "sklearn",
+    "pandas",
+    "fsspec",
+    "rich",
+    "zstandard",
+    "minio",
+)
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The top-level modules that a command imports."""
+    program = (
+        "import sys\n"
+        "from vtsserving_cli.main import run\n"
+        f"code = run({list(arguments)!r})\n"
+        "print(' '.join(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("models", "list"),
+        ("models", "get", "iris_clf"),
+        ("models", "delete", "iris_clf:latest", "-y"),
+        ("models", "-h"),
+    ],
+    ids=" ".join,
+)
+def test_light_commands_import_nothing_heavy(arguments: tuple[str, ...], store: LocalStore) -> None:
+    save_model(store)
+    assert loaded_by(*arguments).isdisjoint(HEAVY)
+
+
+def test_version_does_not_even_import_typer() -> None:
+    assert loaded_by("--version").isdisjoint({*HEAVY, "typer", "yaml"})
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_version(flag: str) -> None:
+    assert run_process(flag) == (0, f"vtsserving {__version__}\n", "")
+
+
+def test_console_script_is_installed() -> None:
+    script = Path(sys.executable).parent / "vtsserving"
+    ended = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == f"vtsserving {__version__}\n"
+
+
+GROUPS = ["list", "get", "delete", "export", "import", "push", "pull", "alias", "prune", "verify"]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_command_has_examples_that_name_it(name: str, flag: str, vts: CommandLine) -> None:
+    ended = vts("models", name, flag)
+    assert ended.code == 0
+    assert ended.err == ""
+    examples = ended.out.partition("Examples:\n")[2].splitlines()
+    assert examples
+    assert all(f"vtsserving models {name}" in line for line in examples)
+
+
+def test_top_help_lists_the_groups(vts: CommandLine) -> None:
+    ended = vts("--help")
+    assert ended.code == 0
+    assert "models" in ended.out
+    assert "Examples:" in ended.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("models",)], ids=["top", "group"])
+def test_no_command_prints_the_help(arguments: tuple[str, ...]) -> None:
+    ended = run_process(*arguments)
+    assert ended.code == 2
+    assert "Usage:" in ended.out + ended.err
+    assert "Error" not in ended.err
+
+
+def test_near_commands_are_offered(vts: CommandLine) -> None:
+    ended = vts("models", "lst")
+    assert ended.code == 2
+    assert "--help" in ended.err
+
+
+def test_debug_shows_the_traceback(store: LocalStore) -> None:
+    for arguments in (("--debug", "models", "get", "x"), ("models", "get", "x", "--debug")):
+        ended = run_process(*arguments)
+        assert ended.code == 1
+        assert "Traceback" in ended.err
+        assert "ModelNotFound" in ended.err
+
+
+def test_no_terminal_and_no_yes_is_an_error_not_a_hang(store: LocalStore) -> None:
+    save_model(store)
+    ended = run_process("models", "delete", "iris_clf:latest")
+    assert ended.code == 2
+    assert ended.err == "Error: there is no terminal to ask on; add --yes to go on without asking\n"
+    assert len(store.list()) == 1
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self._fd, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.text = ""
+
+    def wait_for(self, text: str, within_s: float = 20.0) -> None:
+        deadline_s = time.monotonic() + within_s
+        while text not in self.text:
+            assert time.monotonic() < deadline_s, self.text
+            if not self._read(deadline_s - time.monotonic()):
+                raise AssertionError(self.text)
+
+    def write(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def end(self) -> int:
+        while self._read(20.0):
+            pass
+        code = self.process.wait(timeout=20)
+        os.close(self._fd)
+        return code
+
+    def _read(self, within_s: float) -> bool:
+        readable, _, _ = select.select([self._fd], [], [], max(0.0, within_s))
+        if not readable:
+            return False
+        data = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            data = os.read(self._fd, 65_536)
+        self.text += data.decode(errors="replace")
+        return bool(data)
+
+
+def test_a_terminal_is_asked(store: LocalStore) -> None:
+    saved = save_model(store)
+    terminal = Terminal("models", "delete", "iris_clf")
+    terminal.wait_for("[y/N]")
+    assert str(saved.tag) in terminal.text
+    terminal.write("n\n")
+    assert terminal.end() == 1
+    assert len(store.list()) == 1
+
+    terminal = Terminal("models", "delete", "iris_clf")
+    terminal.wait_for("[y/N]")
+    terminal.write("y\n")
+    assert terminal.end() == 0
+    assert store.list() == []
+
+
+def test_interrupt_at_the_question_is_130(store: LocalStore) -> None:
+    save_model(store)
+    terminal = Terminal("models", "delete", "iris_clf")
+    terminal.wait_for("[y/N]")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+    assert len(store.list()) == 1
+
+
+def test_interrupt_in_an_import_is_130_and_leaves_nothing(store: LocalStore, tmp_path: Path) -> None:
+    """The server never answers, so the signal finds the command waiting."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(StuckServer())
+        process = subprocess.Popen(command("models", "import", server.url), stderr=subprocess.PIPE, text=True)
+        server.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "Error: interrupted\n"
+    assert store.list() == []
+
+
+class StuckServer:
+    """A server that takes a request and never answers."""
+
+    def __enter__(self) -> StuckServer:
+        import socket
+
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/m"
+        return self
+
+    def accept(self) -> None:
+        """Return when the request is here."""
+        self._connection, _ = self._socket.accept()
+        self._connection.recv(65_536)
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._socket.close()
+
+
+def test_a_reader_that_leaves_is_no_error(store: LocalStore) -> None:
+    """More output than a pipe holds, to a reader that takes one line."""
+    for number in range(3):
+        save_model(store, labels={f"label-{n}": "v" * 1_000 for n in range(number, 500)})
+    process = subprocess.Popen(
+        command("models", "list", "-o", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=20) == 141
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "colored"),
+    [
+        ({}, (), True),
+        ({"NO_COLOR": "1"}, (), False),
+        ({"TERM": "dumb"}, (), False),
+        ({}, ("--no-color",), False),
+    ],
+    ids=["terminal", "NO_COLOR", "dumb", "flag"],
+)
+def test_colours_are_for_terminals_that_want_them(
+    env: dict[str, str], arguments: tuple[str, ...], colored: bool, store: LocalStore
+) -> None:
+    terminal = Terminal("models", "get", "nothing", *arguments, env={"TERM": "xterm", **env})
+    terminal.end()
+    assert ("\x1b[" in terminal.text) is colored
+
+
+def test_redirected_errors_have_no_colours(store: LocalStore) -> None:
+    assert "\x1b" not in run_process("models", "get", "nothing").err
+
+
+def test_progress_is_for_terminals_only(store: LocalStore, tmp_path: Path) -> None:
+    saved = save_model(store)
+    assert run_process("models", "export", "iris_clf", str(tmp_path)).err == ""
+    terminal = Terminal("models", "export", "iris_clf", str(tmp_path), "--force", env={"TERM": "xterm"})
+    assert terminal.end() == 0
+    assert f'Model(tag="{saved.tag}") exported to' in re.sub(r"\s+", " ", terminal.text)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_offers_tags(shell: str, store: LocalStore) -> None:
+    saved = save_model(store)
+    line = "vtsserving models get iris"
+    ended = run_process(
+        env={
+            "_VTSSERVING_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": line,
+            "COMP_CWORD": "3",
+            "_TYPER_COMPLETE_ARGS": line,
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "_TYPER_COMPLETE_WORD_TO_COMPLETE": "iris",
+        }
+    )
+    assert "iris_clf" in ended.out
+    assert str(saved.tag.version) in ended.out
+
+
+def test_unreadable_store_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = run_process("models", "list", env={"VTSSERVING_HOME": str(tmp_path / "file")})
+    assert ended.code == 9
+    assert len(ended.err.splitlines()) == 1
