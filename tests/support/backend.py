@@ -75,6 +75,9 @@ class FixedCatalog:
     def invalidate(self, name: str | None = None) -> None:
         self.remembers = False
 
+    async def models(self, name: str | None = None) -> list[CatalogEntry]:
+        return [entry for entry in reversed(self.entries.values()) if name in (None, entry.name)]
+
 
 class Backend:
     """Answers calls of `functions[(model, method)]`, each request as its own batch, on the event loop.

@@ -153,6 +153,13 @@ class Catalog(Protocol):
     def invalidate(self, name: str | None = None) -> None:
         """Forget what is remembered of one model, or of all: something changed in the store."""
 
+    async def models(self, name: str | None = None) -> list[CatalogEntry]:
+        """All versions of one model, or of all models, newest first; looked up anew.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+
 
 class _Remembered(NamedTuple):
     entry: CatalogEntry
@@ -162,9 +169,12 @@ class _Remembered(NamedTuple):
 class CachedCatalog:
     """A Catalog over a function that looks a tag up and may block; it runs in a thread."""
 
-    def __init__(self, fetch: Callable[[str], CatalogEntry]) -> None:
-        """Remember what `fetch(tag)` returns; it raises as `Catalog.resolve` does."""
+    def __init__(
+        self, fetch: Callable[[str], CatalogEntry], fetch_all: Callable[[str | None], list[CatalogEntry]]
+    ) -> None:
+        """Remember what `fetch(tag)` returns; it raises as `Catalog.resolve` does, `fetch_all(name)` as `models`."""
         self._fetch = fetch
+        self._fetch_all = fetch_all
         self._remembered: dict[str, _Remembered] = {}
         self._running: dict[str, asyncio.Task[CatalogEntry]] = {}
 
@@ -198,6 +208,10 @@ class CachedCatalog:
         for tag, remembered in self._remembered.items():
             if name is None or remembered.entry.name == name:
                 self._remembered[tag] = remembered._replace(fetched_s=-TTL_S - STALE_S)
+
+    async def models(self, name: str | None = None) -> list[CatalogEntry]:
+        """See Catalog.models."""
+        return await asyncio.to_thread(self._fetch_all, name)
 
     def _renewal(self, tag: str) -> asyncio.Task[CatalogEntry]:
         task = self._running.get(tag)
@@ -234,4 +248,7 @@ class LocalCatalog(CachedCatalog):
             model = store.get(tag)
             return CatalogEntry.of(model.info, model.digest)
 
-        super().__init__(fetch)
+        def fetch_all(name: str | None) -> list[CatalogEntry]:
+            return [CatalogEntry.of(model.info, model.digest) for model in store.list(name)]
+
+        super().__init__(fetch, fetch_all)
