@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from vtsserving.exceptions import BadModelOutput, BadShape, QueueFull, from_code
-from vtsserving_gateway.respond import error_body, error_response, to_json
+from vtsserving.json_writing import to_json
+from vtsserving_gateway.respond import error_body, error_response
 
 
 @pytest.mark.parametrize(

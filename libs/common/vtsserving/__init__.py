@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vtsserving import (
         catboost,
         exceptions,
+        io,
         lightgbm,
         models,
         onnx,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         transformers,
         xgboost,
     )
+    from vtsserving.apis import Service
+    from vtsserving.context import Context, Cookie
     from vtsserving.model import Model, ModelContext, ModelInfo
     from vtsserving.options import ModelOptions
     from vtsserving.runnable import Runnable
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from vtsserving.tag import Tag
 
 __all__ = [
+    "Context",
+    "Cookie",
     "Model",
     "ModelContext",
     "ModelInfo",
@@ -43,10 +48,12 @@ __all__ = [
     "ModelSignature",
     "Runnable",
     "Runner",
+    "Service",
     "Tag",
     "__version__",
     "catboost",
     "exceptions",
+    "io",
     "lightgbm",
     "models",
     "onnx",
@@ -60,6 +67,9 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Context": "context",
+    "Cookie": "context",
+    "Service": "apis",
     "Model": "model",
     "ModelContext": "model",
     "ModelInfo": "model",

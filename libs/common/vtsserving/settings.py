@@ -26,6 +26,7 @@ class SharedSettings(BaseSettings):
     store_url: str = Field("", description="The store service; empty: the local store of VTSSERVING_HOME.")
     store_token: SecretStr = Field(SecretStr(""), description="Token for the store service.")
     store_token_file: Path | None = Field(None, description="File that holds the token instead.")
+    service: str = Field("", description="A Service to serve, `module:attribute`; gateways import it.")
     home: Path | None = Field(None, description="Home of the local store; default ~/vtsserving.")
 
     @property

@@ -18,24 +18,29 @@ from vtsserving.exceptions import (
     Unavailable,
     VtsServingException,
 )
+from vtsserving.json_writing import to_json
 from vtsserving.version import __version__
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.openapi import error_answer, install
-from vtsserving_gateway.respond import error_body, error_headers, to_json
+from vtsserving_gateway.respond import error_body, error_headers
 from vtsserving_gateway.routes import known_tag
+from vtsserving_gateway.service_routes import ServiceRoutes
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def create_app(gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> FastAPI:
+def create_app(
+    gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str], served: ServiceRoutes | None = None
+) -> FastAPI:
     """Everything that is not a call of a model.
 
     Args:
         gateway: shared with the connections.
         fleet: knows what is loaded where.
         not_ready: why requests would be refused now; empty when they would not.
+        served: the functions of a service, if one is served.
 
     Returns:
         The application; it answers every error in the one shape.
@@ -52,7 +57,9 @@ def create_app(gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> 
     app.add_exception_handler(VtsServingException, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    install(app)
+    if served is not None:
+        app.router.routes.extend(served.routes())
+    install(app, served.paths() if served is not None else {})
     return app
 
 

@@ -8,18 +8,21 @@ import socket
 from typing import Final
 
 from vtsserving import service, settings
+from vtsserving.apis import Service
 from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.catalog import Catalog, LocalCatalog
 from vtsserving.exceptions import VtsServingException
 from vtsserving.health import health_check
 from vtsserving.inference.client import InferenceClient
 from vtsserving.local_store import LocalStore
+from vtsserving.service_import import load_service
 from vtsserving.wire import subjects
 from vtsserving_gateway.api import create_app
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.observe import Observe
 from vtsserving_gateway.server import GatewayServer, listen
+from vtsserving_gateway.service_routes import ServiceRoutes
 from vtsserving_gateway.settings import GatewaySettings
 
 _log = logging.getLogger(__name__)
@@ -32,7 +35,13 @@ class GatewayApp:
     """One gateway on a bus. Create it inside of a running event loop; it handles no signals."""
 
     def __init__(
-        self, bus: Bus, catalog: Catalog, own: GatewaySettings, *, listener: socket.socket | None = None
+        self,
+        bus: Bus,
+        catalog: Catalog,
+        own: GatewaySettings,
+        *,
+        listener: socket.socket | None = None,
+        served: Service | None = None,
     ) -> None:
         """Wire the parts; nothing is opened before `start`.
 
@@ -41,6 +50,7 @@ class GatewayApp:
             catalog: knows the models.
             own: see GatewaySettings.
             listener: a listening socket to serve on, instead of the settings' host, port or fd.
+            served: a service whose functions are served beside the models.
         """
         self._bus = bus
         self._catalog = catalog
@@ -49,6 +59,7 @@ class GatewayApp:
         self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
         self.gateway = Gateway(self.client, catalog, own)
+        self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog)
         self.fleet = Fleet(bus, self.gateway.loop.time)
         self.gateway.metrics.watch(
             {
@@ -106,7 +117,9 @@ class GatewayApp:
             await self.fleet.start()
             self._store_changes = await self._bus.subscribe(subjects.STORE_CHANGED, self._on_store_changed)
             self.gateway.start()
-            app = create_app(self.gateway, self.fleet, self._not_ready)
+            if self._served is not None:
+                await self._served.start()
+            app = create_app(self.gateway, self.fleet, self._not_ready, self._served)
             server = GatewayServer(Observe(app, self.gateway), self.gateway, listener)
             await server.start()
         except BaseException:
@@ -122,6 +135,9 @@ class GatewayApp:
         if self._server is not None:
             await self._server.drain()
         await self.client.drain()
+        if self._served is not None:
+            await self._served.stop()
+            self._served = None
 
     async def close(self) -> None:
         """Stop at once, except for answers under way, which get a moment."""
@@ -165,7 +181,8 @@ async def serve(stop: service.Stop) -> None:
     if bus is None:
         return
     try:
-        await service.serve_until(GatewayApp(bus, _catalog(shared), own), stop)
+        served = load_service(shared.service) if shared.service else None
+        await service.serve_until(GatewayApp(bus, _catalog(shared), own, served=served), stop)
         await bus.drain()
     finally:
         await bus.close()

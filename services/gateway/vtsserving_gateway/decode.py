@@ -16,10 +16,10 @@ import orjson
 
 from vtsserving.catalog import CatalogEntry, Method
 from vtsserving.exceptions import BadInput, UnknownField, UnsupportedMediaType, WrongType
+from vtsserving.json_arrays import Array, ArraySpec, infer, to_array
+from vtsserving.json_reading import Body, read
 from vtsserving.wire.limits import MAX_TENSOR_DIMS
 from vtsserving.wire.rows import Packed, pack_call
-from vtsserving_gateway.arrays import Array, ArraySpec, infer, to_array
-from vtsserving_gateway.json_faults import Body, read
 
 _NUMERIC: Final = b"0123456789.,[]-+eE \t\r\n"
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")

@@ -77,8 +77,8 @@ def error_answer(description: str) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make `app.openapi()` include the predict routes and the schema of errors."""
+def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
+    """Make `app.openapi()` include the predict routes, `more_paths` and the schema of errors."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -92,6 +92,7 @@ def install(app: FastAPI) -> None:
             document["paths"]["/v1/models/{tag}/{method}"] = {
                 "post": _predict("call_method", ["tag", "method"])
             }
+            document["paths"].update(more_paths)
             app.openapi_schema = document
         return app.openapi_schema
 

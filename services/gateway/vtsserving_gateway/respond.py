@@ -3,67 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from vtsserving.exceptions import BadModelOutput, VtsServingException
+from vtsserving.exceptions import VtsServingException
 from vtsserving.inference.request import Outcome
+from vtsserving.json_writing import to_json
 
 INTERNAL: Final = "internal error; the server's log has it under this request id"
-_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _CLOSE: Final = b"connection: close\r\n"
 _KEEP_OLD: Final = b"connection: keep-alive\r\n"
-
-
-def to_json(value: Any) -> bytes:
-    """A result as JSON.
-
-    Args:
-        value: what a method returned: arrays, DataFrames (as records), lists, dicts, tuples, plain values.
-
-    Returns:
-        UTF-8; numbers that are not finite are null.
-
-    Raises:
-        BadModelOutput: the value holds something that JSON has no form for, bytes for example.
-    """
-    try:
-        return orjson.dumps(value, default=_plain, option=_OPTIONS)
-    except orjson.JSONEncodeError as error:
-        cause = error.__cause__
-        if isinstance(cause, BadModelOutput):
-            raise cause from None
-        raise BadModelOutput(f"the result has no JSON form: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """An equivalent that orjson knows, for what it does not."""
-    if isinstance(value, np.ndarray | np.generic):
-        if value.dtype.kind in "OV":
-            raise BadModelOutput(f"the result holds an array of dtype {value.dtype}, which has no JSON form")
-        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value.tolist()
-    pandas = sys.modules.get("pandas")
-    if pandas is not None:
-        if isinstance(value, pandas.DataFrame):
-            return [
-                dict(zip(map(str, value.columns), row, strict=True)) for row in value.itertuples(False, None)
-            ]
-        if isinstance(value, pandas.Series | pandas.Index):
-            return value.tolist()
-        if value is pandas.NaT or value is pandas.NA:
-            return None
-        if isinstance(value, pandas.Timestamp | pandas.Timedelta):
-            return value.isoformat()
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, complex):
-        raise BadModelOutput("the result holds complex numbers, which have no JSON form")
-    raise BadModelOutput(f"the result holds {type(value).__name__}, which has no JSON form")
 
 
 def connection_line(keep_alive: bool, http_10: bool) -> bytes:

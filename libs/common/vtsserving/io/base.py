@@ -1,0 +1,91 @@
+"""What an IO descriptor is: it reads a function's input from a request and writes its output to a response."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from vtsserving.exceptions import BadInput, UnsupportedMediaType
+
+
+class Body(NamedTuple):
+    """A request's body, or one part of a multipart one.
+
+    Attributes:
+        data: its bytes.
+        media_type: lower case, without parameters; empty if the client said nothing.
+        filename: of a part; empty if there is none.
+        boundary: of a multipart body.
+    """
+
+    data: bytes
+    media_type: str = ""
+    filename: str = ""
+    boundary: str = ""
+
+
+class Content(NamedTuple):
+    """What a response carries."""
+
+    data: bytes
+    media_type: str
+
+
+class IODescriptor(ABC):
+    """Base of all descriptors. Immutable once made, so one may serve many requests at a time."""
+
+    media_types: tuple[str, ...] = ("application/json",)
+    """What is read; the first one is what is written. A request without a content type is taken as the first."""
+
+    @abstractmethod
+    def read(self, body: Body) -> Any:
+        """The function's input.
+
+        Args:
+            body: its media type is one of `media_types`, or empty.
+
+        Raises:
+            BadInput: of its many kinds; the client's fault, answered with its 4xx.
+        """
+
+    @abstractmethod
+    def write(self, value: Any) -> Content:
+        """The response of what the function returned.
+
+        Raises:
+            BadModelOutput: the value is not what the descriptor writes; the function's fault, answered with 500.
+        """
+
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema (OpenAPI 3.1) of the value."""
+
+    def content_schema(self) -> dict[str, Any]:
+        """The OpenAPI `content` of a request or response."""
+        return {media_type: {"schema": self.schema()} for media_type in self.media_types}
+
+    def check_media_type(self, body: Body) -> None:
+        """Refuse a body of another type.
+
+        Raises:
+            UnsupportedMediaType: names what is supported.
+        """
+        if body.media_type and not self.accepts(body.media_type):
+            raise UnsupportedMediaType(f"send {' or '.join(self.media_types)}, not {body.media_type[:80]}")
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether a media type is read; what `curl -d` says counts as JSON."""
+        if media_type in self.media_types:
+            return True
+        return media_type == "application/x-www-form-urlencoded" and "application/json" in self.media_types
+
+
+def require(data: bytes, what: str) -> bytes:
+    """The bytes of a body that must not be empty.
+
+    Raises:
+        BadInput: it is empty.
+    """
+    if not data:
+        raise BadInput(f"the body is empty; send {what}")
+    return data

@@ -1,0 +1,94 @@
+"""Images, as PIL images."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, MissingDependency, TooLarge
+from vtsserving.io.base import Body, Content, IODescriptor, require
+
+MAX_PIXELS: Final = 64 * 1024 * 1024
+"""Largest image that is decoded, pixels: a small file can unpack to gigabytes."""
+
+_FORMATS: Final = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/gif": "GIF",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+}
+
+
+class Image(IODescriptor):
+    """An image: the function gets a PIL image and returns one, or an array of [height, width(, channels)] uint8.
+
+    Args:
+        pilmode: PIL mode that the image is converted to; None leaves it.
+        mime_type: what is written, and read first.
+        allowed_mime_types: what else is read; None: all that are known here.
+    """
+
+    def __init__(
+        self,
+        pilmode: str | None = "RGB",
+        mime_type: str = "image/jpeg",
+        *,
+        allowed_mime_types: Sequence[str] | None = None,
+    ) -> None:
+        others = _FORMATS if allowed_mime_types is None else allowed_mime_types
+        self.media_types = (mime_type, *(other for other in others if other != mime_type))
+        unknown = [other for other in self.media_types if other not in _FORMATS]
+        if unknown:
+            raise InvalidArgument(f"{unknown[0]!r} is not supported; supported are {', '.join(_FORMATS)}")
+        self._mode = pilmode
+
+    @classmethod
+    def from_sample(cls, sample: Any, **options: Any) -> Image:
+        """A descriptor of images in the sample's mode."""
+        return cls(pilmode=sample.mode, **options)
+
+    def read(self, body: Body) -> Any:
+        """See IODescriptor.read."""
+        pil = _pil()
+        require(body.data, f"an image ({', '.join(self.media_types)})")
+        formats = [_FORMATS[media_type] for media_type in self.media_types]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pil.DecompressionBombWarning)
+                image = pil.open(io.BytesIO(body.data), formats=formats)
+                if image.width * image.height > MAX_PIXELS:
+                    size = f"{image.width} x {image.height}"
+                    raise TooLarge(f"the image has {size} pixels; at most {MAX_PIXELS} are read")
+                image.load()
+        except (pil.DecompressionBombError, pil.DecompressionBombWarning):
+            raise TooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are read") from None
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise BadInput(f"the body is no image that can be read: {str(error)[:200]}") from None
+        return image if self._mode in (None, image.mode) else image.convert(self._mode)
+
+    def write(self, value: Any) -> Content:
+        """See IODescriptor.write."""
+        pil = _pil()
+        try:
+            image = value if isinstance(value, pil.Image) else pil.fromarray(value)
+            file = io.BytesIO()
+            image.save(file, format=_FORMATS[self.media_types[0]])
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise BadModelOutput(f"the result cannot be written as {self.media_types[0]}: {error}") from error
+        return Content(file.getvalue(), self.media_types[0])
+
+    def schema(self) -> dict[str, Any]:
+        """See IODescriptor.schema."""
+        return {"type": "string", "format": "binary"}
+
+
+def _pil() -> Any:
+    try:
+        from PIL import Image as pil
+    except ImportError as error:
+        raise MissingDependency("images need a package: pip install 'vtsserving[image]'") from error
+    return pil

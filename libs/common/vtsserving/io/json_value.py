@@ -1,0 +1,79 @@
+"""JSON values, checked by a pydantic model where one is given."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, WrongType
+from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.json_reading import read
+from vtsserving.json_writing import to_json
+
+
+class JSON(IODescriptor):
+    """Any JSON value.
+
+    Args:
+        pydantic_model: what the function gets and what its results are checked against.
+        validate_json: whether a body that does not fit the model is refused (422); else the plain value is passed on.
+        json_encoder: a json.JSONEncoder class for values that JSON does not know.
+    """
+
+    def __init__(
+        self,
+        *,
+        pydantic_model: type[Any] | None = None,
+        validate_json: bool | None = None,
+        json_encoder: type[json.JSONEncoder] | None = None,
+    ) -> None:
+        if pydantic_model is not None and not hasattr(pydantic_model, "model_validate"):
+            raise InvalidArgument("pydantic_model is a class derived from pydantic.BaseModel")
+        if validate_json and pydantic_model is None:
+            raise InvalidArgument("validate_json needs a pydantic_model")
+        self._model = pydantic_model
+        self._validates = validate_json is not False
+        self._encoder = json_encoder
+        self._example: Any = None
+
+    @classmethod
+    def from_sample(cls, sample: Any, **options: Any) -> JSON:
+        """A descriptor with an example for the documentation; a pydantic object gives its model, too."""
+        if hasattr(sample, "model_dump"):
+            options.setdefault("pydantic_model", type(sample))
+            sample = sample.model_dump(mode="json")
+        made = cls(**options)
+        made._example = sample
+        return made
+
+    def read(self, body: Body) -> Any:
+        """See IODescriptor.read."""
+        value = read(require(body.data, "a JSON value"))
+        if self._model is None or not self._validates:
+            return value
+        import pydantic
+
+        try:
+            return self._model.model_validate(value)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the body"
+            raise WrongType(f"{where}: {first['msg']}") from None
+        except RecursionError:
+            raise BadInput("the body refers to itself") from None
+
+    def write(self, value: Any) -> Content:
+        """See IODescriptor.write."""
+        if hasattr(value, "model_dump"):
+            value = value.model_dump(mode="json")
+        if self._encoder is None:
+            return Content(to_json(value), "application/json")
+        try:
+            return Content(json.dumps(value, cls=self._encoder, allow_nan=False).encode(), "application/json")
+        except (TypeError, ValueError) as error:
+            raise BadModelOutput(f"the result has no JSON form: {error}") from error
+
+    def schema(self) -> dict[str, Any]:
+        """See IODescriptor.schema."""
+        schema: dict[str, Any] = self._model.model_json_schema() if self._model is not None else {}
+        return {**schema, "examples": [self._example]} if self._example is not None else schema

@@ -1,0 +1,138 @@
+"""Arrays as JSON or in numpy's own binary form."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
+from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.json_arrays import ArraySpec, infer, to_array
+from vtsserving.json_reading import read
+
+NPY: Final = "application/x-npy"
+_MAX_NPY_HEADER_BYTES: Final = 4_096
+
+
+class NumpyNdarray(IODescriptor):
+    """One array: nested lists in JSON, or an .npy file without pickled objects.
+
+    Args:
+        dtype: what the function gets; JSON numbers are cast to it.
+        enforce_dtype: refuse other dtypes of .npy bodies and of results, instead of casting them where nothing is lost.
+        shape: sizes, -1 for any.
+        enforce_shape: refuse other shapes, instead of reshaping where that is possible.
+    """
+
+    media_types = ("application/json", NPY)
+
+    def __init__(
+        self,
+        dtype: Any = None,
+        enforce_dtype: bool = False,
+        shape: Sequence[int] | None = None,
+        enforce_shape: bool = False,
+    ) -> None:
+        if enforce_dtype and dtype is None:
+            raise InvalidArgument("enforce_dtype needs a dtype")
+        if enforce_shape and shape is None:
+            raise InvalidArgument("enforce_shape needs a shape")
+        self._dtype: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+        self._enforce_dtype = enforce_dtype
+        self._shape = None if shape is None else tuple(int(size) for size in shape)
+        self._enforce_shape = enforce_shape
+        self._example: Any = None
+
+    @classmethod
+    def from_sample(
+        cls, sample: Any, *, enforce_dtype: bool = True, enforce_shape: bool = True
+    ) -> NumpyNdarray:
+        """A descriptor of arrays like a sample: its dtype, and its shape with any number of rows."""
+        array = np.asarray(sample)
+        shape = (-1, *array.shape[1:]) if array.ndim else ()
+        made = cls(array.dtype, enforce_dtype, shape, enforce_shape)
+        made._example = array.tolist()
+        return made
+
+    def read(self, body: Body) -> Any:
+        """See IODescriptor.read."""
+        require(body.data, "an array such as [[1.0, 2.0]]")
+        if body.media_type == NPY:
+            return self._checked(_read_npy(body.data), binary=True)
+        value = read(body.data, unsigned=self._dtype == np.uint64)
+        if self._dtype is None:
+            array = infer(value, "input")
+            if not isinstance(array, np.ndarray):
+                array = np.asarray(array)
+                if array.dtype.kind not in "biufU":
+                    raise BadInput("the body is no array; send nested lists such as [[1.0, 2.0]]")
+        else:
+            rank = np.asarray(value, dtype=object).ndim if isinstance(value, list) else 0
+            array = to_array(value, ArraySpec("input", self._dtype, (-1,) * rank), "input")
+        return self._checked(array, binary=False)
+
+    def _checked(self, array: Any, *, binary: bool) -> Any:
+        if binary and self._dtype is not None and array.dtype != self._dtype:
+            if self._enforce_dtype or not np.can_cast(array.dtype, self._dtype, "same_kind"):
+                raise BadDtype(f"expected dtype {self._dtype}, got {array.dtype}")
+            array = array.astype(self._dtype)
+        return self._shaped(array)
+
+    def _shaped(self, array: Any) -> Any:
+        if self._shape is None or _fits(array.shape, self._shape):
+            return array
+        if self._enforce_shape:
+            raise BadShape(f"expected shape {list(self._shape)}, got {list(array.shape)}")
+        try:
+            return array.reshape(self._shape)
+        except ValueError:
+            raise BadShape(
+                f"an array of shape {list(array.shape)} does not fit {list(self._shape)}"
+            ) from None
+
+    def write(self, value: Any) -> Content:
+        """See IODescriptor.write."""
+        array = np.asarray(value)
+        if self._enforce_dtype and self._dtype is not None and array.dtype != self._dtype:
+            raise BadModelOutput(f"the result has dtype {array.dtype}, not {self._dtype}")
+        if self._enforce_shape and self._shape is not None and not _fits(array.shape, self._shape):
+            raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
+        if array.dtype.kind not in "biufU":
+            raise BadModelOutput(f"the result has dtype {array.dtype}, which has no JSON form")
+        return Content(orjson.dumps(array.tolist()), "application/json")
+
+    def schema(self) -> dict[str, Any]:
+        """See IODescriptor.schema."""
+        kind = {"b": "boolean", "i": "integer", "u": "integer", "U": "string"}
+        items: dict[str, Any] = (
+            {"type": kind.get(self._dtype.kind, "number")} if self._dtype is not None else {}
+        )
+        for size in reversed(self._shape or (-1,)):
+            items = {
+                "type": "array",
+                "items": items,
+                **({"minItems": size, "maxItems": size} if size >= 0 else {}),
+            }
+        return {**items, "examples": [self._example]} if self._example is not None else items
+
+    def content_schema(self) -> dict[str, Any]:
+        """See IODescriptor.content_schema."""
+        binary = {"schema": {"type": "string", "format": "binary", "description": "An .npy file."}}
+        return {"application/json": {"schema": self.schema()}, NPY: binary}
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(b in (-1, a) for a, b in zip(shape, wanted, strict=True))
+
+
+def _read_npy(data: bytes) -> Any:
+    try:
+        return np.lib.format.read_array(
+            io.BytesIO(data), allow_pickle=False, max_header_size=_MAX_NPY_HEADER_BYTES
+        )
+    except (ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+        raise BadInput(f"the body is no .npy file that can be read: {str(error)[:200]}") from None

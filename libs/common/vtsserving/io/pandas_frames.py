@@ -1,0 +1,232 @@
+"""DataFrames and Series as JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from vtsserving.exceptions import (
+    BadDtype,
+    BadInput,
+    BadModelOutput,
+    BadShape,
+    InvalidArgument,
+    MissingDependency,
+)
+from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.json_reading import read
+
+Orient = Literal["records", "columns", "index", "split", "values"]
+ORIENTS: Final = ("records", "columns", "index", "split", "values")
+PARQUET: Final = "application/vnd.apache.parquet"
+_FORMATS: Final = {"json": "application/json", "csv": "text/csv", "parquet": PARQUET}
+
+
+class PandasDataFrame(IODescriptor):
+    """A DataFrame.
+
+    Args:
+        orient: of JSON, as pandas names it.
+        columns: names that the columns must have.
+        apply_column_names: name the columns so, instead of checking them.
+        dtype: one for all columns, or column name to dtype.
+        enforce_dtype: refuse what cannot be cast to `dtype`.
+        shape: (rows, columns), -1 for any.
+        enforce_shape: refuse other shapes.
+        default_format: json, csv or parquet: what is written, and read where the client says nothing.
+    """
+
+    def __init__(
+        self,
+        orient: Orient = "records",
+        columns: Sequence[str] | None = None,
+        apply_column_names: bool = False,
+        dtype: Any = None,
+        enforce_dtype: bool = False,
+        shape: Sequence[int] | None = None,
+        enforce_shape: bool = False,
+        default_format: Literal["json", "csv", "parquet"] = "json",
+    ) -> None:
+        if orient not in ORIENTS:
+            raise InvalidArgument(f"orient is one of {', '.join(ORIENTS)}, not {orient!r}")
+        if default_format not in _FORMATS:
+            raise InvalidArgument(f"default_format is one of {', '.join(_FORMATS)}, not {default_format!r}")
+        if apply_column_names and columns is None:
+            raise InvalidArgument("apply_column_names needs columns")
+        first = _FORMATS[default_format]
+        self.media_types = (first, *(other for other in _FORMATS.values() if other != first))
+        self._orient = orient
+        self._columns = None if columns is None else list(columns)
+        self._apply_names = apply_column_names
+        self._dtype = dtype
+        self._enforce_dtype = enforce_dtype
+        self._shape = None if shape is None else tuple(shape)
+        self._enforce_shape = enforce_shape
+        self._example: Any = None
+
+    @classmethod
+    def from_sample(cls, sample: Any, orient: Orient = "records", **options: Any) -> PandasDataFrame:
+        """A descriptor of frames with the sample's columns."""
+        made = cls(orient, columns=[str(name) for name in sample.columns], **options)
+        made._example = read(sample.head(2).to_json(orient=orient).encode())
+        return made
+
+    def read(self, body: Body) -> Any:
+        """See IODescriptor.read."""
+        pd = _pandas()
+        require(body.data, f"a table ({', '.join(self.media_types)})")
+        media_type = body.media_type if body.media_type in self.media_types else self.media_types[0]
+        try:
+            if media_type == PARQUET:
+                frame = pd.read_parquet(io.BytesIO(body.data))
+            elif media_type == "text/csv":
+                frame = pd.read_csv(io.BytesIO(body.data))
+            else:
+                frame = _frame_of(pd, read(body.data), self._orient)
+        except BadInput:
+            raise
+        except ImportError as error:
+            raise MissingDependency("Parquet needs a package: pip install 'vtsserving[arrow]'") from error
+        except Exception as error:  # pandas and its parsers raise whatever they like
+            raise BadInput(f"the body is no table that can be read: {str(error)[:200]}") from None
+        return self._checked(frame)
+
+    def _checked(self, frame: Any) -> Any:
+        if self._columns is not None:
+            if self._apply_names and len(frame.columns) == len(self._columns):
+                frame.columns = self._columns
+            elif list(map(str, frame.columns)) != self._columns:
+                raise BadShape(
+                    f"expected the columns {self._columns}, got {list(map(str, frame.columns))[:64]}"
+                )
+        _check_shape(frame.shape, self._shape, self._enforce_shape)
+        return _cast(frame, self._dtype, self._enforce_dtype)
+
+    def write(self, value: Any) -> Content:
+        """See IODescriptor.write."""
+        pd = _pandas()
+        if not isinstance(value, pd.DataFrame):
+            raise BadModelOutput(f"the function returned {type(value).__name__}, not a DataFrame")
+        media_type = self.media_types[0]
+        try:
+            if media_type == PARQUET:
+                return Content(value.to_parquet(), media_type)
+            if media_type == "text/csv":
+                return Content(value.to_csv(index=False).encode(), f"{media_type}; charset=utf-8")
+            return Content(value.to_json(orient=self._orient).encode(), media_type)
+        except (ValueError, TypeError, ImportError, OverflowError) as error:
+            raise BadModelOutput(f"the result cannot be written as {media_type}: {error}") from error
+
+    def schema(self) -> dict[str, Any]:
+        """See IODescriptor.schema."""
+        if self._orient != "records":
+            return {"type": "array" if self._orient == "values" else "object"}
+        row: dict[str, Any] = {"type": "object"}
+        if self._columns is not None:
+            row |= {"properties": {name: {} for name in self._columns}, "required": self._columns}
+        schema = {"type": "array", "items": row}
+        return {**schema, "examples": [self._example]} if self._example is not None else schema
+
+
+class PandasSeries(IODescriptor):
+    """A Series.
+
+    Args:
+        orient: of JSON: `records` is a list, `index` an object, `split` as pandas has it.
+        dtype: what the values are cast to.
+        enforce_dtype: refuse what cannot be cast.
+        shape: (length,), -1 for any.
+        enforce_shape: refuse other lengths.
+    """
+
+    def __init__(
+        self,
+        orient: Literal["records", "index", "split"] = "records",
+        dtype: Any = None,
+        enforce_dtype: bool = False,
+        shape: Sequence[int] | None = None,
+        enforce_shape: bool = False,
+    ) -> None:
+        if orient not in ("records", "index", "split"):
+            raise InvalidArgument(f"orient is records, index or split, not {orient!r}")
+        self._orient = orient
+        self._dtype = dtype
+        self._enforce_dtype = enforce_dtype
+        self._shape = None if shape is None else tuple(shape)
+        self._enforce_shape = enforce_shape
+
+    @classmethod
+    def from_sample(cls, sample: Any, **options: Any) -> PandasSeries:
+        """A descriptor of series with the sample's dtype."""
+        options.setdefault("dtype", sample.dtype)
+        return cls(**options)
+
+    def read(self, body: Body) -> Any:
+        """See IODescriptor.read."""
+        pd = _pandas()
+        value = read(require(body.data, "a list of values"))
+        if isinstance(value, list) != (self._orient == "records"):
+            wanted = "a list" if self._orient == "records" else "an object"
+            raise BadInput(f"the body is no Series in the orient {self._orient!r}; send {wanted}")
+        try:
+            if self._orient == "split":
+                series = pd.Series(value["data"], index=value.get("index"), name=value.get("name"))
+            else:
+                series = pd.Series(value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadInput(f"the body is no Series: {str(error)[:200]}") from None
+        _check_shape(series.shape, self._shape, self._enforce_shape)
+        return _cast(series, self._dtype, self._enforce_dtype)
+
+    def write(self, value: Any) -> Content:
+        """See IODescriptor.write."""
+        pd = _pandas()
+        if not isinstance(value, pd.Series):
+            raise BadModelOutput(f"the function returned {type(value).__name__}, not a Series")
+        try:
+            return Content(value.to_json(orient=self._orient).encode(), "application/json")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise BadModelOutput(f"the result cannot be written as JSON: {error}") from error
+
+    def schema(self) -> dict[str, Any]:
+        """See IODescriptor.schema."""
+        return {"type": "array", "items": {}} if self._orient == "records" else {"type": "object"}
+
+
+def _frame_of(pd: Any, value: Any, orient: str) -> Any:
+    if orient == "split":
+        return pd.DataFrame(value["data"], index=value.get("index"), columns=value["columns"])
+    if orient in ("records", "values"):
+        if not isinstance(value, list):
+            raise BadInput(f"the body is no table in the orient {orient!r}; send a list of rows")
+        return pd.DataFrame(value)
+    if not isinstance(value, Mapping):
+        raise BadInput(f"the body is no table in the orient {orient!r}; send an object")
+    return pd.DataFrame.from_dict(value, orient=orient)
+
+
+def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...] | None, enforced: bool) -> None:
+    if not enforced or wanted is None:
+        return
+    if len(shape) != len(wanted) or any(b not in (-1, a) for a, b in zip(shape, wanted, strict=True)):
+        raise BadShape(f"expected shape {list(wanted)}, got {list(shape)}")
+
+
+def _cast(value: Any, dtype: Any, enforced: bool) -> Any:
+    if dtype is None:
+        return value
+    try:
+        return value.astype(dtype)
+    except (ValueError, TypeError, KeyError) as error:
+        if enforced:
+            raise BadDtype(f"the values cannot be cast: {str(error)[:200]}") from None
+        return value
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependency("tables need a package: pip install 'vtsserving[pandas]'") from error
+    return pandas

@@ -1,0 +1,203 @@
+"""A service's functions as routes of the gateway, its runners bound to model processes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Callable
+from email.message import Message
+from typing import Any, Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from vtsserving.apis import InferenceApi, Service
+from vtsserving.catalog import Catalog
+from vtsserving.context import Context, RequestContext
+from vtsserving.exceptions import DeadlineExceeded, InvalidArgument
+from vtsserving.inference.remote import DEADLINE_S, RemoteHandle
+from vtsserving.io.base import Body
+from vtsserving_gateway.asgi_exchange import REQUEST_ID
+from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.openapi import error_answer
+
+_log = logging.getLogger(__name__)
+
+_STATUSES: Final = {
+    "400": "The body cannot be read.",
+    "413": "The body is too large.",
+    "415": "The body has another media type.",
+    "422": "The values do not fit.",
+    "500": "The function or the model failed.",
+    "503": "Not now; Retry-After says when.",
+    "504": "The deadline passed.",
+}
+
+
+class ServiceRoutes:
+    """One service in one gateway."""
+
+    def __init__(self, service: Service, gateway: Gateway, catalog: Catalog) -> None:
+        """Prepare; `start` binds the runners.
+
+        Args:
+            service: not served elsewhere in this process.
+            gateway: for deadlines, and for the client that the runners call with.
+            catalog: knows the runners' models.
+        """
+        self.service = service
+        self._gateway = gateway
+        self._catalog = catalog
+
+    async def start(self) -> None:
+        """Send the runners' calls over the bus and run the start-up hooks.
+
+        Raises:
+            ModelNotFound: a runner's model is not in the store.
+            InvalidArgument: a runner has no saved model.
+        """
+        for runner in self.service.runners:
+            if runner.runnable_class is not None:
+                raise InvalidArgument(
+                    f"the runner {runner.name!r} is a custom Runnable; only runners of saved models can be served yet"
+                )
+            entry = await self._catalog.resolve(str(runner.models[0].tag))
+            runner.bind(RemoteHandle(self._gateway.client, entry, runner.options))
+        await _run_hooks(self.service.startup_hooks)
+
+    async def stop(self) -> None:
+        """Run the shutdown hooks; one that fails does not keep the others from running."""
+        for hook in self.service.shutdown_hooks:
+            try:
+                await _run_hooks([hook])
+            except Exception:
+                _log.exception("a shutdown hook failed")
+
+    def routes(self) -> list[BaseRoute]:
+        """Routes to serve after the gateway's own."""
+        served: list[BaseRoute] = [
+            Route(api.route, self._wrapped(_Endpoint(api, self._gateway)), methods=["POST"], name=api.name)
+            for api in self.service.apis.values()
+        ]
+        for mount in self.service.mounts:
+            app = _wsgi(mount.app) if mount.is_wsgi else mount.app
+            served.append(Mount(mount.path, self._wrapped(app)))
+        return served
+
+    def _wrapped(self, app: Any) -> Any:
+        for middleware, options in self.service.middlewares:
+            app = middleware(app, **options)
+        return app
+
+    def paths(self) -> dict[str, Any]:
+        """The OpenAPI paths of the APIs."""
+        return {api.route: {"post": _operation(api, self.service.name)} for api in self.service.apis.values()}
+
+
+class _Endpoint:
+    """The ASGI application of one API."""
+
+    def __init__(self, api: InferenceApi, gateway: Gateway) -> None:
+        self._api = api
+        self._gateway = gateway
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        timeout = request.headers.get("x-request-timeout")
+        timeout_s = self._gateway.timeout_s(None if timeout is None else timeout.encode("latin-1"))
+        DEADLINE_S.set(self._gateway.loop.time() + timeout_s)
+        try:
+            response = await asyncio.wait_for(self._answer(request), timeout_s)
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded(f"no answer within {timeout_s:.3g} s") from None
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        api = self._api
+        value = None
+        if api.input is not None:
+            body = await _read(request)
+            api.input.check_media_type(body)
+            value = api.input.read(body)
+        context = Context(_request_context(request))
+        args, kwargs = api.arguments(value, context)
+        if api.is_async:
+            result = await api.function(*args, **kwargs)
+        else:
+            result = await run_in_threadpool(api.function, *args, **kwargs)
+        content = api.output.write(result)
+        return _response(content.data, content.media_type, context)
+
+
+async def _read(request: Request) -> Body:
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    media_type = message.get_content_type() if request.headers.get("content-type") else ""
+    boundary = message.get_boundary() or ""
+    return Body(await request.body(), media_type, "", boundary)
+
+
+def _request_context(request: Request) -> RequestContext:
+    return RequestContext(
+        request.headers,
+        request.cookies,
+        request.query_params,
+        request.method,
+        request.url.path,
+        request.scope.get(REQUEST_ID, ""),
+    )
+
+
+def _response(data: bytes, media_type: str, context: Context) -> Response:
+    response = Response(data, context.response.status_code, dict(context.response.headers))
+    response.headers.setdefault("content-type", media_type)
+    for cookie in context.response.cookies:
+        response.set_cookie(
+            cookie.key,
+            cookie.value,
+            max_age=cookie.max_age_s,
+            path=cookie.path,
+            domain=cookie.domain,
+            secure=cookie.secure,
+            httponly=cookie.http_only,
+            samesite=cookie.same_site,
+        )
+    return response
+
+
+async def _run_hooks(hooks: list[Callable[[], Any]]) -> None:
+    for hook in hooks:
+        result = hook()
+        if inspect.isawaitable(result):
+            await result
+
+
+def _wsgi(app: Any) -> Any:
+    from a2wsgi import WSGIMiddleware
+
+    return WSGIMiddleware(app)
+
+
+def _operation(api: InferenceApi, service: str) -> dict[str, Any]:
+    answers: dict[str, Any] = {status: error_answer(text) for status, text in _STATUSES.items()}
+    operation: dict[str, Any] = {
+        "tags": [service],
+        "operationId": f"{service}_{api.name}",
+        "summary": api.doc.partition("\n")[0] or api.name,
+        "description": api.doc,
+        "responses": {
+            "200": {"description": "The result.", "content": api.output.content_schema()},
+            **answers,
+        },
+    }
+    if api.input is not None:
+        operation["requestBody"] = {"required": True, "content": api.input.content_schema()}
+    # Examples come from user samples; a document that cannot be written must fail here, not at /openapi.json.
+    json.dumps(operation)
+    return operation
