@@ -1,0 +1,47 @@
+"""The catalog of a store service, for gateways, batchers and runners that have no local store."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from vtsserving.catalog import CachedCatalog, CatalogEntry
+from vtsserving.exceptions import IntegrityError, StoreUnavailable
+from vtsserving.registry import RegistryClient
+
+MAX_LISTED: Final = 200
+"""Most models that a listing shows, the newest first; each costs a request to the store."""
+
+
+class StoreCatalog(CachedCatalog):
+    """Resolves tags over HTTP; what is remembered is served while the store is down."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        """Resolve tags in a store service.
+
+        Args:
+            url: of the store.
+            token: where the store needs one.
+
+        Raises:
+            ConfigurationError: the URL is malformed.
+        """
+        # One attempt each: a request waits for the answer, and the next request asks again.
+        client = self._client = RegistryClient(url, token, attempts=1)
+
+        def fetch(tag: str) -> CatalogEntry:
+            try:
+                found = client.version(tag)
+                return CatalogEntry.of(found.info, found.digest)
+            except IntegrityError as error:
+                raise StoreUnavailable(f"the store's answer for {tag} is damaged: {error.message}") from error
+
+        def fetch_all(name: str | None) -> list[CatalogEntry]:
+            rows = client.versions() if name is None else client.name(name)["versions"]
+            return [fetch(f"{row['name']}:{row['version']}") for row in islice(rows, MAX_LISTED)]
+
+        super().__init__(fetch, fetch_all)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
