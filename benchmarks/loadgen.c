@@ -44,7 +44,7 @@ static struct sockaddr_in server;
 static double measure_from_s, measure_to_s;
 static double *latencies_s;
 static size_t latency_count, latency_room;
-static long right, wrong, failed;
+static long right, wrong, failed, answers;
 static char first_wrong[400];
 
 static double now_s(void) {
@@ -116,6 +116,7 @@ static void finish(struct connection *c, const char *body, size_t size, int stat
     double t = now_s();
     struct text *answer = &cases[c->which].answer;
     int good = status == 200 && size == answer->size && !memcmp(body, answer->bytes, size);
+    answers++;
     if (!good) complain(c);
     if (t >= measure_from_s && t <= measure_to_s) {
         good ? right++ : wrong++;
@@ -192,9 +193,9 @@ static void report(double measure_s) {
     qsort(latencies_s, latency_count, sizeof *latencies_s, ascending);
     for (char *p = first_wrong; *p; p++)
         if (*p == '"' || *p == '\\' || *p < ' ') *p = ' ';
-    printf("{\"right\":%ld,\"wrong\":%ld,\"failed\":%ld,\"per_s\":%.1f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,"
+    printf("{\"answers\":%ld,\"right\":%ld,\"wrong\":%ld,\"failed\":%ld,\"per_s\":%.1f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,"
            "\"max_ms\":%.3f,\"own_cpu_s\":%.3f,\"first_wrong\":\"%s\"}\n",
-           right, wrong, failed, (double)right / measure_s, percentile_ms(.5), percentile_ms(.99), percentile_ms(1),
+           answers, right, wrong, failed, (double)right / measure_s, percentile_ms(.5), percentile_ms(.99), percentile_ms(1),
            cpu_s, first_wrong);
 }
 

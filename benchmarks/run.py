@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.cpu import cpu_s
 from examples.demo import (
     DemoFailed,
     Processes,
@@ -46,6 +47,7 @@ class System:
     name: str
     port: int
     path: str
+    roots: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Figure:
     per_s: float
     p50_ms: float
     p99_ms: float
+    cpu_ms: float
 
 
 Figures = dict[tuple[str, int], Figure]
@@ -88,11 +91,16 @@ def start_systems(processes: Processes, over_nats: bool) -> list[System]:
     wait_ready(floor, port)
     embedded, embedded_port = serve_embedded(processes)
     wait_ready(embedded, embedded_port)
-    systems = [System("floor", port, "/predict"), System("embedded", embedded_port, PREDICT)]
+    systems = [
+        System("floor", port, "/predict", (floor.process.pid,)),
+        System("embedded", embedded_port, PREDICT, (embedded.process.pid,)),
+    ]
     if over_nats:
+        before = len(processes.children)
         gateway, nats_port = serve_nats(processes)
         wait_ready(gateway, nats_port)
-        systems.append(System("NATS", nats_port, PREDICT))
+        roots = tuple(child.process.pid for child in processes.children[before:])
+        systems.append(System("NATS", nats_port, PREDICT, roots))
     return systems
 
 
@@ -100,7 +108,9 @@ def measure(loadgen: Path, cases: Path, system: System, clients: int, measure_s:
     """One round; raises when an answer was wrong or a connection failed."""
     where = ["127.0.0.1", str(system.port), str(clients)]
     what = [str(WARM_S), str(measure_s), system.path, str(cases)]
+    before_s = cpu_s(system.roots)
     done = subprocess.run([str(loadgen), *where, *what], capture_output=True, text=True, check=False)
+    used_s = cpu_s(system.roots) - before_s
     if done.returncode not in (0, 1):
         raise DemoFailed(f"{system.name} at {clients} clients: {done.stderr.strip()}")
     round_figures: dict[str, Any] = json.loads(done.stdout)
@@ -109,7 +119,7 @@ def measure(loadgen: Path, cases: Path, system: System, clients: int, measure_s:
             f"{system.name} at {clients} clients: {round_figures['wrong']} wrong answers,"
             f" {round_figures['failed']} broken connections; first wrong: {round_figures['first_wrong']}"
         )
-    return round_figures
+    return {**round_figures, "cpu_ms": used_s * 1e3 / max(1, round_figures["answers"])}
 
 
 def run_rounds(systems: list[System], loadgen: Path, cases: Path, rounds: int, measure_s: float) -> Figures:
@@ -122,11 +132,17 @@ def run_rounds(systems: list[System], loadgen: Path, cases: Path, rounds: int, m
                 seen.setdefault((system.name, clients), []).append(one)
                 print(
                     f"round {number + 1}: {clients:3d} clients  {system.name:9s} {one['per_s']:9.0f}/s"
-                    f"  p50 {one['p50_ms']:7.2f} ms  p99 {one['p99_ms']:7.2f} ms",
+                    f"  p50 {one['p50_ms']:7.2f} ms  p99 {one['p99_ms']:7.2f} ms"
+                    f"  CPU {one['cpu_ms']:.3f} ms",
                     flush=True,
                 )
     return {
-        key: Figure(*(statistics.median(one[name] for one in some) for name in ("per_s", "p50_ms", "p99_ms")))
+        key: Figure(
+            *(
+                statistics.median(one[name] for one in some)
+                for name in ("per_s", "p50_ms", "p99_ms", "cpu_ms")
+            )
+        )
         for key, some in seen.items()
     }
 
@@ -134,8 +150,8 @@ def run_rounds(systems: list[System], loadgen: Path, cases: Path, rounds: int, m
 def table(figures: Figures) -> list[str]:
     """The medians side by side, with the ratios to the floor."""
     lines = [
-        "| clients | system | requests/s | x floor | p50 ms | p50 / floor's | p99 ms |",
-        "|---:|---|---:|---:|---:|---:|---:|",
+        "| clients | system | requests/s | x floor | p50 ms | p50 / floor's | p99 ms | CPU ms / request |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for clients in CLIENTS:
         floor = figures["floor", clients]
@@ -143,7 +159,7 @@ def table(figures: Figures) -> list[str]:
             one = figures[name, clients]
             lines.append(
                 f"| {clients} | {name} | {one.per_s:,.0f} | {one.per_s / floor.per_s:.2f} | {one.p50_ms:.2f}"
-                f" | {one.p50_ms / floor.p50_ms:.2f} | {one.p99_ms:.2f} |"
+                f" | {one.p50_ms / floor.p50_ms:.2f} | {one.p99_ms:.2f} | {one.cpu_ms:.3f} |"
             )
     return lines
 
@@ -178,6 +194,7 @@ def page(figures: Figures, rounds: int, measure_s: float) -> str:
         f"- Machine: {machine()}. The load generator runs on the same cores.",
         f"- Method: closed loop, one row of four numbers a request, every answer checked; medians of {rounds}",
         f"  interleaved rounds of {measure_s:g} s. Latency is from the first byte sent to the last byte received.",
+        "- CPU per request is that of all processes of the system together, the load generator's not counted.",
         "- Floor: a FastAPI endpoint under uvicorn (uvloop, httptools), the same scikit-learn LogisticRegression in",
         "  its process, no batching (benchmarks/floor.py).",
         "- Embedded: `vtsserving serve`. NATS: gateway, batcher, runner and store as processes over one nats-server.",
