@@ -1,0 +1,305 @@
+"""The cases behind tests/vectors/wire_v1.json: what each good vector means, and what makes each bad one bad.
+
+The file is frozen: its bytes are what version 1 of the protocol is, whatever the code says. Run as a program, this module
+adds vectors for cases that have none, and refuses to change one that exists:
+
+    .venv/bin/python tests/support/wire_vectors.py
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from vtsserving.wire import frames
+from vtsserving.wire.rows import pack_call, split_result
+from vtsserving.wire.values import encode_value
+
+PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v1.json"
+
+_MODEL: Final = ("iris", "2a3b4c5d6e7f2345", "sha256:" + "ab" * 32)
+_PACKED: Final = [pack_call((np.array(x, "<f4"),), {}, 0) for x in ([[1.5, 2]], [[3, 4], [5, 6]])]
+_RESULT: Final = split_result(np.array([2, 0, 1], "<i8"), [1, 2], 0)
+_GATEWAY: Final = "00112233445566ff"
+_BATCHER: Final = "8899aabbccddeeff"
+_RUNNER: Final = "0123456789abcdef"
+
+FRAMES: Final[dict[str, frames.Frame]] = {
+    "request": frames.Request(
+        *_MODEL,
+        *("predict", 64, 6_291_456, 0, 60_000_000),
+        *((1, 2), (1, 2), (30_000_000, 29_000_000), b"\0\1"),
+        *(_PACKED[0].head, [packed.body for packed in _PACKED]),
+    ),
+    "request without a batch axis": frames.Request(
+        *(*_MODEL, "predict", 0, 6_291_456, 0, 60_000_000, (7,), (0,), (1_000_000,), b"\0", b""),
+        [encode_value([[1], {}])],
+    ),
+    "batch": frames.Batch(
+        *(17, _BATCHER, 513, 1, *_MODEL, "predict", 60_000_000),
+        *([f"vts.v1.gw.{_GATEWAY}.reply.0"], b"\0\0"),
+        *((1, 2), (1, 2), (29_500_000, 28_500_000), (500, 400), b"\0\1"),
+        *(_PACKED[0].head, [packed.body for packed in _PACKED]),
+    ),
+    "reply": frames.Reply(_RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), *_RESULT),
+    "failure": frames.Failure("overloaded", "it would take too long", 1_500, (1, 2**64 - 1)),
+    "failure of a whole frame": frames.Failure("bad_frame", "unreadable header: ValueError", 0, (0,)),
+    "cancel": frames.Cancel(_GATEWAY, (1, 2, 3)),
+    "event credit": frames.Event("credit", _RUNNER, *_MODEL, 513, [0, 1], 0, 0, "", ""),
+    "event done": frames.Event("done", _RUNNER, *_MODEL, 513, [1], 17, 1_200, "", ""),
+    "event nack": frames.Event("nack", _RUNNER, *_MODEL, 257, [], 18, 0, "stale_credit", ""),
+    "event gone": frames.Event("gone", _RUNNER, *_MODEL, 513, [], 0, 0, "", ""),
+    "event failed": frames.Event(
+        "failed", _RUNNER, *_MODEL, 0, [], 0, 0, "model_load_failed", "No module named 'caf\u00e9'"
+    ),
+    "control load": frames.Control("load", _BATCHER, *_MODEL),
+    "heartbeat of a runner": frames.Heartbeat("runner", _RUNNER, "ready", 2**33, ["iris:1", "digits:2"]),
+    "heartbeat of a batcher": frames.Heartbeat("batcher", _BATCHER, "draining", 0, []),
+    "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"\x90", [b"ab", b""]),
+    "fault": frames.Fault(17, 1_150, False, "model_failed", "ValueError: no", (0,)),
+    "loaded": frames.Loaded("", "", 12_345_678),
+}
+
+VALUES: Final[dict[str, Any]] = {
+    "None": None,
+    "true": True,
+    "small int": 5,
+    "largest int": 2**64 - 1,
+    "smallest int": -(2**63),
+    "float": 1.5,
+    "NaN": float("nan"),
+    "negative infinity": float("-inf"),
+    "str": "caf\u00e9",
+    "bytes": b"\x00\xff",
+    "list": [1, "a", None],
+    "tuple": (1, (2,)),
+    "dict": {"b": 1, "a": [True]},
+    "int16 array": np.array([[1, 2], [3, 4]], "<i2"),
+    "big-endian array": np.array([1, 2], ">i2"),
+    "column-major array": np.asfortranarray(np.array([[1, 2], [3, 4]], "u1")),
+    "0-d array": np.array(1.5, "<f4"),
+    "array without rows": np.zeros((0, 3), "<f8"),
+    "bool array": np.array([True, False]),
+    "float16 array": np.array([1.5, np.inf], "<f2"),
+    "str array": np.array([["a"], ["caf\u00e9"]]),
+    "numpy scalar": np.float32(1.5),
+    "Series": pd.Series([1, 2], dtype="int64", name="s"),
+    "DataFrame": pd.DataFrame(
+        {
+            "number": np.array([1.5, 2.5]),
+            "object": pd.Series(["x", None], dtype=object),
+            "time": np.array([0, 1], "datetime64[s]"),
+        },
+        index=pd.Index([10, 20], dtype="int64", name="id"),
+    ),
+}
+
+CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
+    "one array on axis 0": ((np.array([[1, 2], [3, 4]], "<i8"),), {}, 0),
+    "one array on axis 1": ((np.array([[5], [6]], "<i8"),), {}, 1),
+    "a list": (([1, "a"],), {}, 0),
+    "strings": ((np.array(["ab", "c"]),), {}, 0),
+    "two arrays and a fixed argument": ((np.zeros((1, 2), "<f4"), {"x": np.ones(1, "u1")}), {"k": 3}, 0),
+    "a Series": ((pd.Series([1.5, 2.5]),), {}, 0),
+    "no batch axis": ((1,), {"k": "v"}, None),
+}
+
+
+def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 1, magic: bytes = b"VT") -> bytes:
+    return struct.pack("<2sBBI", magic, version, kind, len(header)) + header + body
+
+
+def _tensor(spec: str, data: str) -> bytes:
+    content = bytes.fromhex(spec + data)
+    return bytes((0xC7, len(content), 1)) + content
+
+
+_CANCEL: Final = frames.encode(FRAMES["cancel"])
+_HEADER: Final = b"\x92\xa2gw\xc4\x08\1\0\0\0\0\0\0\0"
+_HOLE: Final = "00 04 00 01 0000000000000000"
+
+# Name: (what it should have been, bytes, and after them a byte so many times, the code of the error).
+MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
+    "frame, empty": ("frame", b"", b"", 0, "bad_frame"),
+    "frame, truncated in the prefix": ("frame", _CANCEL[:5], b"", 0, "bad_frame"),
+    "frame, truncated in the header": ("frame", _CANCEL[:-1], b"", 0, "bad_frame"),
+    "frame, truncated in the body": ("frame", frames.encode(FRAMES["request"])[:-1], b"", 0, "bad_frame"),
+    "frame, bytes after it": ("frame", _CANCEL + b"\0", b"", 0, "bad_frame"),
+    "frame, wrong magic": ("frame", _frame(5, _HEADER, magic=b"VX"), b"", 0, "bad_frame"),
+    "frame, protocol version 0": ("frame", _frame(5, _HEADER, version=0), b"", 0, "unsupported_version"),
+    "frame, protocol version 2": ("frame", _frame(5, _HEADER, version=2), b"", 0, "unsupported_version"),
+    "frame, unknown kind": ("frame", _frame(99, _HEADER), b"", 0, "bad_frame"),
+    "frame, header of 4 GiB": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 2**32 - 1), b"", 0, "bad_frame"),
+    "frame, array of 2**32-1": ("frame", _frame(5, b"\xdd\xff\xff\xff\xff"), b"", 0, "bad_frame"),
+    "frame, map of 2**32-1": ("frame", _frame(5, b"\xdf\xff\xff\xff\xff"), b"", 0, "bad_frame"),
+    "frame, bin of 2**32-1": ("frame", _frame(5, b"\x92\xa2gw\xc6\xff\xff\xff\xff"), b"", 0, "bad_frame"),
+    "frame, bytes after the header": ("frame", _frame(5, _HEADER + b"\xc0"), b"", 0, "bad_frame"),
+    "frame, 10 MB of empty maps": (
+        *(
+            "frame",
+            struct.pack("<2sBBI", b"VT", 1, 5, 10_000_005) + b"\xdd\0\x98\x96\x80",
+            b"\x80",
+            10_000_000,
+        ),
+        "bad_frame",
+    ),
+    "frame, 600 levels": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 600), b"\x91", 600, "bad_frame"),
+    "frame, extension": ("frame", _frame(5, b"\x92\xa2gw\xd7\1" + bytes(8)), b"", 0, "bad_frame"),
+    "frame, bad timestamp": ("frame", _frame(5, b"\x92\xa2gw\xc7\3\xff" + bytes(3)), b"", 0, "bad_frame"),
+    "frame, field missing": ("frame", _frame(5, b"\x91\xa2gw"), b"", 0, "bad_frame"),
+    "frame, field too many": ("frame", _frame(5, b"\x93" + _HEADER[1:] + b"\xc0"), b"", 0, "bad_frame"),
+    "frame, map for a header": ("frame", _frame(5, b"\x80"), b"", 0, "bad_frame"),
+    "frame, number for a str": ("frame", _frame(5, b"\x92\7" + _HEADER[4:]), b"", 0, "bad_frame"),
+    "frame, str not UTF-8": ("frame", _frame(5, b"\x92\xa2\xff\xff" + _HEADER[4:]), b"", 0, "bad_frame"),
+    "frame, column of 7 bytes": ("frame", _frame(5, b"\x92\xa2gw\xc4\7" + bytes(7)), b"", 0, "bad_frame"),
+    "frame, no entries": ("frame", _frame(5, b"\x92\xa2gw\xc4\0"), b"", 0, "bad_frame"),
+    "frame, pickle": ("frame", pickle.dumps({"a": 1}, 4), b"", 0, "bad_frame"),
+    "value, empty": ("value", b"", b"", 0, "bad_frame"),
+    "value, truncated": ("value", b"\x93\1\2", b"", 0, "bad_frame"),
+    "value, bytes after it": ("value", b"\1\2", b"", 0, "bad_frame"),
+    "value, array of 2**32-1": ("value", b"\xdd\xff\xff\xff\xff", b"", 0, "bad_frame"),
+    "value, map of 2**32-1": ("value", b"\xdf\xff\xff\xff\xff", b"", 0, "bad_frame"),
+    "value, bin of 2**32-1": ("value", b"\xc6\xff\xff\xff\xff", b"", 0, "bad_frame"),
+    "value, 10 MB of empty maps": ("value", b"\xdd\0\x98\x96\x80", b"\x80", 10_000_000, "bad_frame"),
+    "value, 10 MB of nils": ("value", b"\xdd\0\x98\x96\x80", b"\xc0", 10_000_000, "bad_frame"),
+    "value, 100,001 objects": ("value", b"\xdd\0\1\x86\xa0", b"\xc0", 100_000, "bad_frame"),
+    "value, 33 levels": ("value", b"\x91" * 32, b"\x90", 1, "too_deep"),
+    "value, 600 levels": ("value", b"", b"\x91", 600, "too_deep"),
+    "value, unused type byte": ("value", b"\xc1", b"", 0, "bad_frame"),
+    "value, unknown extension": ("value", b"\xd4\x63\0", b"", 0, "bad_frame"),
+    "value, timestamp": ("value", b"\xd6\xff\0\0\0\0", b"", 0, "bad_frame"),
+    "value, int key": ("value", b"\x81\1\2", b"", 0, "bad_frame"),
+    "value, duplicate key": ("value", b"\x82\xa1a\1\xa1a\2", b"", 0, "bad_frame"),
+    "value, str not UTF-8": ("value", b"\xa1\xff", b"", 0, "bad_frame"),
+    "value, tuple of no array": ("value", b"\xd4\2\1", b"", 0, "bad_frame"),
+    "value, tuple longer than its array": ("value", b"\xd5\2\x90\x90", b"", 0, "bad_frame"),
+    "value, pickle": ("value", pickle.dumps({"a": 1}, 4), b"", 0, "bad_frame"),
+    "tensor, a byte short": ("value", _tensor("02 00 01 0200000000000000", "010002"), b"", 0, "bad_tensor"),
+    "tensor, a byte long": (
+        "value",
+        _tensor("02 00 01 0200000000000000", "0100020003"),
+        b"",
+        0,
+        "bad_tensor",
+    ),
+    "tensor, unknown dtype": ("value", _tensor("0e 00 00", "00"), b"", 0, "bad_tensor"),
+    "tensor, unknown container": ("value", _tensor("01 03 00", "00"), b"", 0, "bad_tensor"),
+    "tensor, 9 dimensions": (
+        "value",
+        _tensor("01 00 09" + "0100000000000000" * 9, "00"),
+        b"",
+        0,
+        "bad_tensor",
+    ),
+    "tensor, 2**62 items": ("value", _tensor("01 00 01 0000000000000040", "00"), b"", 0, "bad_tensor"),
+    "tensor, 2**64-1 items of nothing": (
+        *("value", _tensor("01 00 02 ffffffffffffffff 0000000000000000", ""), b"", 0, "bad_tensor"),
+    ),
+    "tensor, bool of 2": ("value", _tensor("00 00 00", "02"), b"", 0, "bad_tensor"),
+    "tensor, str not UTF-8": ("value", _tensor("0d 00 00", "01000000 ff"), b"", 0, "bad_tensor"),
+    "tensor, strings that do not add up": ("value", _tensor("0d 00 00", "02000000 61"), b"", 0, "bad_tensor"),
+    "head, empty": ("head", b"", b"", 0, "bad_frame"),
+    "head, no hole": ("head", b"\x92\x90\x80", b"", 0, "bad_frame"),
+    "head, axis beyond the dimensions": (
+        *("head", b"\xc7\x0c\x10" + bytes.fromhex(_HOLE.replace("00 04", "01 04", 1)), b"", 0, "bad_tensor"),
+    ),
+    "head, hole a byte long": ("head", b"\xc7\x0d\x10" + bytes.fromhex(_HOLE) + b"\0", b"", 0, "bad_tensor"),
+    "head, 600 levels": ("head", b"", b"\x91", 600, "too_deep"),
+}
+
+
+def describe(value: Any) -> str:
+    """A value in words that tell it from every other one; what the `means` of a vector says."""
+    if isinstance(value, pd.DataFrame):
+        columns = ", ".join(f"{name!r}: {describe(value[name])}" for name in value.columns)
+        return f"DataFrame({{{columns}}})"
+    if isinstance(value, pd.Series):
+        items = ", ".join(map(str, value.tolist()))
+        return f"Series({value.name!r}, {value.dtype}, [{items}], index {value.index.name!r} {value.index.tolist()})"
+    if isinstance(value, np.ndarray):
+        dtype = "str" if value.dtype.kind == "U" else value.dtype.newbyteorder("=").name
+        return f"array({dtype}, {list(value.shape)}, {value.tolist()})"
+    if isinstance(value, np.generic):
+        return f"{value.dtype.name}({value.item()})"
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(map(describe, value))
+        return f"[{inner}]" if isinstance(value, list) else f"tuple({inner})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def fields_of(frame: Any) -> dict[str, Any]:
+    """A frame's fields as JSON; bytes are hex."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, (bytes, memoryview)):
+            return bytes(value).hex()
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return {name: plain(value) for name, value in zip(frame._fields, frame, strict=True)}
+
+
+def vectors() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(section, vector) for every case, as this version of the code makes them."""
+    for name, frame in FRAMES.items():
+        data = frames.encode(frame)
+        yield (
+            "frames",
+            {"name": name, "kind": type(frame).__name__, "fields": fields_of(frame), "hex": data.hex()},
+        )
+    for name, value in VALUES.items():
+        yield "values", {"name": name, "means": describe(value), "hex": encode_value(value).hex()}
+    for name, (args, kwargs, axis) in CALLS.items():
+        packed = pack_call(args, kwargs, axis)
+        hexes = {"head": packed.head.hex(), "body": bytes(packed.body).hex()}
+        means = describe([list(args), kwargs])
+        yield "calls", {"name": name, "axis": axis, "means": means, "rows": packed.rows, **hexes}
+    for name, (of, data, byte, times, code) in MALFORMED.items():
+        repeated = {"then": byte.hex(), "times": times} if times else {}
+        yield "malformed", {"name": name, "of": of, "hex": data.hex(), **repeated, "error": code}
+
+
+def load() -> dict[str, list[dict[str, Any]]]:
+    """The frozen vectors by section."""
+    loaded: dict[str, list[dict[str, Any]]] = json.loads(PATH.read_text())["vectors"]
+    return loaded
+
+
+def data_of(vector: dict[str, Any]) -> bytes:
+    """The bytes of a malformed vector."""
+    return bytes.fromhex(vector["hex"]) + bytes.fromhex(vector.get("then", "")) * vector.get("times", 0)
+
+
+def main() -> int:
+    frozen = load() if PATH.exists() else {}
+    known = {(section, vector["name"]): vector for section, listed in frozen.items() for vector in listed}
+    changed = [
+        vector["name"]
+        for section, vector in vectors()
+        if known.setdefault((section, vector["name"]), vector) != vector
+    ]
+    if changed:
+        print("these differ from what version 1 is:", *changed, sep="\n  ", file=sys.stderr)
+        return 1
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for (section, _), vector in known.items():
+        sections.setdefault(section, []).append(vector)
+    PATH.parent.mkdir(exist_ok=True)
+    PATH.write_text(
+        json.dumps({"protocol_version": 1, "vectors": sections}, indent=1, ensure_ascii=False) + "\n"
+    )
+    print(f"{len(known)} vectors in {PATH.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
