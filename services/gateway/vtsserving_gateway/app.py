@@ -189,6 +189,11 @@ async def serve(stop: service.Stop) -> None:
 
 
 def _catalog(shared: settings.SharedSettings) -> Catalog:
+    """The store service's catalog where one is configured, else the local store's."""
+    if shared.store_url:
+        from vtsserving.store_catalog import StoreCatalog
+
+        return StoreCatalog(shared.store_url, shared.token)
     return LocalCatalog(LocalStore(shared.home / "models" if shared.home is not None else None))
 
 
