@@ -12,6 +12,7 @@ from vtsserving.bus.interface import Bus, Subscription
 from vtsserving.catalog import Catalog, LocalCatalog
 from vtsserving.exceptions import Unavailable, VtsServingException
 from vtsserving.health import HealthServer, health_check
+from vtsserving.home import home
 from vtsserving.local_store import LocalStore
 from vtsserving.wire import frames, subjects
 from vtsserving_runner import metrics
@@ -162,6 +163,7 @@ class RunnerApp:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(HEARTBEAT_S, self._tick)
+        self._models.sweep()
         self._beat()
 
     def _beat(self) -> None:
@@ -169,11 +171,17 @@ class RunnerApp:
         if self._timer is None:
             return
         state = "draining" if self._intake.draining else "ready"
-        beat = frames.Heartbeat("runner", self.id, state, free_bytes(), self._models.warm_tags())
+        beat = frames.Heartbeat("runner", self.id, state, self._free_bytes(), self._models.warm_tags())
         try:
             self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
         except Unavailable:
             _log.debug("no_heartbeat_without_bus")
+
+    def _free_bytes(self) -> int:
+        """What models may still take: of the machine, and of this runner's own limit."""
+        limit_bytes = self._settings.memory_limit_bytes
+        left_bytes = free_bytes()
+        return max(0, min(left_bytes, limit_bytes - self._models.rss_bytes)) if limit_bytes else left_bytes
 
 
 async def serve(stop: service.Stop) -> None:
@@ -182,8 +190,8 @@ async def serve(stop: service.Stop) -> None:
     bus = await service.connect(shared, "vtsserving-runner", stop)
     if bus is None:
         return
-    store = LocalStore(shared.home / "models" if shared.home is not None else None)
-    app = RunnerApp(bus, LocalSource(store), own, LocalCatalog(store), patient=True)
+    source, catalog = await asyncio.to_thread(_models, shared)
+    app = RunnerApp(bus, source, own, catalog, patient=True)
     health = HealthServer(own.host, own.port, lambda: app.ready, app.exposition)
     await health.start()
     try:
@@ -192,6 +200,19 @@ async def serve(stop: service.Stop) -> None:
     finally:
         await health.close()
         await bus.close()
+
+
+def _models(shared: settings.SharedSettings) -> tuple[Source, Catalog]:
+    """The store service with a cache on this disk where one is configured, else the local store."""
+    if shared.store_url:
+        from vtsserving.store_catalog import StoreCatalog
+        from vtsserving_runner.cache import StoreSource
+
+        cache = (shared.home or home()) / "cache"
+        source = StoreSource(shared.store_url, cache, token=shared.token)
+        return source, StoreCatalog(shared.store_url, shared.token)
+    store = LocalStore(shared.home / "models" if shared.home is not None else None)
+    return LocalSource(store), LocalCatalog(store)
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from vtsserving.tag import Tag
+from vtsserving_runner.devices import CPU, Device
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -52,12 +53,14 @@ class Launch:
         path: directory with its verified files.
         threads: for the model's libraries; None leaves them their default.
         environment: names of further variables that are passed on.
+        device: where it computes.
     """
 
     tag: Tag
     path: Path
     threads: int | None = 1
     environment: tuple[str, ...] = ()
+    device: Device = CPU
 
 
 def is_secret(name: str) -> bool:
@@ -103,10 +106,14 @@ class Child:
                 [
                     *(sys.executable, "-m", "vtsserving_runner.worker", "--fd", str(theirs.fileno())),
                     *("--parent", str(os.getpid()), "--path", str(launch.path), "--tag", str(launch.tag)),
+                    *("--device", launch.device.name),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=environment(os.environ, launch.threads, launch.environment),
+                env={
+                    **environment(os.environ, launch.threads, launch.environment),
+                    **launch.device.variables,
+                },
                 start_new_session=True,  # Ctrl-C is for the runner; and its own children can be killed with it
             )
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,14 @@ from vtsserving.exceptions import (
 from vtsserving.model import Model
 from vtsserving.tag import Tag
 from vtsserving.wire import frames, subjects
+from vtsserving_runner import residency
 from vtsserving_runner.credits import epochs
+from vtsserving_runner.devices import assign, visible_gpus
 from vtsserving_runner.hosted import MAX_REPLICAS, HostedModel
 from vtsserving_runner.launch import Launch
 from vtsserving_runner.metrics import Counters, ProcessFigures
 from vtsserving_runner.outlet import ModelId, Outlet
+from vtsserving_runner.residency import Resident
 from vtsserving_runner.settings import RunnerSettings
 from vtsserving_runner.source import Source
 
@@ -34,6 +38,9 @@ REMEMBER_FAILURE_S: Final = 5.0
 """How long a model that could not be loaded is answered with the reason, before it is tried again."""
 
 MAX_FAILURES: Final = 1_024
+
+FIRST_GUESS_BYTES: Final = 128 * 1024 * 1024
+"""What a model is taken to need before it was loaded once; then it is measured."""
 
 
 @dataclass
@@ -71,6 +78,8 @@ class Models:
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, HostedModel] = {}
         self._leaving: set[HostedModel] = set()
+        self._kept: set[str] = set()
+        self._sizes: dict[str, int] = {}
         self._failures: dict[str, _Failure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -126,7 +135,7 @@ class Models:
             self._run(self._retire(model))
 
     async def preload(self, id: ModelId) -> None:
-        """Load a model before anybody asks.
+        """Load a model before anybody asks, and keep it: it leaves on command only.
 
         Raises:
             ModelLoadFailed: with the reason.
@@ -134,6 +143,7 @@ class Models:
         failure = self._recent_failure(id.digest)
         if failure is not None:
             raise ModelLoadFailed(failure.reason)
+        self._kept.add(id.digest)
         await asyncio.shield(self._hosted(id).loaded)
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -157,6 +167,7 @@ class Models:
             model.fail(f"{type(error).__name__}: {error}")
         else:
             if self._models.get(model.id.digest) is model:
+                self._make_room(self._sizes.get(model.id.digest, FIRST_GUESS_BYTES))
                 model.start(launches, self._settings.load_timeout_s)
 
     def _prepare(self, id: ModelId) -> list[Launch]:
@@ -164,8 +175,11 @@ class Models:
         path: Path = self._source.fetch(*id)
         tag = Tag(id.name, id.version)
         options = Model(tag, path).info.options
-        launch = Launch(tag, path, options.threads, self._settings.model_environment)
-        return [launch] * min(options.replicas, self._settings.max_replicas, MAX_REPLICAS)
+        listed = len(options.device) if isinstance(options.device, tuple) else 1
+        replicas = min(max(options.replicas, listed), self._settings.max_replicas, MAX_REPLICAS)
+        devices = assign(options.device, replicas, visible_gpus(os.environ))
+        further = self._settings.model_environment
+        return [Launch(tag, path, options.threads, further, device) for device in devices]
 
     def _changed(self, model: HostedModel, reason: str) -> None:
         """A model became warm, ceased to be, or failed."""
@@ -185,6 +199,42 @@ class Models:
         await model.stop()
         self._leaving.discard(model)
         _log.info("unloaded", extra={"model": str(model.id)})
+
+    # --- memory ------------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Unload what nobody asks for, and what is too much; to be called every now and then."""
+        for model in self._models.values():
+            if model.warm:
+                self._sizes[model.id.digest] = model.rss_bytes
+        for digest in residency.idle(self._residents(), self._loop.time(), self._settings.idle_unload_s):
+            _log.info("idle", extra={"model": str(self._models[digest].id)})
+            self.unload(digest)
+        self._make_room(0)
+
+    def _make_room(self, needed_bytes: int) -> None:
+        limit_bytes = self._settings.memory_limit_bytes
+        for digest in residency.surplus(self._residents(), limit_bytes, needed_bytes):
+            _log.info("makes_room", extra={"model": str(self._models[digest].id)})
+            self.unload(digest)
+
+    def _residents(self) -> list[Resident]:
+        return [
+            Resident(
+                model.id.digest,
+                model.used_s,
+                model.rss_bytes,
+                model.warm and not model.busy and model.id.digest not in self._kept,
+            )
+            for model in self._models.values()
+        ]
+
+    @property
+    def rss_bytes(self) -> int:
+        """Memory of all models, in bytes."""
+        return sum(model.rss_bytes for model in self._models.values())
+
+    # --- end ---------------------------------------------------------------------------------------------------------
 
     async def finish(self) -> None:
         """Void all credits and wait until everything that was taken is answered."""

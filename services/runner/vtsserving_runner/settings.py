@@ -27,6 +27,14 @@ class RunnerSettings(BaseSettings):
     max_replicas: int = Field(
         16, ge=1, le=256, description="Most processes of one model, whatever it asks for."
     )
+    idle_unload_s: float = Field(
+        0.0, ge=0, description="Unload a model that was not used for so long, seconds; 0 keeps it."
+    )
+    memory_limit_bytes: int = Field(
+        0,
+        ge=0,
+        description="When models take more, the least recently used leave; 0 sets no limit. Preloaded ones stay.",
+    )
     model_environment: Names = Field(
         (), description="Names of further environment variables that model processes get, joined by commas."
     )

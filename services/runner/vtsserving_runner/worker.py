@@ -16,32 +16,30 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from vtsserving import logs
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
+from vtsserving.input_example import WarmupCall, warmup_calls
 from vtsserving.model import Model
 from vtsserving.tag import Tag
 from vtsserving.wire import frames
-from vtsserving_runner.computing import Computer, method_of
+from vtsserving_runner.computing import Computer, method_of, owned
 from vtsserving_runner.framing import BlockingLink, now_us
 
 _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
-MAX_WARM_UP_BYTES: Final = 64 * 1024 * 1024
-"""A warm-up input larger than this is not made."""
+TORCH_MODULES: Final = frozenset(("pytorch", "pytorch_lightning", "torchscript", "transformers"))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one model process.
 
     Args:
-        argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`.
+        argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`, `--device`.
 
     Returns:
         The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
@@ -51,13 +49,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--tag", required=True)
+    parser.add_argument("--device", default="")
     arguments = parser.parse_args(argv)
     link = BlockingLink(socket.socket(fileno=arguments.fd))
     _isolate(arguments.parent)
     logs.configure(f"model {arguments.tag}")
     try:
         model = Model(Tag.parse(arguments.tag), arguments.path)
-        loaded = load(model)
+        loaded = load(model, arguments.device)
     except BaseException as error:  # the author's code may raise anything, SystemExit included
         _log.exception("model_load_failed")
         _send_loaded(link, ModelLoadFailed.code, _load_reason(error))
@@ -67,11 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def load(model: Model) -> object:
+def load(model: Model, device: str = "") -> object:
     """Load a model and call each method once, where an input is known.
 
     Args:
         model: its files, which are compared with the manifest first.
+        device: where it computes; empty: on a GPU if the model's framework sees one.
 
     Returns:
         The object that has the model's methods.
@@ -81,34 +81,39 @@ def load(model: Model) -> object:
     """
     from vtsserving.framework import load_for_serving
 
-    loaded: object = load_for_serving(model.path)
-    warm_up(loaded, model.info.input_specs)
+    chosen = device or best_device(model.info.module)
+    loaded: object = load_for_serving(model.path, device=chosen)
+    warm_up(loaded, warmup_calls(model))
     # What is loaded stays: the collector need not look at it again in the middle of a batch.
     gc.collect()
     gc.freeze()
     return loaded
 
 
-def warm_up(loaded: object, input_specs: Mapping[str, Any]) -> None:
-    """Call methods whose input is recorded once, with one row of zeros; what a model makes of them is its own."""
-    for method, spec in input_specs.items():
+def best_device(module: str) -> str | None:
+    """The device for a model that names none: a GPU that its framework sees, else the framework's own choice."""
+    name = module.rpartition(".")[2]
+    try:
+        if name in TORCH_MODULES:
+            import torch
+
+            return "cuda:0" if torch.cuda.is_available() else None
+        if name == "onnx":
+            import onnxruntime
+
+            return "cuda:0" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else None
+    except ImportError:
+        return None  # loading says which package is missing
+    return None
+
+
+def warm_up(loaded: object, calls: Iterable[WarmupCall]) -> None:
+    """Make the calls that bring a model up to speed; what it answers, or raises, is of no account."""
+    for call in calls:
         try:
-            arguments = [_zeros(argument) for argument in spec["args"]]
-        except (KeyError, TypeError, ValueError):
-            _log.info("no_warm_up", extra={"method": method})
-            continue
-        try:
-            method_of(loaded, method)(*arguments)
+            method_of(loaded, call.method)(*(owned(argument) for argument in call.args))
         except Exception:
-            _log.warning("warm_up_raised", exc_info=True, extra={"method": method})
-
-
-def _zeros(argument: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    shape = tuple(1 if size in (-1, None) else int(size) for size in argument["shape"])
-    dtype = np.dtype(argument["dtype"])
-    if dtype.itemsize * int(np.prod(shape, dtype=np.float64)) > MAX_WARM_UP_BYTES:
-        raise ValueError("the input is too large")
-    return np.zeros(shape, dtype)
+            _log.warning("warm_up_raised", exc_info=True, extra={"method": call.method})
 
 
 def serve(link: BlockingLink, computer: Computer) -> None:

@@ -1,0 +1,181 @@
+"""Models come and go: idle ones, too many for the memory, devices, threads, warm-up, environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.runner_models import save
+
+ONE = (np.array([[1.0]]),)
+
+
+def reporter(expression: str) -> Any:
+    """A model whose answer is the value of an expression in its process, as text."""
+
+    class Reporter:
+        def predict(self, x: Any) -> list[str]:
+            import os
+            import sys
+
+            return [str(eval(expression, {"os": os, "sys": sys, "x": x}))] * len(x)
+
+    return Reporter()
+
+
+async def report(rig: Any, model: Any) -> str:
+    grant = await rig.batcher.load(model)
+    (answer,) = await rig.batcher.done(rig.batcher.send(model, grant, [ONE]))
+    return answer[0]
+
+
+def test_an_unused_model_leaves_and_comes_back(with_runner):
+    model = save("idle", reporter("1"))
+
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        assert (await rig.batcher.event("gone")).epoch == grant.epoch
+        await rig.batcher.until("a heartbeat without it", lambda: rig.batcher.beats[-1].models == [])
+        assert await report(rig, model) == "1"
+
+    with_runner(scenario, idle_unload_s=0.05)
+
+
+def test_a_preloaded_model_stays_however_idle_it_is(with_runner):
+    model = save("kept", reporter("1"))
+
+    async def scenario(rig):
+        beats = len(rig.batcher.beats)
+        await rig.batcher.until("three heartbeats", lambda: len(rig.batcher.beats) > beats + 3)
+        assert rig.batcher.beats[-1].models == [str(model.tag)]
+
+    with_runner(scenario, preload=("kept",), idle_unload_s=0.01, memory_limit_bytes=1)
+
+
+def test_when_memory_is_short_the_least_recently_used_model_leaves(with_runner):
+    models = [save(name, reporter(f"'{name}'")) for name in ("one", "two", "three")]
+
+    async def scenario(rig):
+        for model in (models[0], models[1], models[0]):
+            await report(rig, model)
+        assert await report(rig, models[2]) == "three"
+        gone = await rig.batcher.event("gone")
+        assert gone.model == "two"
+        names = [tag.partition(":")[0] for tag in rig.batcher.beats[-1].models]
+        assert sorted(names) == ["one", "three"]
+
+    # Processes of some 50 MB; each is taken for 128 MB before it is there, so the third one is too many.
+    with_runner(scenario, memory_limit_bytes=200 * 2**20)
+
+
+def test_free_memory_counts_the_runners_own_limit(with_runner):
+    async def scenario(rig):
+        await rig.batcher.until("a heartbeat", lambda: rig.batcher.beats)
+        assert rig.batcher.beats[-1].free_bytes == 12345
+
+    with_runner(scenario, memory_limit_bytes=12345)
+
+
+def test_a_model_gets_the_threads_it_asks_for_and_no_credentials(with_runner, monkeypatch):
+    monkeypatch.setenv("VTSSERVING_STORE_TOKEN", "secret")
+    monkeypatch.setenv("MODEL_DATA_DIR", "/data")
+    model = save(
+        "env",
+        reporter(
+            "[os.environ.get(k) for k in ('OMP_NUM_THREADS', 'VTSSERVING_STORE_TOKEN', 'MODEL_DATA_DIR')]"
+        ),
+        options={"threads": 2},
+    )
+
+    async def scenario(rig):
+        assert await report(rig, model) == "['2', None, '/data']"
+
+    with_runner(scenario, model_environment=("MODEL_DATA_DIR",))
+
+
+def test_a_model_leads_a_process_group_of_its_own_and_its_prints_do_not_reach_standard_output(with_runner):
+    model = save(
+        "group", reporter("(os.getpgid(0) == os.getpid(), os.fstat(1).st_ino == os.fstat(2).st_ino)")
+    )
+
+    async def scenario(rig):
+        assert await report(rig, model) == "(True, True)"
+
+    with_runner(scenario)
+
+
+def test_a_device_that_this_runner_lacks_is_a_load_failure(with_runner, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    model = save("gpu", reporter("1"), options={"device": "cuda:0"})
+
+    async def scenario(rig):
+        failed = await rig.batcher.load(model)
+        assert failed.event == "failed"
+        assert "no GPU" in failed.message
+
+    with_runner(scenario)
+
+
+def test_each_replica_sees_its_device(with_runner, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    model = save(
+        "gpus", reporter("os.environ['CUDA_VISIBLE_DEVICES']"), options={"device": ["cuda:1", "cuda:0"]}
+    )
+
+    async def scenario(rig):
+        rig.batcher.command("load", model)
+        await rig.batcher.until("two grants", lambda: len(rig.batcher.of("credit")) == 2)
+        grants = sorted(rig.batcher.of("credit"), key=lambda grant: grant.epoch & 255)
+        answers = [await rig.batcher.done(rig.batcher.send(model, grant, [ONE])) for grant in grants]
+        assert answers == [[["6"]], [["5"]]]
+
+    with_runner(scenario)
+
+
+@pytest.mark.parametrize("example", [np.zeros((1, 1)), None], ids=["example", "none"])
+def test_a_model_is_called_with_its_example_before_it_counts_as_warm(with_runner, tmp_path: Path, example):
+    log = str(tmp_path / "calls")
+
+    class Remembers:
+        def predict(self, x: Any) -> Any:
+            with open(log, "a") as file:
+                file.write("called\n")
+            return x
+
+    model = save("remembers", Remembers(), input_example=example)
+    before = Path(log).read_text() if Path(log).exists() else ""
+
+    async def scenario(rig):
+        await rig.batcher.load(model)
+
+    with_runner(scenario)
+    after = Path(log).read_text() if Path(log).exists() else ""
+    assert after.removeprefix(before) == ("called\n" if example is not None else "")
+
+
+def test_a_model_whose_warm_up_raises_is_served_all_the_same(with_runner, tmp_path: Path):
+    flag = tmp_path / "raise once"
+    path = str(flag)
+
+    class Picky:
+        def predict(self, x: Any) -> Any:
+            import os
+
+            if os.path.exists(path):
+                os.remove(path)
+                raise ValueError("not yet")
+            return x
+
+    model = save("picky", Picky(), input_example=np.zeros((1, 1)))
+    flag.touch()
+
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        assert not flag.exists()
+        (answer,) = await rig.batcher.done(rig.batcher.send(model, grant, [ONE]))
+        assert answer.tolist() == [[1.0]]
+
+    with_runner(scenario)
