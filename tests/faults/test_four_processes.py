@@ -89,18 +89,36 @@ def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
             report = await load.stop()
             print(report)
         recovery_s = report.recovery_s(fault_s)
-        proof.record(
-            f"kill -9 of the {victim}",
-            requests=len(report.answers),
-            wrong=len(report.of("wrong")),
-            refused=len(report.of("refused")),
-            lost=len(report.of("lost")),
-            late=len(report.late),
-            recovery_s=recovery_s,
-        )
+        record(proof, f"kill -9 of the {victim}", report, recovery_s=recovery_s)
         check(report)
         assert recovery_s < RECOVERY_S, report
         assert victim == "gateway" or not report.of("lost"), report
+
+    run(scenario)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("victim", ["model process", "runner", "batcher", "nats"])
+def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits_past_their_deadline(
+    run: Callable[[Scenario], None], proof: Proof, victim: str
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        async with Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100)) as load:
+            await load.progress(100)
+            pid = cluster.model_process() if victim == "model process" else cluster.supervisor.pid(victim)
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(proof.count(full=15, quick=4))
+            os.kill(pid, signal.SIGCONT)
+            resumed_s = time.monotonic()
+            await asyncio.sleep(RECOVERY_S)
+            await load.progress(100)
+            report = await load.stop()
+            print(report)
+        recovery_s = report.recovery_s(resumed_s)
+        record(proof, f"{victim} stopped and continued", report, recovery_s=recovery_s)
+        check(report)
+        assert recovery_s < RECOVERY_S, report
+        assert not report.of("lost"), report
 
     run(scenario)
 
@@ -179,7 +197,7 @@ async def ended(cluster: Cluster, name: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def record(proof: Proof, name: str, report: Report) -> None:
+def record(proof: Proof, name: str, report: Report, **more: float) -> None:
     proof.record(
         name,
         requests=len(report.answers),
@@ -187,4 +205,5 @@ def record(proof: Proof, name: str, report: Report) -> None:
         refused=len(report.of("refused")),
         lost=len(report.of("lost")),
         late=len(report.late),
+        **more,
     )
