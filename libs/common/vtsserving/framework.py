@@ -26,6 +26,7 @@ from vtsserving.exceptions import (
 )
 from vtsserving.input_example import record_example
 from vtsserving.local_store import LocalStore
+from vtsserving.local_store_files import storage_errors
 from vtsserving.metadata import plain_labels, plain_metadata
 from vtsserving.model import Model, ModelContext, ModelInfo
 from vtsserving.options import ModelOptions
@@ -147,7 +148,8 @@ def save(
     description = check_description(known.get("description"))
     store = LocalStore()
     with store.staging() as staged:
-        written = write(staged)
+        with storage_errors(f"cannot save {tag}"):
+            written = write(staged)
         served = model if written.served is None else written.served
         check_methods(served, signatures)
         extra = {

@@ -19,7 +19,8 @@ from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, Stora
 from vtsserving.local_store_files import swap, sync_directory, write_durably
 from vtsserving.local_store_state import NameState, read_state, write_state
 from vtsserving.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
-from vtsserving.model import DOCUMENT, Model, ModelInfo, read_time, write_time
+from vtsserving.model import Model, ModelInfo, read_time, write_time
+from vtsserving.model_info import DOCUMENT, pack_document
 from vtsserving.tag import Tag, new_version
 
 LOCK_TIMEOUT_S: Final = 120.0
@@ -208,8 +209,10 @@ def state_path(root: Path, name: str) -> Path:
 
 
 def _document(info: ModelInfo) -> dict[str, Any]:
-    plain = info.to_dict()
-    return {DOCUMENT: plain} if info.to_json_dict() == plain else {}
+    try:
+        return {DOCUMENT: pack_document(info.to_dict())}
+    except TypeError:
+        return {}  # dates in the metadata
 
 
 def _now() -> datetime:

@@ -21,13 +21,21 @@ from vtsserving.manifest import (
     MODEL_FILE,
     Manifest,
 )
-from vtsserving.model_info import DOCUMENT, ModelContext, ModelInfo, read_time, write_time
+from vtsserving.model_info import (
+    DOCUMENT,
+    ModelContext,
+    ModelInfo,
+    pack_document,
+    read_time,
+    unpack_document,
+    write_time,
+)
 from vtsserving.tag import Tag
 
 if TYPE_CHECKING:
     from vtsserving.runner import Runner
 
-__all__ = ["DOCUMENT", "Model", "ModelContext", "ModelInfo", "read_time", "write_time"]
+__all__ = ["Model", "ModelContext", "ModelInfo", "read_time", "write_time"]
 
 
 class Model:
@@ -55,7 +63,8 @@ class Model:
         unnamed = cls(Tag("unnamed"), path)
         model = cls(Manifest.from_bytes(unnamed._manifest_bytes).tag, path)
         document = model._read_yaml()
-        if model.manifest.extra.get(DOCUMENT, document) != document:
+        packed = model.manifest.extra.get(DOCUMENT)
+        if packed is not None and packed != pack_document(document):
             raise IntegrityError(f"{model.tag}: its {MODEL_FILE} does not say what its manifest says")
         if model.info.creation_time != read_time(model.manifest.creation_time):
             raise IntegrityError(f"{model.tag}: its {MODEL_FILE} has another creation time than its manifest")
@@ -98,9 +107,8 @@ class Model:
         Raises:
             IntegrityError: the manifest or model.yaml is damaged.
         """
-        document = self.manifest.extra.get(DOCUMENT)
-        if not isinstance(document, dict):
-            document = self._read_yaml()
+        packed = self.manifest.extra.get(DOCUMENT)
+        document = unpack_document(packed) if isinstance(packed, str) else self._read_yaml()
         info = ModelInfo.from_dict(document, self.manifest.extra)
         if info.tag != self.tag:
             raise IntegrityError(f"{self.tag}: its {MODEL_FILE} says that it is {info.tag}")

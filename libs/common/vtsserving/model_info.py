@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,8 +16,9 @@ from vtsserving.signature import ModelSignature, read_signatures
 from vtsserving.tag import Tag
 
 DOCUMENT: Final = "document"
-"""The key of the manifest's `extra` with the values of model.yaml, where JSON can express them: reading JSON is ten
-times faster than reading YAML, which counts when thousands of models are listed."""
+"""The key of the manifest's `extra` with model.yaml's values as JSON text, where JSON can express them: reading that is
+ten times faster than reading YAML, which counts when thousands of models are listed. Text, because it keeps the order
+of keys, which a canonical manifest does not."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,30 @@ class ModelInfo:
     def to_yaml(self) -> str:
         """The text of model.yaml."""
         return model_yaml.render(self.to_dict())
+
+
+def pack_document(document: Mapping[str, Any]) -> str:
+    """The values of a model.yaml as JSON text, in their order.
+
+    Raises:
+        TypeError: JSON cannot express a value.
+    """
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def unpack_document(text: str) -> dict[str, Any]:
+    """The reverse of `pack_document`.
+
+    Raises:
+        IntegrityError: it is none.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError("the manifest's document cannot be read") from error
+    if not isinstance(document, dict):
+        raise IntegrityError("the manifest's document cannot be read")
+    return document
 
 
 def write_time(moment: datetime) -> str:

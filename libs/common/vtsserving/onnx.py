@@ -121,6 +121,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
     def write(path: Path) -> Written:
         target = path / MODEL_FILE
         if isinstance(model, str | Path):
+            if not Path(model).is_file():
+                raise InvalidArgument(f"{model} is no file")
             shutil.copyfile(model, target)
         else:
             target.write_bytes(model if isinstance(model, bytes) else _serialized(model))

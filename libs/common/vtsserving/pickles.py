@@ -39,6 +39,9 @@ class _CodeWatch:
             self._tail = piece[-_OVERLAP_BYTES:]
         return self._file.write(data)
 
+    def flush(self) -> None:
+        self._file.flush()
+
 
 def dump(value: Any, path: Path, what: str, external_modules: Sequence[ModuleType] = ()) -> bool:
     """Pickle a value into a new file.

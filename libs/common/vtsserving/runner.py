@@ -154,16 +154,16 @@ class Runner:
         return [*super().__dir__(), *self.methods]
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model's `__call__` and wait for its result.
+        """Call the model's `__call__`, or its `run` where it has only that, and wait for the result.
 
         Raises:
-            MethodNotFound: the model has no signature `__call__`.
+            MethodNotFound: the model has neither signature.
             RunnerNotInitialized: the runner is neither local nor part of a service that runs.
         """
         return self._default().run(*args, **kwargs)
 
     async def async_run(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model's `__call__` without blocking the event loop; raises as `run`."""
+        """Call the same method as `run` does, without blocking the event loop; raises as `run`."""
         return await self._default().async_run(*args, **kwargs)
 
     def init_local(self) -> None:
@@ -216,9 +216,8 @@ class Runner:
         self.methods = {method: RunnerMethod(self, method, one) for method, one in self.signatures.items()}
 
     def _default(self) -> RunnerMethod:
-        if CALL not in self.methods:
-            self._no_method(CALL, MethodNotFound)
-        return self.methods[CALL]
+        method = self.methods.get(CALL) or self.methods.get("run")
+        return method or self._no_method(CALL, MethodNotFound)
 
     def _no_method(self, name: str, error: type[Exception]) -> NoReturn:
         known = ", ".join(vars(self).get("signatures", {}))

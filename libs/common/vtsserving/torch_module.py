@@ -107,18 +107,10 @@ def read_module(model: Model, device: str = "cpu") -> Any:
         PythonVersionMismatch: it carries code of another Python version.
         ModelLoadFailed: it cannot be loaded here.
     """
-    import cloudpickle
-
     torch = import_torch()
     has_code = bool(model.info.extra.get("pickle_by_value", True))
     pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
-    return torch.load(
-        model.path_of(MODEL_FILE),
-        map_location=device,
-        weights_only=False,
-        pickle_module=cloudpickle,
-        mmap=False,
-    )
+    return torch.load(model.path_of(MODEL_FILE), map_location=device, weights_only=False)
 
 
 def serve_module(module: Any, info: ModelInfo | None = None) -> TorchCaller:

@@ -50,8 +50,9 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
                 f"{type(model).__name__} is no class of Transformers, so its code would be lost; save it with "
                 "vtsserving.picklable_model"
             )
+        task = _task(model)
         model.save_pretrained(str(path / FOLDER))
-        return Written(runs_code=False, extra={"task": model.task})
+        return Written(runs_code=False, extra={"task": task})
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -90,6 +91,18 @@ def _read(model: Model, **options: Any) -> Any:
         model=str(model.path_of(FOLDER)),
         **{"device": "cpu", "trust_remote_code": False, **options},
     )
+
+
+def _task(pipeline: Any) -> str:
+    """The pipeline's task; one that was made without the factory does not say it."""
+    from transformers.pipelines import SUPPORTED_TASKS
+
+    if pipeline.task in SUPPORTED_TASKS:
+        return str(pipeline.task)
+    for task, details in SUPPORTED_TASKS.items():
+        if details["impl"] is type(pipeline):
+            return str(task)
+    raise SerializationError(f"Transformers knows no task for {type(pipeline).__name__}")
 
 
 FRAMEWORK: Final = Framework(
