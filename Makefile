@@ -28,10 +28,12 @@ check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m mypy --no-error-summary scripts benchmarks deploy examples
 	@$(PY) scripts/size.py
 	@$(PY) scripts/generate_docs.py --check
+	@$(PY) scripts/path_tables.py --check
 	@echo "check: ok"
 
-docs: venv-test ## write docs/errors.md and docs/settings.md from the code
+docs: venv-test ## write docs/errors.md, docs/settings.md and the path tables from the code
 	@$(PY) scripts/generate_docs.py
+	@$(PY) scripts/path_tables.py
 
 bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
 	@$(PY) -m benchmarks.run
