@@ -1,7 +1,7 @@
 """Fill the file columns of ARCHITECTURE.md's two path tables from the markers in the files; `--check` only compares.
 
-A file on a path ends the first line of its docstring with its step, `[R6]`, or with several, `[R10, M8]`. What the steps
-do is written by hand in the tables; which files they are is not.
+A file on a path ends the first line of its docstring with its step, `[R6]`, or with several, `[R10, M8]`. What the
+steps do is written by hand in the tables; which files they are is not.
 """
 
 from __future__ import annotations
