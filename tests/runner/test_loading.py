@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from support.runner_models import save
+from support.waiting import eventually
+from vtsserving.exceptions import StoreUnavailable, VersionNotFound
 
 ONE = (np.array([[1.0]]),)
 
@@ -179,3 +181,56 @@ def test_a_model_whose_warm_up_raises_is_served_all_the_same(with_runner, tmp_pa
         assert answer.tolist() == [[1.0]]
 
     with_runner(scenario)
+
+
+class Shelf:
+    """A source in the test's hand: what it is told to raise, and what it was told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: Exception | None = None
+        self.released: list[str] = []
+
+    def fetch(self, name: str, version: str, digest: str) -> Path:
+        if self.error is not None:
+            raise self.error
+        return self.path
+
+    def release(self, digest: str) -> None:
+        self.released.append(digest)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreUnavailable("the store is down"), "store_unavailable"),
+        (VersionNotFound("no such version"), "model_load_failed"),
+        (RuntimeError("a surprise"), "model_load_failed"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_keeps_a_model_from_being_fetched_is_told(with_runner, error, code):
+    model = save("fetched", reporter("1"))
+    shelf = Shelf(model.path)
+    shelf.error = error
+
+    async def scenario(rig):
+        failed = await rig.batcher.load(model)
+        assert (failed.event, failed.code) == ("failed", code)
+        assert str(error) in failed.message
+        await eventually(lambda: shelf.released == [model.digest])
+
+    with_runner(scenario, source=shelf)
+
+
+def test_an_unloaded_model_is_released(with_runner):
+    model = save("released", reporter("1"))
+    shelf = Shelf(model.path)
+
+    async def scenario(rig):
+        assert await report(rig, model) == "1"
+        assert shelf.released == []
+        rig.batcher.command("unload", model)
+        await eventually(lambda: shelf.released == [model.digest])
+
+    with_runner(scenario, source=shelf)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vtsserving.exceptions import ModelLoadFailed
+from vtsserving.exceptions import ModelLoadFailed, VtsServingException
 from vtsserving.wire import frames
 from vtsserving.wire.limits import REPLICA_BITS
 from vtsserving_runner.credits import Credits
@@ -89,7 +89,7 @@ class Replica:
 
     def failed(self, process: ModelProcess, reason: str) -> None:
         """The model does not load any more."""
-        self._model.fail(reason)
+        self._model.fail(ModelLoadFailed(f"{self._model.id}: {reason}"))
 
     def _done(self, work: Work, credits: list[int]) -> None:
         self._model.outlet.event(
@@ -119,7 +119,7 @@ class HostedModel:
         outlet: Outlet,
         counters: Counters,
         next_epoch: Callable[[], int],
-        on_change: Callable[[HostedModel, str], None],
+        on_change: Callable[[HostedModel, VtsServingException | None], None],
     ) -> None:
         """Describe a model that is not loaded yet.
 
@@ -128,7 +128,7 @@ class HostedModel:
             outlet: where events and answers go.
             counters: what is counted.
             next_epoch: gives numbers that only grow.
-            on_change: called with (model, "") when it becomes warm or ceases to be, (model, reason) when it failed.
+            on_change: called with (model, None) when it becomes warm or ceases to be, (model, error) when it failed.
         """
         self.id = id
         self.owner = ""
@@ -211,14 +211,14 @@ class HostedModel:
             self.loaded.set_result(None)
         if self.warm is not self._was_warm:
             self._was_warm = self.warm
-            self._on_change(self, "")
+            self._on_change(self, None)
 
-    def fail(self, reason: str) -> None:
-        """A process could not load the model: the others are of no use either."""
+    def fail(self, error: VtsServingException) -> None:
+        """The model could not be loaded, or a process of it: the others are of no use either."""
         if not self.loaded.done():
-            self.loaded.set_exception(ModelLoadFailed(f"{self.id}: {reason}"))
+            self.loaded.set_exception(error)
             self.loaded.exception()  # whoever waits sees it; without anybody it is no mistake
-        self._on_change(self, reason)
+        self._on_change(self, error)
 
     async def idle(self) -> None:
         """Return when no batch is held."""

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vtsserving.bus.interface import Message
 from vtsserving.exceptions import (
@@ -16,6 +15,7 @@ from vtsserving.exceptions import (
     ModelLoadFailed,
     ProtocolError,
     ShuttingDown,
+    Unavailable,
     VtsServingException,
 )
 from vtsserving.model import Model
@@ -43,9 +43,8 @@ FIRST_GUESS_BYTES: Final = 128 * 1024 * 1024
 """What a model is taken to need before it was loaded once; then it is measured."""
 
 
-@dataclass
-class _Failure:
-    reason: str
+class _Failure(NamedTuple):
+    error: VtsServingException
     until_s: float
 
 
@@ -117,11 +116,11 @@ class Models:
     def load(self, id: ModelId, batcher: str) -> None:
         """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
         if self.draining:
-            self._tell_failed(id, batcher, ShuttingDown.code, "the runner is draining")
+            self._tell_failed(id, batcher, ShuttingDown("the runner is draining"))
             return
         failure = self._recent_failure(id.digest)
         if failure is not None:
-            self._tell_failed(id, batcher, ModelLoadFailed.code, failure.reason)
+            self._tell_failed(id, batcher, failure)
             return
         self._hosted(id).give_to(batcher)
 
@@ -139,10 +138,11 @@ class Models:
 
         Raises:
             ModelLoadFailed: with the reason.
+            StoreUnavailable: its files cannot be had now.
         """
         failure = self._recent_failure(id.digest)
         if failure is not None:
-            raise ModelLoadFailed(failure.reason)
+            raise failure
         self._kept.add(id.digest)
         await asyncio.shield(self._hosted(id).loaded)
 
@@ -160,11 +160,13 @@ class Models:
     async def _start(self, model: HostedModel) -> None:
         try:
             launches = await asyncio.to_thread(self._prepare, model.id)
+        except Unavailable as error:
+            model.fail(error)  # the store is down, which is no fault of the model
         except VtsServingException as error:
-            model.fail(error.message)
+            model.fail(ModelLoadFailed(f"{model.id}: {error.message}"))
         except Exception as error:  # a source may fail in ways of its own; the batcher must hear of it
             _log.exception("fetch_failed", extra={"model": str(model.id)})
-            model.fail(f"{type(error).__name__}: {error}")
+            model.fail(ModelLoadFailed(f"{model.id}: {type(error).__name__}: {error}"))
         else:
             if self._models.get(model.id.digest) is model:
                 self._make_room(self._sizes.get(model.id.digest, FIRST_GUESS_BYTES))
@@ -181,13 +183,13 @@ class Models:
         further = self._settings.model_environment
         return [Launch(tag, path, options.threads, further, device) for device in devices]
 
-    def _changed(self, model: HostedModel, reason: str) -> None:
+    def _changed(self, model: HostedModel, error: VtsServingException | None) -> None:
         """A model became warm, ceased to be, or failed."""
-        if reason and self._models.get(model.id.digest) is model:
+        if error is not None and self._models.get(model.id.digest) is model:
             del self._models[model.id.digest]
-            self._remember_failure(model.id, reason)
+            self._remember_failure(model.id, error)
             if model.owner:
-                self._tell_failed(model.id, model.owner, ModelLoadFailed.code, reason)
+                self._tell_failed(model.id, model.owner, error)
             self._leaving.add(model)
             model.revoke()
             self._run(self._retire(model))
@@ -198,6 +200,8 @@ class Models:
         await model.idle()
         await model.stop()
         self._leaving.discard(model)
+        if model.id.digest not in self._models:
+            self._source.release(model.id.digest)
         _log.info("unloaded", extra={"model": str(model.id)})
 
     # --- memory ------------------------------------------------------------------------------------------------------
@@ -250,7 +254,7 @@ class Models:
         self._models.clear()
         for model in models:
             if not model.loaded.done():
-                model.fail("the runner is shutting down")
+                model.fail(ShuttingDown("the runner is shutting down"))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -263,19 +267,19 @@ class Models:
 
     # --- failures ----------------------------------------------------------------------------------------------------
 
-    def _recent_failure(self, digest: str) -> _Failure | None:
+    def _recent_failure(self, digest: str) -> VtsServingException | None:
         failure = self._failures.get(digest)
         if failure is not None and failure.until_s <= self._loop.time():
             del self._failures[digest]
             return None
-        return failure
+        return failure.error if failure is not None else None
 
-    def _remember_failure(self, id: ModelId, reason: str) -> None:
+    def _remember_failure(self, id: ModelId, error: VtsServingException) -> None:
         self._counters.load_failures[str(id)] += 1
-        _log.error("model_load_failed", extra={"model": str(id), "reason": reason})
+        _log.error("model_load_failed", extra={"model": str(id), "code": error.code, "reason": error.message})
         if len(self._failures) >= MAX_FAILURES:
             self._failures.clear()
-        self._failures[id.digest] = _Failure(reason, self._loop.time() + REMEMBER_FAILURE_S)
+        self._failures[id.digest] = _Failure(error, self._loop.time() + REMEMBER_FAILURE_S)
 
-    def _tell_failed(self, id: ModelId, batcher: str, code: str, message: str) -> None:
-        self._outlet.event(batcher, "failed", id, code=code, message=message)
+    def _tell_failed(self, id: ModelId, batcher: str, error: VtsServingException) -> None:
+        self._outlet.event(batcher, "failed", id, code=error.code, message=error.message)

@@ -11,10 +11,10 @@ from vtsserving.tag import Tag
 
 
 class Source(Protocol):
-    """Fetches models; called in threads."""
+    """Fetches models."""
 
     def fetch(self, name: str, version: str, digest: str) -> Path:
-        """The directory of a model.
+        """The directory of a model; may block, and is called in threads.
 
         Args:
             name: of the model.
@@ -27,6 +27,9 @@ class Source(Protocol):
         Raises:
             VtsServingException: there is no such model, or it cannot be had now.
         """
+
+    def release(self, digest: str) -> None:
+        """Say that the runner does not use a model any more; must not block."""
 
 
 class LocalSource:
@@ -42,3 +45,6 @@ class LocalSource:
         if model.digest != digest:
             raise VersionNotFound(f"the local store has another {model.tag}, with other content")
         return model.path
+
+    def release(self, digest: str) -> None:
+        """See Source.release; models of the local store stay where they are."""
