@@ -24,7 +24,7 @@ from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.openapi import error_answer, install
-from vtsserving_gateway.respond import error_body, error_headers
+from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
 from vtsserving_gateway.routes import known_tag
 from vtsserving_gateway.service_routes import ServiceRoutes
 
@@ -56,6 +56,7 @@ def create_app(
     _add_models(app, gateway, fleet)
     app.add_exception_handler(VtsServingException, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     if served is not None:
         app.router.routes.extend(served.routes())
@@ -150,6 +151,11 @@ def _error(request: Request, error: VtsServingException, headers: dict[str, str]
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, VtsServingException)
     return _error(request, error)
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    """Anything else: the log has it, the client learns nothing of the inside."""
+    return _error(request, VtsServingException(INTERNAL))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -31,13 +31,16 @@ class Observe:
         request_id: str = scope[REQUEST_ID]
         started_s = time.monotonic()
         status = 0
+        is_whole = False
 
         async def observed(message: Any) -> None:
-            nonlocal status
+            nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
                 message = {**message, "headers": [*headers, (b"x-request-id", request_id.encode("ascii"))]}
+            elif not message.get("more_body"):
+                is_whole = True
             await send(message)
 
         gateway.metrics.in_progress += 1
@@ -45,9 +48,11 @@ class Observe:
             await self._app(scope, receive, observed)
         except Exception:
             _log.exception("a route failed", extra={"request_id": request_id})
-            if status:
+            # The application answers most failures itself and still raises them, for this log.
+            if not status:
+                await _answer_500(observed, request_id)
+            elif not is_whole:
                 raise
-            await _answer_500(observed, request_id)
         finally:
             gateway.metrics.in_progress -= 1
             duration_s = time.monotonic() - started_s

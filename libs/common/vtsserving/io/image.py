@@ -64,6 +64,8 @@ class Image(IODescriptor):
                     size = f"{image.width} x {image.height}"
                     raise TooLarge(f"the image has {size} pixels; at most {MAX_PIXELS} are read")
                 image.load()
+        except TooLarge:
+            raise
         except (pil.DecompressionBombError, pil.DecompressionBombWarning):
             raise TooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are read") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:

@@ -1,0 +1,238 @@
+"""Services over real HTTP: the specification's example, contexts, errors, mounts, and calls that share a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+import vtsserving
+from support.cluster import save_model
+from vtsserving.context import Context
+from vtsserving.exceptions import InvalidArgument, NotFound
+from vtsserving.io import JSON, Multipart, NumpyNdarray, Text
+from vtsserving_cli.embedded import EmbeddedApp
+
+Scenario = Callable[[httpx2.AsyncClient], Awaitable[None]]
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> vtsserving.Runner:
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path))
+    monkeypatch.setenv("VTSSERVING_GATEWAY__GRACE_S", "0")
+    return vtsserving.sklearn.get(save_model("linear")).to_runner()
+
+
+def serve(svc: vtsserving.Service, scenario: Scenario) -> None:
+    """Run a scenario against the service, embedded, on a port of its own."""
+
+    async def run() -> None:
+        app = EmbeddedApp([], port=0, service=svc)
+        try:
+            await app.start()
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
+                await scenario(client)
+            await app.drain()
+        finally:
+            await app.close()
+
+    asyncio.run(run())
+
+
+def test_the_function_answers_at_its_name(runner: vtsserving.Runner) -> None:
+    svc = vtsserving.Service("classifier", runners=[runner])
+
+    @svc.api(input=NumpyNdarray(), output=NumpyNdarray())
+    def classify(input_series: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        result: np.ndarray[Any, Any] = runner.predict.run(input_series)
+        return result
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/classify", json=[[1.0, 0.0, 0.0, 2.0]])
+        assert (answer.status_code, answer.json()) == (200, [2.0])
+        assert answer.headers["x-request-id"]
+        assert (await client.get("/classify")).status_code == 405
+        document = (await client.get("/openapi.json")).json()
+        assert document["paths"]["/classify"]["post"]["tags"] == ["classifier"]
+
+    serve(svc, scenario)
+
+
+def test_calls_of_several_requests_share_a_batch(runner: vtsserving.Runner) -> None:
+    svc = vtsserving.Service("batched", runners=[runner])
+
+    @svc.api(input=NumpyNdarray(), output=JSON())
+    async def both(rows: Any) -> Any:
+        first, second = await asyncio.gather(
+            runner.predict.async_run(rows), runner.predict.async_run(rows * 2)
+        )
+        return [first, second]
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        answers = await asyncio.gather(
+            *(client.post("/both", json=[[float(i), 0.0, 0.0, 0.0]]) for i in range(64))
+        )
+        assert [answer.json() for answer in answers] == [[[float(i)], [2.0 * i]] for i in range(64)]
+        metrics = (await client.get("/metrics")).text
+        assert "vtsserving" in metrics
+
+    serve(svc, scenario)
+
+
+def test_the_context_reads_the_request_and_shapes_the_response() -> None:
+    svc = vtsserving.Service("ctx")
+
+    @svc.api(input=Text(), output=JSON(), route="/v9/echo")
+    def echo(text: str, ctx: Context) -> Any:
+        ctx.response.status_code = 201
+        ctx.response.headers["x-seen"] = ctx.request.headers["x-mine"]
+        ctx.response.set_cookie("session", "1", max_age_s=60, http_only=True)
+        return {"text": text, "query": dict(ctx.request.query), "cookies": dict(ctx.request.cookies)}
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/v9/echo?a=1", content="hi", headers={"x-mine": "yes", "cookie": "k=v"})
+        assert answer.status_code == 201
+        assert answer.headers["x-seen"] == "yes"
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        assert answer.json() == {"text": "hi", "query": {"a": "1"}, "cookies": {"k": "v"}}
+
+    serve(svc, scenario)
+
+
+def test_errors_have_their_status_and_say_nothing_of_the_inside() -> None:
+    svc = vtsserving.Service("errors")
+
+    @svc.api(input=JSON(), output=JSON())
+    def fail(kind: str) -> Any:
+        if kind == "own":
+            raise NotFound("no such flower")
+        if kind == "hang":
+            raise AssertionError("never reached")
+        raise RuntimeError("the password is 1234")
+
+    @svc.api(input=JSON(), output=JSON())
+    async def slow(_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        own = await client.post("/fail", json="own")
+        assert (own.status_code, own.json()["error"]["code"]) == (404, "not_found")
+        broken = await client.post("/fail", json="other")
+        assert broken.status_code == 500
+        assert "1234" not in broken.text
+        assert broken.json()["error"]["request_id"] == broken.headers["x-request-id"]
+        bad = await client.post("/fail", content=b"{")
+        assert (bad.status_code, bad.json()["error"]["code"]) == (400, "bad_json")
+        late = await client.post("/slow", json=1, headers={"x-request-timeout": "0.05"})
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+        assert (await client.post("/slow", json=1, headers={"x-request-timeout": "no"})).status_code == 400
+
+    serve(svc, scenario)
+
+
+def test_multipart_inputs_are_keyword_arguments() -> None:
+    svc = vtsserving.Service("parts")
+
+    @svc.api(input=Multipart(rows=NumpyNdarray(), note=Text()), output=JSON())
+    def combine(rows: Any, note: str) -> Any:
+        return {"sum": float(rows.sum()), "note": note}
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        files = {"rows": ("", b"[1, 2]", "application/json"), "note": ("", b"hello", "text/plain")}
+        answer = await client.post("/combine", files=files)
+        assert answer.json() == {"sum": 3.0, "note": "hello"}
+
+    serve(svc, scenario)
+
+
+def test_mounts_middlewares_and_hooks_take_part() -> None:
+    svc = vtsserving.Service("mounted")
+    seen: list[str] = []
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+        )
+        await send({"type": "http.response.body", "body": b"asgi " + scope["path"].encode()})
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [b"wsgi"]
+
+    class Marking:
+        def __init__(self, app: Any, word: str) -> None:
+            self.app, self.word = app, word
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def marked(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"x-marked", self.word.encode())]
+                await send(message)
+
+            await self.app(scope, receive, marked)
+
+    svc.mount_asgi_app(asgi, "/asgi")
+    svc.mount_wsgi_app(wsgi, "/wsgi")
+    svc.add_asgi_middleware(Marking, word="yes")
+    svc.on_startup(lambda: seen.append("up"))
+
+    @svc.on_shutdown
+    async def down() -> None:
+        seen.append("down")
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        assert seen == ["up"]
+        answer = await client.get("/asgi/x")
+        assert answer.text.startswith("asgi ")
+        assert answer.headers["x-marked"] == "yes"
+        assert (await client.get("/wsgi/")).text == "wsgi"
+        assert (await client.get("/livez")).status_code == 200
+        missing = await client.get("/nothing")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+
+    serve(svc, scenario)
+    assert seen == ["up", "down"]
+
+
+def test_run_on_the_event_loop_says_what_to_do_instead(runner: vtsserving.Runner) -> None:
+    svc = vtsserving.Service("blocking", runners=[runner])
+    said: list[str] = []
+
+    @svc.api(input=JSON(), output=JSON())
+    async def wrong(value: Any) -> Any:
+        try:
+            return runner.predict.run(value)
+        except InvalidArgument as error:
+            said.append(error.message)
+            return None
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        await client.post("/wrong", json=[[1, 2, 3, 4]])
+        assert "async_run" in said[0]
+
+    serve(svc, scenario)
+
+
+@pytest.mark.parametrize("route", ["/v1/x", "/metrics", "docs", "/a b", "/../x", "/x?y"])
+def test_reserved_and_impossible_routes_are_refused(route: str) -> None:
+    svc = vtsserving.Service("routes")
+    with pytest.raises(InvalidArgument):
+        svc.api(input=JSON(), output=JSON(), route=route)(lambda value: value)
+
+
+def test_functions_that_cannot_take_their_input_are_refused() -> None:
+    svc = vtsserving.Service("functions")
+    with pytest.raises(InvalidArgument, match="one argument"):
+        svc.api(input=JSON(), output=JSON(), name="two")(lambda one, two: one)
+    with pytest.raises(InvalidArgument, match="Multipart"):
+        svc.api(input=Multipart(a=JSON()), output=JSON(), name="part")(lambda b: b)
+    svc.api(input=JSON(), output=JSON(), name="same")(lambda value: value)
+    with pytest.raises(InvalidArgument, match="already"):
+        svc.api(input=JSON(), output=JSON(), name="same")(lambda value: value)
+    assert json.dumps(list(svc.apis)) == '["same"]'
