@@ -54,7 +54,7 @@ class DirectoryBlobs:
             handle.write(data)
             _sync(handle)
             while True:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(target.parent)
                 try:
                     os.link(temporary, target)
                 except FileExistsError:
@@ -181,7 +181,7 @@ class DirectoryBlobs:
 
     def _move(self, temporary: Path, target: Path) -> None:
         while True:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             try:
                 temporary.replace(target)
             except FileNotFoundError:
@@ -215,6 +215,20 @@ class _Writer:
 
 def _sync(handle: _Writer) -> None:
     os.fsync(handle.descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, however often concurrent deletes prune them meanwhile."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue
+        return
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,88 @@
+"""Storages and services for the store's tests: each test runs on a directory and on an S3 bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.stores import ThreadedStore, moto_server, s3_section, store_settings
+from vtsserving.local_store import LocalStore
+from vtsserving.registry import RegistryClient
+from vtsserving_store.blobs import Blobs
+from vtsserving_store.parts import Parts
+from vtsserving_store.settings import StoreSettings
+from vtsserving_store.storage import open_storage
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of one S3 server for all tests."""
+    with moto_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["directory", "s3"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
+    """Settings of a store with an empty storage of its own."""
+    if request.param == "directory":
+        return store_settings(tmp_path / "store")
+    return store_settings(s3=s3_section(request.getfixturevalue("s3_endpoint")))
+
+
+@pytest.fixture
+def blobs(settings: StoreSettings) -> Iterator[Blobs]:
+    """An empty storage."""
+    opened = open_storage(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def parts(blobs: Blobs, settings: StoreSettings) -> Iterator[Parts]:
+    """A store without HTTP."""
+    made = Parts.on(blobs, settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(settings: StoreSettings) -> Iterator[ThreadedStore]:
+    """A running store service."""
+    with ThreadedStore(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def http(store: ThreadedStore) -> Iterator[httpx2.Client]:
+    """Plain HTTP to the store."""
+    with httpx2.Client(base_url=store.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def client(store: ThreadedStore) -> Iterator[RegistryClient]:
+    """The SDK's client of the store."""
+    with RegistryClient(store.url) as made:
+        yield made
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStore:
+    """An empty local store."""
+    return LocalStore(tmp_path / "home" / "models")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> LocalStore:
+    """Another machine's empty local store."""
+    return LocalStore(tmp_path / "other" / "models")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Uploads are resumed by a key in the home, so each test has a home of its own."""
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path / "home"))
