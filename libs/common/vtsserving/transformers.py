@@ -99,8 +99,10 @@ def _task(pipeline: Any) -> str:
 
     if pipeline.task in SUPPORTED_TASKS:
         return str(pipeline.task)
+    kind = type(pipeline)
     for task, details in SUPPORTED_TASKS.items():
-        if details["impl"] is type(pipeline):
+        # Version 4 has the class here, version 5 its name.
+        if details["impl"] in (kind, f"{kind.__module__}.{kind.__qualname__}"):
             return str(task)
     raise SerializationError(f"Transformers knows no task for {type(pipeline).__name__}")
 
