@@ -44,7 +44,7 @@ class Method(NamedTuple):
         max_rows: most rows in one batch; 0 when calls are never merged.
         max_bytes: most bytes of inputs in one batch.
         max_wait_us: how long a call may wait for company, microseconds.
-        hang_us: how long a call may run before the model process counts as hung, microseconds.
+        hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
     """
 
     name: str
@@ -55,7 +55,9 @@ class Method(NamedTuple):
     hang_us: int
 
 
-NEVER_US: Final = 10**15
+NEVER_US: Final = 0
+"""A call may take as long as it likes."""
+
 NO_ROW_LIMIT: Final = 1 << 30
 
 
