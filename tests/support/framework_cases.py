@@ -142,9 +142,9 @@ def torchscript(_: Path) -> Case:
 
 
 def pytorch_lightning(_: Path) -> Case:
-    import lightning
+    import pytorch_lightning
 
-    class Net(lightning.LightningModule):
+    class Net(pytorch_lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.layers = _linear()

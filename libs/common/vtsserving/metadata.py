@@ -101,6 +101,8 @@ class _Plain:
 
         array = np.asarray(value)
         if array.dtype.kind == "M":
+            if np.isnat(array).any():
+                raise InvalidMetadata(f"{path:.200} is not a time; leave it out or use None")
             array = array.astype("datetime64[us]")
         elif array.dtype.kind == "f":
             # tolist() of extended precision would keep numpy's scalars.

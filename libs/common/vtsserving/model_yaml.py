@@ -97,7 +97,9 @@ def _dump(value: Any) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     PlainDumper.add_representer(str, represent_text)
-    text: str = yaml.dump(
-        value, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=False
-    )
+    form: dict[str, Any] = {"Dumper": PlainDumper, "sort_keys": False, "width": 2**31, "default_flow_style": False}
+    text: str = yaml.dump(value, allow_unicode=True, **form)
+    if not all(line.isprintable() for line in text.split("\n")):
+        # Marks that reverse or hide text are for YAML characters like others; users shall see them escaped.
+        text = yaml.dump(value, allow_unicode=False, **form)
     return text
