@@ -116,7 +116,18 @@ def test_model_yaml_gives_back_every_value_on_printable_lines(
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[", b"a: b", b"\xff\xfe", b"- 1", b"name: !!python/object/apply:os.system [ls]", b"[" * 5_000],
+    [
+        b"",
+        b"[",
+        b"a: b",
+        b"\xff\xfe",
+        b"- 1",
+        b"name: !!python/object/apply:os.system [ls]",
+        b"[" * 1_000_000,
+        b"- " * 500_000,
+        b"{a: " * 250_000,
+        b"? " * 500_000,
+    ],
     ids=lambda raw: repr(raw[:20]),
 )
 def test_what_is_no_model_yaml_is_refused(raw: bytes) -> None:

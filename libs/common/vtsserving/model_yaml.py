@@ -6,7 +6,7 @@ mapping is written here and PyYAML writes the values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vtsserving.exceptions import IntegrityError
@@ -27,6 +27,10 @@ KEYS: Final = (
 
 MAX_YAML_BYTES: Final = 2**20
 """Largest model.yaml."""
+
+
+MAX_DEPTH: Final = 64
+"""Deepest nesting in a model.yaml."""
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -67,14 +71,27 @@ def _load(raw: bytes) -> Any:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # An alias makes one small file stand for an enormous value, and no file of ours has one.
-        if b"*" in raw and any(
-            isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, Loader=loader)
-        ):
-            raise IntegrityError("model.yaml has YAML aliases, which it must not")
+        _check_events(yaml.parse(raw, Loader=loader))
         return yaml.load(raw, Loader=loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise IntegrityError("model.yaml is not valid YAML") from error
+
+
+def _check_events(events: Iterable[Any]) -> None:
+    """Refuse what loading must not see; no file of ours has any of it.
+
+    An alias makes one small file stand for an enormous value, and loading recurses in C, where deep nesting ends the
+    process.
+    """
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            raise IntegrityError("model.yaml has YAML aliases, which it must not")
+        depth += kind.endswith(("MappingStartEvent", "SequenceStartEvent"))
+        depth -= kind.endswith(("MappingEndEvent", "SequenceEndEvent"))
+        if depth > MAX_DEPTH:
+            raise IntegrityError(f"model.yaml is nested more than {MAX_DEPTH} deep")
 
 
 def _section(key: str, value: Any) -> str:
@@ -97,7 +114,12 @@ def _dump(value: Any) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     PlainDumper.add_representer(str, represent_text)
-    form: dict[str, Any] = {"Dumper": PlainDumper, "sort_keys": False, "width": 2**31, "default_flow_style": False}
+    form: dict[str, Any] = {
+        "Dumper": PlainDumper,
+        "sort_keys": False,
+        "width": 2**31,
+        "default_flow_style": False,
+    }
     text: str = yaml.dump(value, allow_unicode=True, **form)
     if not all(line.isprintable() for line in text.split("\n")):
         # Marks that reverse or hide text are for YAML characters like others; users shall see them escaped.
