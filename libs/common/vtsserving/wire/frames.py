@@ -68,6 +68,7 @@ __all__ = [
     "decode",
     "decode_as",
     "encode",
+    "encode_parts",
 ]
 
 F = TypeVar("F", bound=Frame)
@@ -84,6 +85,11 @@ def encode(frame: Frame) -> bytes:
     Returns:
         The whole frame in one bytes object.
     """
+    return b"".join(encode_parts(frame))
+
+
+def encode_parts(frame: Frame) -> tuple[Buffer, ...]:
+    """Encode a frame for a writer that can gather: what `encode` joins, with head and bodies as they are."""
     kind, layout = _BY_CLASS[type(frame)]
     fields: list[Any] = []
     head: Buffer = b""
@@ -107,10 +113,10 @@ def encode(frame: Frame) -> bytes:
         else:
             fields.append(value)
     header: bytes = msgpack.packb(fields)
-    return b"".join((_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind, len(header)), header, *body))
+    return (_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind, len(header)), header, *body)
 
 
-def decode(data: bytes | bytearray) -> Frame:
+def decode(data: Buffer) -> Frame:
     """Decode and check a frame.
 
     Args:
@@ -144,7 +150,7 @@ def decode(data: bytes | bytearray) -> Frame:
     return frame  # type: ignore[no-any-return]
 
 
-def decode_as(cls: type[F], data: bytes | bytearray) -> F:
+def decode_as(cls: type[F], data: Buffer) -> F:
     """Decode a frame that must be of one kind; BadFrame if it is another."""
     frame = decode(data)
     if not isinstance(frame, cls):
@@ -152,7 +158,7 @@ def decode_as(cls: type[F], data: bytes | bytearray) -> F:
     return frame
 
 
-def _prefix(data: bytes | bytearray) -> tuple[int, int]:
+def _prefix(data: Buffer) -> tuple[int, int]:
     if len(data) < PREFIX_BYTES:
         raise BadFrame(f"a frame has at least {PREFIX_BYTES} bytes, this has {len(data)}")
     magic, version, kind, header_size = _PREFIX.unpack_from(data)
@@ -163,7 +169,7 @@ def _prefix(data: bytes | bytearray) -> tuple[int, int]:
     return kind, header_size
 
 
-def _unpack_header(header: bytes | bytearray) -> list[Any]:
+def _unpack_header(header: Buffer) -> list[Any]:
     lists_left = [None] * _MAX_HEADER_LISTS
 
     def count_list(items: list[Any]) -> list[Any]:
