@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from support.archives import save_model
-from support.command_line import CommandLine, command, run_process
+from support.command_line import CommandLine, Terminal, command, run_process
 from vtsserving.local_store import LocalStore
 from vtsserving.version import __version__
 
@@ -129,46 +125,6 @@ def test_no_terminal_and_no_yes_is_an_error_not_a_hang(store: LocalStore) -> Non
     assert ended.code == 2
     assert ended.err == "Error: there is no terminal to ask on; add --yes to go on without asking\n"
     assert len(store.list()) == 1
-
-
-class Terminal:
-    """A command on a pseudo-terminal."""
-
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
-        self._fd, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-        self.text = ""
-
-    def wait_for(self, text: str, within_s: float = 20.0) -> None:
-        deadline_s = time.monotonic() + within_s
-        while text not in self.text:
-            assert time.monotonic() < deadline_s, self.text
-            if not self._read(deadline_s - time.monotonic()):
-                raise AssertionError(self.text)
-
-    def write(self, text: str) -> None:
-        os.write(self._fd, text.encode())
-
-    def end(self) -> int:
-        while self._read(20.0):
-            pass
-        code = self.process.wait(timeout=20)
-        os.close(self._fd)
-        return code
-
-    def _read(self, within_s: float) -> bool:
-        readable, _, _ = select.select([self._fd], [], [], max(0.0, within_s))
-        if not readable:
-            return False
-        data = b""
-        with contextlib.suppress(OSError):  # the other end is closed
-            data = os.read(self._fd, 65_536)
-        self.text += data.decode(errors="replace")
-        return bool(data)
 
 
 def test_a_terminal_is_asked(store: LocalStore) -> None:

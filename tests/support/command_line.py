@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -52,3 +56,46 @@ def run_process(*arguments: str, env: Mapping[str, str] | None = None) -> Ended:
         env={**os.environ, **(env or {})},
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self._fd, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.text = ""
+
+    def wait_for(self, text: str, within_s: float = 20.0) -> None:
+        """Read until the text was shown."""
+        deadline_s = time.monotonic() + within_s
+        while text not in self.text:
+            assert time.monotonic() < deadline_s, self.text
+            if not self._read(deadline_s - time.monotonic()):
+                raise AssertionError(self.text)
+
+    def write(self, text: str) -> None:
+        """Type a text."""
+        os.write(self._fd, text.encode())
+
+    def end(self) -> int:
+        """Read to the end; returns the exit code."""
+        while self._read(20.0):
+            pass
+        code = self.process.wait(timeout=20)
+        os.close(self._fd)
+        return code
+
+    def _read(self, within_s: float) -> bool:
+        readable, _, _ = select.select([self._fd], [], [], max(0.0, within_s))
+        if not readable:
+            return False
+        data = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            data = os.read(self._fd, 65_536)
+        self.text += data.decode(errors="replace")
+        return bool(data)

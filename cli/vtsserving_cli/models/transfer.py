@@ -9,6 +9,7 @@ import typer
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import TagArgument
 from vtsserving_cli.parsing import parse_pairs
+from vtsserving_cli.progress import transfer_progress
 
 PUSH_EXAMPLES: Final = (
     "vtsserving models push iris_clf:latest",
@@ -46,7 +47,10 @@ def push_command(
     from vtsserving import transfer
 
     labels = parse_pairs(label or [], "--label") or None
-    pushed = transfer.push(tag, force=force, threads=threads, labels=labels, store_url=store)
+    with transfer_progress(f"Pushing {tag}") as bar:
+        pushed = transfer.push(
+            tag, force=force, threads=threads, labels=labels, store_url=store, progress=bar
+        )
     Console.out(f'Successfully pushed model "{pushed.tag}"')
 
 
@@ -62,5 +66,6 @@ def pull_command(
     """
     from vtsserving import transfer
 
-    pulled = transfer.pull(tag, force=force, threads=threads, store_url=store)
+    with transfer_progress(f"Pulling {tag}") as bar:
+        pulled = transfer.pull(tag, force=force, threads=threads, store_url=store, progress=bar)
     Console.out(f'Successfully pulled model "{pulled.tag}"')
