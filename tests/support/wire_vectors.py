@@ -1,6 +1,6 @@
 """The cases behind tests/vectors/wire_v1.json: what each good vector means, and what makes each bad one bad.
 
-The file is frozen: its bytes are what version 1 of the protocol is, whatever the code says. Run as a program, this module
+The file is frozen: its bytes are what version 1 of the protocol is, whatever the code says. Run as a program, this
 adds vectors for cases that have none, and refuses to change one that exists:
 
     .venv/bin/python tests/support/wire_vectors.py

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from vtsserving.bus.interface import Bus
 from vtsserving.exceptions import VtsServingException
 from vtsserving.wire import frames
-from vtsserving.wire.limits import MAX_HEADER_STR_BYTES
 from vtsserving_batcher.metrics import Counters
 from vtsserving_batcher.queue import Entry
 
@@ -49,8 +48,7 @@ class Answers:
         self, gateway: str, ids: list[int], code: str, message: str, retry_after_s: float | None = None
     ) -> None:
         """Send one error for several requests of one gateway."""
-        text = message.encode()[: MAX_HEADER_STR_BYTES - 3].decode(errors="ignore")
-        failure = frames.Failure(code, text, int((retry_after_s or 0) * 1000), tuple(ids))
+        failure = frames.Failure(code, message, int((retry_after_s or 0) * 1000), tuple(ids))
         try:
             self._bus.publish(gateway, frames.encode(failure))
         except VtsServingException as error:

@@ -55,6 +55,7 @@ class BatcherApp:
             "nack": self._dispatcher.nacked,
             "gone": self._dispatcher.gone,
             "failed": self._dispatcher.load_failed,
+            "reconnected": lambda event: self._dispatcher.reconnected(),
         }
 
     @property

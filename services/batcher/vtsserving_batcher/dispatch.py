@@ -17,19 +17,20 @@ from vtsserving.exceptions import BatcherLost, MessageTooLarge, Unavailable, fro
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.fleet import Fleet
+from vtsserving_batcher.framing import frame_of, room_bytes, within_one_frame
 from vtsserving_batcher.loading import Loading
 from vtsserving_batcher.metrics import Counters
 from vtsserving_batcher.policy import Take, decide
 from vtsserving_batcher.queue import Entry, Queue
-from vtsserving_batcher.served import InFlight, Process, ServedModel
+from vtsserving_batcher.served import InFlight, Process, Refusal, ServedModel
 
 _log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 2
 """How often an entry is dispatched at most; the second time after its runner was lost."""
 
-FRAME_OVERHEAD_BYTES: Final = 64 * 1024
-"""Room for the header of a batch beside its bodies, within the bus's limit."""
+ORPHAN_S: Final = 5.0
+"""A batch of a process that is gone is forgotten this long after the last of its deadlines: its report was lost."""
 
 
 class Dispatcher:
@@ -79,6 +80,10 @@ class Dispatcher:
             model = self._models[digest] = ServedModel(name, version, digest)
         return model
 
+    def room_bytes(self, head: bytes) -> int:
+        """Bytes of bodies that one batch may hold beside a head, on this bus."""
+        return room_bytes(self._bus.max_payload, head)
+
     def check_servable(self, model: ServedModel) -> None:
         """Raise what new requests for a model are refused with, if they must be."""
         refusal = self._loading.refusal(model, self._loop.time())
@@ -100,7 +105,7 @@ class Dispatcher:
             if not self._send_next(model, process, now_s, waits):
                 break
         else:
-            if not model.processes and model.turns:
+            if not model.processes and model.waiting_entries:
                 self.request_capacity(model, now_s)
         if waits:
             self._wake_at(model, min(waits))
@@ -122,13 +127,13 @@ class Dispatcher:
 
     def _send(self, model: ServedModel, process: Process, queue: Queue, count: int, now_s: float) -> bool:
         """Send the front of a queue as one batch; False when the bus does not take it now."""
-        entries = queue.take(count)
-        dead = [entry for entry in entries if entry.is_dead(now_s)]
-        if dead:
-            self.expire(dead)
-            entries = [entry for entry in entries if not entry.is_dead(now_s)]
-            if not entries:
-                return True
+        entries = self._alive(queue.take(count), now_s)
+        fitting = within_one_frame(entries)
+        if fitting < len(entries):
+            self.put_back(model, queue, entries[fitting:])
+            entries = entries[:fitting]
+        if not entries:
+            return True
         batch = InFlight(
             next(self._batch_ids),
             model,
@@ -136,47 +141,39 @@ class Dispatcher:
             queue,
             entries,
             sum(entry.rows for entry in entries),
-            process.free[-1],
+            process.free.pop(),
             now_s,
         )
+        # Entered first: on the in-process bus the runner may have answered when `publish` returns.
+        process.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
         try:
-            self._bus.publish(subjects.runner_batch(process.runner), frames.encode(self._frame(batch, now_s)))
+            self._bus.publish(
+                subjects.runner_batch(process.runner), frames.encode(frame_of(batch, self._id, now_s))
+            )
         except MessageTooLarge as error:
+            self._take_back(batch)
             self._answers.fail(entries, error.code, error.message)
             return True
         except Unavailable:
             # The bus is down: the entries wait for it, or for their deadlines.
+            self._take_back(batch)
             self.put_back(model, queue, entries)
             return False
-        process.free.pop()
-        process.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
         self._counters.count_batch(batch.rows)
         return True
 
-    def _frame(self, batch: InFlight, now_s: float) -> frames.Batch:
-        entries = batch.entries
-        gateways: dict[str, int] = {}
-        index = bytes([gateways.setdefault(entry.gateway, len(gateways)) for entry in entries])
-        return frames.Batch(
-            batch.batch_id,
-            self._id,
-            batch.process.epoch,
-            batch.credit,
-            batch.model.model,
-            batch.model.version,
-            batch.model.digest,
-            batch.queue.method,
-            batch.queue.hang_us,
-            list(gateways),
-            index,
-            tuple([entry.id for entry in entries]),
-            tuple([entry.rows for entry in entries]),
-            tuple([int((entry.deadline_s - now_s) * 1e6) for entry in entries]),
-            tuple([int((now_s - entry.arrived_s) * 1e6) for entry in entries]),
-            bytes([entry.attempt for entry in entries]),
-            batch.queue.head,
-            [entry.body for entry in entries],
-        )
+    def _alive(self, entries: list[Entry], now_s: float) -> list[Entry]:
+        """Those somebody waits for; the others end here."""
+        dead = [entry for entry in entries if entry.is_dead(now_s)]
+        if not dead:
+            return entries
+        self.expire(dead)
+        return [entry for entry in entries if not entry.is_dead(now_s)]
+
+    def _take_back(self, batch: InFlight) -> None:
+        """Undo the entry of a batch that was not sent."""
+        del self._in_flight[batch.batch_id], batch.process.batches[batch.batch_id]
+        batch.process.free.append(batch.credit)
 
     def _wake_at(self, model: ServedModel, time_s: float) -> None:
         """Look at the model again at a time, for a queue that may wait for company."""
@@ -208,29 +205,29 @@ class Dispatcher:
             return
         refusal = self._loading.ask(model, now_s)
         if refusal is not None:
-            self.refuse_waiting(model, refusal.code, refusal.message)
+            self.refuse_waiting(model, refusal)
 
-    def refuse_waiting(self, model: ServedModel, code: str, message: str, retry_after_s: float = 1.0) -> None:
-        """End everything that waits for a model with one error."""
+    def refuse_waiting(self, model: ServedModel, refusal: Refusal) -> None:
+        """End what waits for a model, if it came early enough, with one error."""
         for queue in list(model.turns):
-            self._answers.fail(queue.clear(), code, message, retry_after_s)
-        model.turns.clear()
+            refused = queue.drop(lambda entry: entry.arrived_s <= refusal.arrived_by_s)
+            self._answers.fail(refused, refusal.code, refusal.message, 1.0)
 
     def _hand_back(self, model: ServedModel) -> None:
-        self.refuse_waiting(model, BatcherLost.code, f"another batcher serves {model.tag} now")
+        self.refuse_waiting(model, Refusal(BatcherLost.code, f"another batcher serves {model.tag} now", 0.0))
 
     # --- back ----------------------------------------------------------------------------------------------------
 
     def granted(self, event: frames.Event) -> None:
         """A runner says which credits of a model process are free."""
         model = self._model(event.model, event.version, event.digest)
-        asked_s = self._loading.granted(model, event.runner)
+        self._loading.granted(model, event.runner)
         for old in [p for p in model.processes.values() if p.is_replaced_by(event)]:
             del model.processes[old.runner, old.epoch]
         process = model.processes.setdefault((event.runner, event.epoch), Process(event.runner, event.epoch))
         # A batch that left before we asked and whose credit is free now was lost, or its report was.
-        lost = [b for b in process.batches.values() if b.credit in event.credits and b.sent_s < asked_s]
-        for batch in lost:
+        asked_s, process.asked_s = process.asked_s, None
+        for batch in [b for b in process.batches.values() if b.was_lost(event.credits, asked_s)]:
             self._redispatch(batch, "the batch was lost on its way")
         busy = {batch.credit for batch in process.batches.values()}
         process.free = [credit for credit in event.credits if credit not in busy]
@@ -238,27 +235,33 @@ class Dispatcher:
 
     def done(self, event: frames.Event) -> None:
         """A runner has answered a whole batch; its credit may be used again."""
-        batch = self._in_flight.pop(event.batch_id, None)
-        if batch is None or batch.process.runner != event.runner:
+        batch = self._reported(event)
+        if batch is None:
             return
-        process = batch.process
-        process.batches.pop(batch.batch_id, None)
-        if process.epoch == event.epoch:
-            process.free.append(batch.credit)
+        if batch.process.epoch == event.epoch:
+            batch.process.free.append(batch.credit)
         if event.compute_us:
             batch.model.costs[batch.queue.method].learn(batch.rows, event.compute_us / 1e6)
         self.dispatch(batch.model)
 
     def nacked(self, event: frames.Event) -> None:
         """A runner refused a batch unread: the credits were void. Its entries wait for new ones."""
-        batch = self._in_flight.pop(event.batch_id, None)
-        if batch is None or batch.process.runner != event.runner:
+        batch = self._reported(event)
+        if batch is None:
             return
         self._counters.nacked += 1
-        batch.process.batches.pop(batch.batch_id, None)
         batch.model.processes.pop((batch.process.runner, batch.process.epoch), None)
         self.put_back(batch.model, batch.queue, batch.entries)
         self.dispatch(batch.model)
+
+    def _reported(self, event: frames.Event) -> InFlight | None:
+        """Remove the batch that an event is about; None if it is not in flight, or not with that runner."""
+        batch = self._in_flight.get(event.batch_id)
+        if batch is None or batch.process.runner != event.runner:
+            return None
+        del self._in_flight[batch.batch_id]
+        batch.process.batches.pop(batch.batch_id, None)
+        return batch
 
     def gone(self, event: frames.Event) -> None:
         """A model process is gone; what it computed is answered by its runner, what waits needs another."""
@@ -297,12 +300,18 @@ class Dispatcher:
         self._answers.fail(over, "runner_lost", reason, 1.0)
 
     def abandon(self, cancel: frames.Cancel) -> None:
-        """Forget entries whose callers left; what is computed already stays."""
-        prefix, ids = subjects.gateway_replies(cancel.gateway)[:-1], set(cancel.ids)
+        """Forget entries whose callers left; what is computed already is, but never again."""
+        gateway, ids = subjects.gateway_reply(cancel.gateway, 0), set(cancel.ids)
+
+        def is_left(entry: Entry) -> bool:
+            return entry.id in ids and entry.gateway == gateway
+
         for model in self._models.values():
             for queue in model.turns:
-                queue.drop(lambda entry: entry.id in ids and entry.gateway.startswith(prefix))
-        self._counters.ended["abandoned"] += len(ids)
+                self._counters.ended["abandoned"] += len(queue.drop(is_left))
+        for batch in self._in_flight.values():
+            for entry in filter(is_left, batch.entries):
+                entry.abandoned = True
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -312,13 +321,22 @@ class Dispatcher:
         for model in self._models.values():
             for queue in list(model.turns):
                 self.expire(queue.drop(lambda entry: entry.is_dead(now_s)))
-            if not model.turns:
-                continue
-            if not model.processes:
+            if not model.processes and model.waiting_entries:
                 self.request_capacity(model, now_s)
             elif self._loading.is_stuck(model, now_s):
                 self._loading.ask_again(model, now_s)
             model.forget_empty_queues()
+        self._forget_idle(now_s)
+
+    def _forget_idle(self, now_s: float) -> None:
+        """Drop what nobody asks about any more, so that memory does not grow with all that ever happened."""
+        for batch in [batch for batch in self._in_flight.values() if batch.is_orphan(now_s - ORPHAN_S)]:
+            del self._in_flight[batch.batch_id]
+        used = {batch.model.digest for batch in self._in_flight.values()}
+        idle = [digest for digest, model in self._models.items() if model.is_forgettable(now_s)]
+        for digest in idle:
+            if digest not in used:
+                del self._models[digest]
 
     def reconnected(self) -> None:
         """The bus was gone: events may be lost, so every runner is asked which credits are free."""

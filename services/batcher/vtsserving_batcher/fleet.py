@@ -58,6 +58,11 @@ class Fleet:
             del self.runners[id]
         return dead
 
+    def is_ready(self, runner: str) -> bool:
+        """Whether a runner is alive and takes work."""
+        known = self.runners.get(runner)
+        return known is not None and known.ready
+
     def owns(self, tag: str, *, draining: bool) -> bool:
         """Whether this batcher is the one that should hold the credits of a model."""
         if not self.batchers:

@@ -8,6 +8,7 @@ import logging
 from vtsserving.bus.interface import Message
 from vtsserving.exceptions import BadFrame, Overloaded, ProtocolError, QueueFull, VtsServingException
 from vtsserving.wire import frames, subjects
+from vtsserving.wire.kinds import WHOLE_FRAME
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.metrics import Counters
@@ -45,10 +46,16 @@ class Intake:
         except ProtocolError as error:
             self._counters.bad_frames += 1
             _log.warning("bad_frame code=%s reason=%s", error.code, error.message)
+            if subjects.is_gateway_reply(message.reply):
+                # Its ids cannot be read: the gateway knows by the reply subject what it sent.
+                self._answers.refuse(message.reply, [WHOLE_FRAME], error.code, error.message)
 
-    def _take(self, request: frames.Request, gateway: str) -> None:
-        if not subjects.is_gateway_reply(gateway):
+    def _take(self, request: frames.Request, reply: str) -> None:
+        gateway = subjects.gateway_answers(reply)
+        if gateway is None:
             raise BadFrame("a request without a gateway's reply subject")
+        if 0 in request.rows if request.head else any(request.rows):
+            raise BadFrame("rows without a batch axis, or a batch axis without rows")
         model = self._dispatcher.model_for(request)
         try:
             queue = self._admit(model, request)
@@ -83,9 +90,10 @@ class Intake:
             model.forget_empty_queues()
             if len(model.queues) >= settings.max_groups:
                 raise QueueFull(
-                    f"{settings.max_groups} different kinds of input wait for {model.tag} already"
+                    f"{settings.max_groups} different kinds of input wait for {model.tag} already",
+                    retry_after_s=1.0,
                 )
-        queue = model.queue_for(request)
+        queue = model.queue_for(request, self._dispatcher.room_bytes(request.head))
         self._check_deadline(model, queue, request)
         return queue
 

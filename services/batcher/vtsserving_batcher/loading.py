@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Final
 
 from vtsserving.bus.interface import Bus
@@ -55,18 +56,24 @@ class Loading:
         refusal = self.refusal(model, now_s)
         if refusal is not None:
             return refusal
-        waiting_since_s = min((queue.queued().oldest_s for queue in model.waiting()), default=now_s)
-        asked = [id for id in model.asked_s if id in self._fleet.runners]
+        if model.wanting_s is None:
+            model.wanting_s = now_s
+        # What comes back from a lost runner arrived long ago, but the wait for another one begins now.
+        oldest_s = min((queue.queued().oldest_s for queue in model.waiting()), default=now_s)
+        waited_s = now_s - max(oldest_s, model.wanting_s)
+        asked = [id for id in model.asked_s if self._fleet.is_ready(id)]
         runner = asked[0] if asked else self._fleet.choose(model.tag, model.failed)
         if runner is None:
-            if now_s - waiting_since_s < self._runner_wait_s:
+            if waited_s < self._runner_wait_s:
                 return None
-            return Refusal(NoRunner.code, f"no runner is alive to load {model.tag}; start one", now_s)
-        if now_s - waiting_since_s > self._load_wait_s:
-            return Refusal(ModelLoading.code, f"{model.tag} is still being loaded; try again", now_s)
-        if now_s - model.asked_s.get(runner, -ASK_AGAIN_S) >= ASK_AGAIN_S:
+            message = f"no runner is alive to load {model.tag}; start one"
+            return Refusal(NoRunner.code, message, now_s, now_s - self._runner_wait_s)
+        if self._may_ask(model, runner, now_s):
             self._send(model, runner, now_s)
-        return None
+        if waited_s < self._load_wait_s:
+            return None
+        message = f"{model.tag} is still being loaded; try again"
+        return Refusal(ModelLoading.code, message, now_s, now_s - self._load_wait_s)
 
     def ask_again(self, model: ServedModel, now_s: float) -> None:
         """Ask the runners that hold credits which of them are free."""
@@ -77,24 +84,32 @@ class Loading:
         """Whether a batch is in flight for longer than its call may take, so that its report must be lost."""
         return any(
             now_s - batch.sent_s > batch.queue.hang_us / 1e6 + 2 * ASK_AGAIN_S
-            and now_s - model.asked_s.get(process.runner, 0.0) >= ASK_AGAIN_S
+            and self._may_ask(model, process.runner, now_s)
             for process in model.processes.values()
             for batch in process.batches.values()
         )
 
+    def _may_ask(self, model: ServedModel, runner: str, now_s: float) -> bool:
+        return now_s - model.asked_s.get(runner, -math.inf) >= ASK_AGAIN_S
+
     def _send(self, model: ServedModel, runner: str, now_s: float) -> None:
         control = frames.Control("load", self._id, model.model, model.version, model.digest)
+        # Noted first: on the in-process bus the runner may have answered when `publish` returns.
+        model.asked_s[runner] = now_s
+        for process in model.processes.values():
+            if process.runner == runner and process.asked_s is None:
+                process.asked_s = now_s
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:
             _log.warning("load_not_asked model=%s runner=%s reason=%s", model.tag, runner, error.code)
-            return
-        model.asked_s[runner] = now_s
+            model.asked_s.pop(runner, None)
 
-    def granted(self, model: ServedModel, runner: str) -> float:
-        """A runner granted credits; returns when it was asked for them, 0 if it was not."""
+    def granted(self, model: ServedModel, runner: str) -> None:
+        """A runner granted credits."""
         model.failed.pop(runner, None)
-        return model.asked_s.pop(runner, 0.0)
+        model.asked_s.pop(runner, None)
+        model.wanting_s = None
 
     def failed(self, model: ServedModel, event: frames.Event, now_s: float) -> None:
         """A runner said that it cannot load a model."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from vtsserving.wire.limits import MAX_ENTRIES
+
 MIN_SAMPLES: Final = 8
 """Batches to see before costs are believed: loading and first calls are slow."""
 
@@ -105,7 +107,8 @@ def fill(queued: Queued, limits: Limits) -> tuple[int, int, bool]:
         (entries, rows, full): at least one entry; full when the batch can take no further row or the next entry
         does not fit.
     """
-    if limits.max_rows and queued.rows < limits.max_rows and queued.size_bytes < limits.max_bytes:
+    fits = queued.rows < limits.max_rows and queued.size_bytes < limits.max_bytes
+    if fits and queued.count < MAX_ENTRIES:
         return queued.count, queued.rows, False
     count = rows = size_bytes = 0
     for entry in queued.entries:
@@ -115,7 +118,8 @@ def fill(queued: Queued, limits: Limits) -> tuple[int, int, bool]:
         count += 1
         rows += entry.rows
         size_bytes += entry.size_bytes
-        if rows >= limits.max_rows or size_bytes >= limits.max_bytes or entry.rows == 0:
+        is_full = rows >= limits.max_rows or size_bytes >= limits.max_bytes or count >= MAX_ENTRIES
+        if is_full or entry.rows == 0:
             return count, rows, True
     return count, rows, False
 

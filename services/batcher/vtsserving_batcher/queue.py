@@ -6,10 +6,13 @@ taken.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from vtsserving_batcher.policy import Limits, Queued
+
+_orders = itertools.count()
 
 
 class Entry:
@@ -25,6 +28,7 @@ class Entry:
         arrived_s: when it came, loop time.
         attempt: how often it was dispatched before.
         abandoned: whether its caller left.
+        order: grows with each entry, so that those which come back find their place again.
     """
 
     __slots__ = (
@@ -35,6 +39,7 @@ class Entry:
         "deadline_s",
         "gateway",
         "id",
+        "order",
         "rows",
         "size_bytes",
     )
@@ -59,6 +64,7 @@ class Entry:
         self.arrived_s = arrived_s
         self.attempt = attempt
         self.abandoned = False
+        self.order = next(_orders)
 
     def is_dead(self, now_s: float) -> bool:
         """Whether nobody waits for its answer any more."""
@@ -96,9 +102,11 @@ class Queue:
         self.size_bytes += entry.size_bytes
 
     def put_back(self, entries: Iterable[Entry]) -> None:
-        """Put entries that were taken before everything else that waits, in their order."""
+        """Put entries that were taken to where they were: oldest first, also when two batches come back."""
         taken = list(entries)
         self._entries.extendleft(reversed(taken))
+        if taken and len(self._entries) > len(taken) and self._entries[len(taken)].order < taken[-1].order:
+            self._entries = deque(sorted(self._entries, key=lambda entry: entry.order))
         self.rows += sum(entry.rows for entry in taken)
         self.size_bytes += sum(entry.size_bytes for entry in taken)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vtsserving.wire.frames import Event, Request
@@ -25,6 +26,17 @@ class InFlight:
     credit: int
     sent_s: float
 
+    def was_lost(self, free_credits: Sequence[int], asked_s: float | None) -> bool:
+        """Whether it left before its runner was asked for the free credits, and its own is one of them."""
+        return asked_s is not None and self.sent_s < asked_s and self.credit in free_credits
+
+    def is_orphan(self, since_s: float) -> bool:
+        """Whether its process is gone and nobody has waited for any of it since `since_s`."""
+        process = self.process
+        return self.model.processes.get((process.runner, process.epoch)) is not process and all(
+            entry.deadline_s < since_s for entry in self.entries
+        )
+
 
 @dataclass(eq=False)
 class Process:
@@ -34,6 +46,8 @@ class Process:
     epoch: int
     free: list[int] = field(default_factory=list)
     batches: dict[int, InFlight] = field(default_factory=dict)
+    asked_s: float | None = None
+    """When its runner was first asked which credits are free, if that was not answered yet."""
 
     def is_replaced_by(self, grant: Event) -> bool:
         """Whether a grant is for what took this process's place on its runner."""
@@ -48,11 +62,12 @@ class Process:
 
 @dataclass
 class Refusal:
-    """Why the model cannot be served for a while."""
+    """Why the model cannot be served until `until_s`; it ends what arrived by `arrived_by_s`."""
 
     code: str
     message: str
     until_s: float
+    arrived_by_s: float = math.inf
 
 
 @dataclass(eq=False)
@@ -69,21 +84,27 @@ class ServedModel:
     failed: dict[str, Refusal] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     wake_s: float | None = None
+    wanting_s: float | None = None
+    """Since when it has no process though something waits."""
 
     @property
     def tag(self) -> str:
         """`name:version`."""
         return f"{self.model}:{self.version}"
 
-    def queue_for(self, request: Request) -> Queue:
+    def queue_for(self, request: Request, room_bytes: int) -> Queue:
         """The queue of the request's method and group, made when it is the first.
 
         Limits come with each request, so a change of them holds from the next request on.
+
+        Args:
+            request: names the method and the group.
+            room_bytes: what one message of the bus can hold.
         """
         key = (request.method, request.head)
         # Without a head there is no batch axis: such requests are never merged.
         max_rows = request.max_rows if request.head else 0
-        limits = Limits(max_rows, request.max_bytes, request.max_wait_us / 1e6)
+        limits = Limits(max_rows, min(request.max_bytes, room_bytes), request.max_wait_us / 1e6)
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = Queue(request.method, request.head, limits, request.hang_us)
@@ -115,6 +136,11 @@ class ServedModel:
     def running_rows(self) -> int:
         """Rows in all batches that are not done."""
         return sum(process.running_rows for process in self.processes.values())
+
+    def is_forgettable(self, now_s: float) -> bool:
+        """Whether nothing is known of it that would be missed."""
+        has_failed = any(refusal.until_s > now_s for refusal in self.failed.values())
+        return not (self.processes or self.asked_s or has_failed or self.waiting_entries)
 
     def idle(self) -> bool:
         """Whether a model process has nothing to do."""

@@ -28,9 +28,9 @@ from vtsserving.exceptions import (
 from vtsserving.inference.batchers import Batchers
 from vtsserving.inference.deadlines import Deadlines
 from vtsserving.inference.outbox import Outbox, Publish
-from vtsserving.inference.request import Outcome, Part, Ticket
+from vtsserving.inference.request import Outcome, Part, Ticket, pieces
 from vtsserving.wire import frames, rows, subjects
-from vtsserving.wire.layout import layout
+from vtsserving.wire.kinds import WHOLE_FRAME
 from vtsserving.wire.rows import Packed
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ RETRY_DELAY_S: Final = 0.05
 """Pause before a part goes to another batcher, so that all have heard of the change."""
 
 HEARTBEAT_S: Final = 0.5
+
+MAX_TIMEOUT_S: Final = 366 * 86400.0
+"""Longer timeouts count as this one, so that they fit the wire."""
 
 
 class InferenceClient:
@@ -137,7 +140,8 @@ class InferenceClient:
         Returns:
             For `abandon`.
         """
-        ticket = Ticket(entry, method, on_done, self._loop.time() + timeout_s)
+        now_s = self._loop.time()
+        ticket = Ticket(entry, method, on_done, now_s, now_s + min(timeout_s, MAX_TIMEOUT_S))
         if self._closing:
             self._settle(ticket, ShuttingDown("the gateway is shutting down; try again", retry_after_s=1.0))
             return ticket
@@ -146,7 +150,7 @@ class InferenceClient:
                 ticket, BusUnavailable("the message bus is not connected; try again", retry_after_s=1.0)
             )
             return ticket
-        for piece in self._pieces(method, packed):
+        for piece in pieces(packed, method.max_rows):
             part = Part(self._next_id, ticket, piece)
             self._next_id += 1
             ticket.parts.append(part)
@@ -189,19 +193,15 @@ class InferenceClient:
         if ticket.on_done is None:
             return
         ticket.on_done = None
+        self._cancel(ticket)
         self._forget(ticket)
-        if not self._left:
-            self._loop.call_soon(self._send_cancels)
-        self._left.extend(part.id for part in ticket.parts)
 
-    def _pieces(self, method: Method, packed: Packed) -> list[Packed]:
-        """The call as it is, or in parts of at most max_rows."""
-        if not packed.head or packed.rows <= method.max_rows:
-            return [packed]
-        whole, rest = divmod(packed.rows, method.max_rows)
-        counts = [method.max_rows] * whole + [rest] * (rest > 0)
-        bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
-        return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
+    def _cancel(self, ticket: Ticket) -> None:
+        """Have the batchers drop what is left of a call, at the end of this turn of the loop."""
+        ids = [part.id for part in ticket.parts if part.id in self._parts]
+        if ids and not self._left:
+            self._loop.call_soon(self._send_cancels)
+        self._left.extend(ids)
 
     # --- back ----------------------------------------------------------------------------------------------------
 
@@ -215,20 +215,29 @@ class InferenceClient:
             frame = frames.decode(message.payload)
         except ProtocolError as error:
             _log.warning("bad_frame", extra={"code": error.code, "reason": error.message})
+            # If it was sent where only refusals of a whole frame go, that is what it is.
+            self._refused(message.subject, error)
             return
         if isinstance(frame, frames.Reply):
             self._answered(frame)
         elif isinstance(frame, frames.Failure):
-            self._failed(frame)
+            if frame.ids == (WHOLE_FRAME,):
+                self._refused(message.subject, from_code(frame.code, frame.message))
+            else:
+                self._failed(frame)
 
     def _answered(self, reply: frames.Reply) -> None:
         parts = self._parts
         columns = zip(reply.ids, reply.rows, reply.queued_us, reply.bodies, strict=True)
         for id, count, queued_us, body in columns:
-            part = parts.pop(id, None)
+            part = parts.get(id)
             if part is None:
                 self.late_replies += 1
                 continue
+            if count != part.packed.rows:
+                self._settle(part.ticket, part.wrong_rows(count))
+                continue
+            del parts[id]
             part.answer = Packed(reply.head, count, body)  # type: ignore[arg-type]
             ticket = part.ticket
             ticket.waiting -= 1
@@ -237,6 +246,14 @@ class InferenceClient:
             ticket.batch_rows = max(ticket.batch_rows, reply.batch_rows)
             if not ticket.waiting:
                 self._settle(ticket, None)
+
+    def _refused(self, reply_subject: str, error: VtsServingException) -> None:
+        """A batcher could not read a frame of ours."""
+        publish = self._outbox.publish_of(reply_subject)
+        for id in publish.ids if publish is not None else ():
+            part = self._parts.get(id)
+            if part is not None:
+                self._settle(part.ticket, error)
 
     def _failed(self, failure: frames.Failure) -> None:
         retry_after_s = failure.retry_after_ms / 1000 or None
@@ -256,6 +273,8 @@ class InferenceClient:
         on_done, ticket.on_done = ticket.on_done, None
         if on_done is None:
             return
+        if ticket.waiting and len(ticket.parts) > 1:
+            self._cancel(ticket)
         self._forget(ticket)
         try:
             on_done(Outcome(ticket, error))
@@ -279,6 +298,7 @@ class InferenceClient:
 
     def _retry_later(self, part: Part) -> None:
         part.attempt += 1
+        part.batcher = ""  # until it is sent again no loss of a batcher concerns it
         self.retries += 1
         self._loop.call_later(RETRY_DELAY_S, self._send_again, part)
 
@@ -340,6 +360,9 @@ class InferenceClient:
         if connected:
             self._batchers.refresh(self._loop.time())
             self._beat()
+            # What was under way when the connection broke may be lost, be it the request or its answer.
+            for part in [part for part in self._parts.values() if part.batcher and self._may_retry(part)]:
+                self._retry_later(part)
 
     def _tick(self) -> None:
         """Every half second: say that we are here, and look who is not."""

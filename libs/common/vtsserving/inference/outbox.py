@@ -61,7 +61,7 @@ class Outbox:
         self._no_batcher = no_batcher
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[tuple[str, str, bytes], list[Part]] = {}
-        self._replies = [subjects.gateway_reply(gateway_id, number) for number in range(PUBLISH_SLOTS)]
+        self._replies = [subjects.gateway_reply(gateway_id, 1 + slot) for slot in range(PUBLISH_SLOTS)]
         self._slots = {subject: number for number, subject in enumerate(self._replies)}
         self._published: list[Publish | None] = [None] * PUBLISH_SLOTS
         self._turn = 0
@@ -97,7 +97,11 @@ class Outbox:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         homeless: list[Part] = []
-        for parts in waiting.values():
+        for added in waiting.values():
+            # Whoever left in this turn of the loop need not be sent.
+            parts = [part for part in added if part.ticket.on_done is not None]
+            if not parts:
+                continue
             batcher = self._batchers.owner(parts[0].ticket.entry.tag)
             if batcher is None:
                 homeless.extend(parts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from vtsserving.catalog import CatalogEntry, Method
-from vtsserving.exceptions import VtsServingException
+from vtsserving.exceptions import BadModelOutput, VtsServingException
+from vtsserving.wire.layout import layout
 from vtsserving.wire.rows import Packed, join_results
 
 
@@ -28,14 +28,19 @@ class Ticket:
     )
 
     def __init__(
-        self, entry: CatalogEntry, method: Method, on_done: Callable[[Outcome], None], deadline_s: float
+        self,
+        entry: CatalogEntry,
+        method: Method,
+        on_done: Callable[[Outcome], None],
+        started_s: float,
+        deadline_s: float,
     ) -> None:
-        """Create an unsettled ticket without parts."""
+        """Create an unsettled ticket without parts; times are loop time."""
         self.entry = entry
         self.method = method
         self.on_done: Callable[[Outcome], None] | None = on_done
         self.deadline_s = deadline_s
-        self.started_s = time.monotonic()
+        self.started_s = started_s
         self.parts: list[Part] = []
         self.waiting = 0
         self.batch_rows = 0
@@ -57,6 +62,28 @@ class Part:
         self.batcher = ""
         self.answer: Packed | None = None
         ticket.waiting += 1
+
+    def wrong_rows(self, count: int) -> BadModelOutput:
+        """The error of an answer that has other rows than the part."""
+        return BadModelOutput(f"the answer has {count} rows for {self.packed.rows}")
+
+
+def pieces(packed: Packed, max_rows: int) -> list[Packed]:
+    """A call as it is, or in parts of at most `max_rows` rows.
+
+    Args:
+        packed: the call.
+        max_rows: most rows in one batch.
+
+    Raises:
+        BadFrame, BadTensor: the call's body does not have the size that its rows and its head say.
+    """
+    if not packed.head or packed.rows <= max_rows:
+        return [packed]
+    whole, rest = divmod(packed.rows, max_rows)
+    counts = [max_rows] * whole + [rest] * (rest > 0)
+    bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
+    return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
 
 
 class Outcome:

@@ -154,7 +154,8 @@ class Event(NamedTuple):
     Attributes:
         event: `credit` (`credits` are free), `done` (`batch_id` is answered, its credit free again), `nack`
             (`batch_id` was refused unread), `gone` (the process and all credits of the epoch are void), `failed`
-            (the model cannot be loaded).
+            (the model cannot be loaded), `reconnected` (the runner was off the bus; what was sent to it or by it
+            since may be lost).
         runner: its id.
         model: as in Request.
         version: as in Request.
@@ -178,10 +179,6 @@ class Event(NamedTuple):
     compute_us: int
     code: str
     message: str
-
-
-REPLICA_BITS: Final = 8
-"""The low bits of an epoch number the model process within its model; the bits above only grow."""
 
 
 class Control(NamedTuple):

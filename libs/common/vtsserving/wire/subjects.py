@@ -4,7 +4,8 @@ Grammar (`id` is 16 lower-case hex digits, so nothing a client sends can reach a
 
     vts.v1.bat.<id>.in              gateway -> that batcher
     vts.v1.bat.<id>.event           runner -> that batcher
-    vts.v1.gw.<id>.reply.<n>        runner, batcher -> that gateway; n numbers the gateway's publishes
+    vts.v1.gw.<id>.reply.<n>        runner, batcher -> that gateway; n > 0 numbers the gateway's publishes and is where
+                                    the bus says that nobody listened; answers go to n = 0, whatever the publish
     vts.v1.run.<id>.batch           batcher -> that runner
     vts.v1.run.<id>.ctl             batcher -> that runner
     vts.v1.hb.<role>                heartbeats; role is gateway, batcher or runner
@@ -22,7 +23,7 @@ Role = Literal["gateway", "batcher", "runner"]
 STORE_CHANGED: Final = "vts.v1.store.changed"
 
 _ID = re.compile(r"[0-9a-f]{16}")
-_GATEWAY_REPLY = re.compile(r"vts\.v1\.gw\.[0-9a-f]{16}\.reply\.[0-9]{1,20}")
+_GATEWAY_REPLY = re.compile(r"(vts\.v1\.gw\.[0-9a-f]{16}\.reply\.)[0-9]{1,20}")
 
 
 def new_id() -> str:
@@ -38,6 +39,12 @@ def is_id(text: str) -> bool:
 def is_gateway_reply(subject: str) -> bool:
     """Whether `subject` is a gateway's reply subject; checked before anything is answered there."""
     return _GATEWAY_REPLY.fullmatch(subject) is not None
+
+
+def gateway_answers(reply_subject: str) -> str | None:
+    """Where answers go for a request that came with `reply_subject`: one subject per gateway; None if it is none."""
+    found = _GATEWAY_REPLY.fullmatch(reply_subject)
+    return found and found.group(1) + "0"
 
 
 def batcher_in(batcher_id: str) -> str:
@@ -56,7 +63,7 @@ def gateway_replies(gateway_id: str) -> str:
 
 
 def gateway_reply(gateway_id: str, number: int) -> str:
-    """The reply subject of one publish of a gateway."""
+    """The reply subject of one publish of a gateway; number 0 is where its answers go."""
     return f"vts.v1.gw.{gateway_id}.reply.{number}"
 
 
