@@ -75,6 +75,6 @@ def test_messages_that_are_no_unicode_are_sent_all_the_same() -> None:
 
 @pytest.mark.parametrize(("advice_s", "header"), [(None, b"1"), (0.2, b"1"), (2.5, b"3")])
 def test_503_says_when_to_come_back(advice_s: float | None, header: bytes) -> None:
-    response = error_response(QueueFull("full", retry_after_s=advice_s), b"i", b"", b"")
+    response = error_response(QueueFull("full", retry_after_s=advice_s), 503, b"{}", b"i", b"", b"")
     assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nretry-after: " + header + b"\r\n" in response

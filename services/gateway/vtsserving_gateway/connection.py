@@ -77,6 +77,7 @@ class Connection(HttpToolsProtocol):
         """Create it as uvicorn does, with what all connections share."""
         super().__init__(config, server_state, app_state, _loop)
         self.gateway = gateway
+        self.url = b""
         self.deadline_s = math.inf
         self._settings = gateway.settings
         self._phase = Phase.IDLE

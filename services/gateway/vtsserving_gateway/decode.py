@@ -8,27 +8,26 @@ and finds the exact error.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from vtsserving.catalog import CatalogEntry, Method
-from vtsserving.exceptions import BadInput, UnknownField, UnsupportedMediaType, WrongType
+from vtsserving.exceptions import BadInput, UnknownField, WrongType
 from vtsserving.json_arrays import Array, ArraySpec, infer, to_array
 from vtsserving.json_reading import Body, read
+from vtsserving.wire import tables
 from vtsserving.wire.limits import MAX_TENSOR_DIMS
 from vtsserving.wire.rows import Packed, pack_call
+from vtsserving_gateway.casting import cast
 
 _NUMERIC: Final = b"0123456789.,[]-+eE \t\r\n"
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 
 SMALL_BYTES: Final = 64 * 1024
 """Bodies above this are checked for long integers by value: looking at the text costs more there."""
-
-_JSON_TYPES: Final = frozenset((b"application/json", b"application/x-www-form-urlencoded"))
-_UTF8: Final = frozenset((b"utf-8", b"utf8", b"us-ascii"))
 
 
 class Target:
@@ -117,17 +116,45 @@ class Target:
             return None
         return array.astype(spec.dtype)
 
+    def decode_value(self, value: Any) -> Packed:
+        """Pack a call that came as a value instead of JSON.
+
+        Args:
+            value: an array, list, DataFrame or other argument, or a dict of `args` and `kwargs`.
+
+        Raises:
+            BadInput: of its many kinds, each with its code.
+        """
+        is_argument = not (isinstance(value, dict | int | float | str | bytes) or value is None)
+        args, kwargs = ([value], {}) if is_argument else split_call(value)
+        self._check_missing(args, kwargs)
+        decoded = [
+            _convert_value(item, self._spec(i), self._where(i, len(args))) for i, item in enumerate(args)
+        ]
+        named = {
+            name: _convert_value(item, self._kwargs.get(name), name[:80]) for name, item in kwargs.items()
+        }
+        return pack_call(decoded, named, self.method.axis)
+
+    @property
+    def inputs(self) -> list[ArraySpec] | None:
+        """The recorded arguments, in their order; None where not all are recorded."""
+        specs = [spec for spec in self._args if spec is not None and spec.name]
+        return specs if specs and len(specs) == len(self._args) else None
+
+    def _spec(self, index: int) -> ArraySpec | None:
+        return self._args[index] if index < len(self._args) else None
+
+    def _check_missing(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        for spec in self._args[len(args) :]:
+            if spec is not None and spec.name not in kwargs:
+                raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
+
     def _call(self, body: Body) -> tuple[list[Any], dict[str, Any]]:
         """Arguments and keyword arguments, the strict way."""
         args, kwargs = split_call(read(body, unsigned=self._wants_unsigned()))
-        if len(self._args) > len(args):
-            for spec in self._args[len(args) :]:
-                if spec is not None and spec.name not in kwargs:
-                    raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
-        decoded = [
-            _convert(value, self._args[i] if i < len(self._args) else None, self._where(i, len(args)))
-            for i, value in enumerate(args)
-        ]
+        self._check_missing(args, kwargs)
+        decoded = [_convert(value, self._spec(i), self._where(i, len(args))) for i, value in enumerate(args)]
         return decoded, {
             name: _convert(value, self._kwargs.get(name), name[:80]) for name, value in kwargs.items()
         }
@@ -138,7 +165,7 @@ class Target:
         )
 
     def _where(self, index: int, count: int) -> str:
-        spec = self._args[index] if index < len(self._args) else None
+        spec = self._spec(index)
         if spec is not None and spec.name:
             return spec.name
         return "input" if count == 1 else f"args[{index}]"
@@ -146,6 +173,24 @@ class Target:
 
 def _convert(value: Any, spec: ArraySpec | None, where: str) -> Any:
     return infer(value, where) if spec is None else to_array(value, spec, where)
+
+
+def _convert_value(value: Any, spec: ArraySpec | None, where: str) -> Any:
+    """Like _convert, for what needs no interpretation: arrays keep their dtype, tables and others are passed on."""
+    if isinstance(value, list):
+        return _convert(value, spec, where) if _is_plain(value) else value
+    if spec is None or tables.is_table(value):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return cast(np.asarray(value), spec, where)
+    return to_array(value, spec, where)
+
+
+def _is_plain(value: list[Any]) -> bool:
+    """Whether a list holds what JSON could hold; only the first items are looked at."""
+    while value and isinstance(value[0], list):
+        value = value[0]
+    return not value or value[0] is None or isinstance(value[0], int | float | str | dict)
 
 
 def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -169,25 +214,3 @@ def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise WrongType('"args" is a list and "kwargs" an object')
     return args, kwargs
-
-
-def check_media_type(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a body that is not said to be JSON; saying nothing, and what `curl -d` says, count as JSON.
-
-    Args:
-        headers: lower-case names.
-
-    Raises:
-        UnsupportedMediaType: names what is supported.
-    """
-    kind = headers.get(b"content-type")
-    if kind is not None and kind != b"application/json":
-        name, _, parameters = kind.partition(b";")
-        _, has_charset, charset = parameters.lower().partition(b"charset=")
-        if name.strip().lower() not in _JSON_TYPES:
-            raise UnsupportedMediaType("send application/json")
-        if has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
-            raise UnsupportedMediaType("send application/json in UTF-8")
-    encoding = headers.get(b"content-encoding")
-    if encoding is not None and encoding.lower() not in (b"", b"identity"):
-        raise UnsupportedMediaType("compressed bodies are not supported; send the body as it is")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.metrics import OTHER, Series
+from vtsserving_gateway.families import family_of
+from vtsserving_gateway.metrics import OTHER
 from vtsserving_gateway.respond import connection_line, error_response
 
 if TYPE_CHECKING:
@@ -34,18 +35,12 @@ class Exchange(Protocol):
 class Refusal:
     """A request that was not read to the end; answered with an error, then the connection closes."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        error: VtsServingException,
-        request_id: bytes,
-        series: Series | None = None,
-    ) -> None:
+    def __init__(self, connection: Connection, error: VtsServingException, request_id: bytes) -> None:
         """Prepare the answer; it is written when it is its turn."""
         self._connection = connection
         self._error = error
         self._request_id = request_id
-        self._series = series or connection.gateway.metrics.of(*OTHER)
+        self._api = family_of(connection.url)
 
     def feed(self, chunk: bytes) -> None:
         """Nothing more is read."""
@@ -57,9 +52,11 @@ class Refusal:
         """Write the error."""
         gateway = self._connection.gateway
         gateway.metrics.errors[self._error.wire_code] += 1
-        self._series.observe(self._error.status, 0.0)
+        status, body = self._api.error(self._error, self._request_id.decode("ascii"))
+        gateway.metrics.of(*OTHER).observe(status, 0.0)
+        closing = connection_line(False, False)
         self._connection.send(
-            error_response(self._error, self._request_id, gateway.date, connection_line(False, False))
+            error_response(self._error, status, body, self._request_id, gateway.date, closing)
         )
         self._connection.finished(self, keep_alive=False)
 

@@ -61,7 +61,9 @@ def _write_npy(value: Any) -> bytes:
     elif hasattr(value, "to_numpy"):
         value = value.to_numpy()
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.hasobject:
-        raise NotAcceptable(f"the result is a {type(value).__name__}, which has no .npy form; accept JSON or msgpack")
+        raise NotAcceptable(
+            f"the result is a {type(value).__name__}, which has no .npy form; accept JSON or msgpack"
+        )
     return write_npy(np.asarray(value))
 
 
@@ -84,7 +86,9 @@ def _write_arrow(value: Any) -> bytes:
     if isinstance(value, np.ndarray) and value.ndim in (1, 2):
         value = pd.DataFrame(value)
     if not isinstance(value, pd.DataFrame):
-        raise NotAcceptable(f"the result is a {type(value).__name__}, which is no table; accept JSON or msgpack")
+        raise NotAcceptable(
+            f"the result is a {type(value).__name__}, which is no table; accept JSON or msgpack"
+        )
     table = pa.Table.from_pandas(value.rename(columns=str), preserve_index=False)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

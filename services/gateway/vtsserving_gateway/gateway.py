@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from vtsserving.catalog import Catalog, CatalogEntry
-from vtsserving.exceptions import BadDeadline
+from vtsserving.exceptions import BadDeadline, VersionNotFound
 from vtsserving.inference.client import InferenceClient
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.metrics import PREDICT, Metrics, Series
-from vtsserving_gateway.routes import Route, parse_route
+from vtsserving_gateway.routes import Route
 from vtsserving_gateway.settings import GatewaySettings
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class BoundRoute:
         """Bind; MethodNotFound if the model does not have the method."""
         self.route = route
         self.entry = entry
-        self.target = Target(entry, entry.method(route.method))
+        preferred = route.prefers if route.prefers in entry.signatures else ""
+        self.target = Target(entry, entry.method(route.method or preferred))
         self.series: Series = metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
 
 
@@ -123,16 +124,38 @@ class Gateway:
             return bound
         return None if entry is None else self._remember(url, bound.route, entry)
 
-    async def bind(self, url: bytes) -> BoundRoute:
+    async def bind(self, url: bytes, parse: Callable[[bytes], Route]) -> BoundRoute:
         """Find out what a URL means.
+
+        Args:
+            url: as it stands in the request line.
+            parse: reads URLs of its kind.
 
         Raises:
             NotFound: no such route, model, version or method.
             StoreUnavailable: the models cannot be looked up now.
         """
-        route = parse_route(url)
-        entry = self.catalog.peek(route.tag) or await self.catalog.resolve(route.tag)
+        route = parse(url)
+        entry = self.catalog.peek(route.tag) or await self._resolve(route)
+        if route.ordinal and entry.version != route.ordinal:
+            # Versions never change, so from now on the exact one is looked up.
+            route = route._replace(tag=entry.tag)
         return self._remember(url, route, entry)
+
+    async def _resolve(self, route: Route) -> CatalogEntry:
+        try:
+            return await self.catalog.resolve(route.tag)
+        except VersionNotFound:
+            if not route.ordinal:
+                raise
+            found = await self.by_ordinal(route.tag.partition(":")[0], int(route.ordinal))
+            if found is None:
+                raise
+            return found
+
+    async def by_ordinal(self, name: str, ordinal: int) -> CatalogEntry | None:
+        """The version of a model that has a number; None if there is none."""
+        return next((entry for entry in await self.catalog.models(name) if entry.ordinal == ordinal), None)
 
     def _remember(self, url: bytes, route: Route, entry: CatalogEntry) -> BoundRoute:
         bound = BoundRoute(route, entry, self.metrics)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from vtsserving.exceptions import (
     DeadlineExceeded,
-    NotAcceptable,
     Overloaded,
     TooManyRows,
     VtsServingException,
 )
 from vtsserving.inference.request import Outcome, Ticket
-from vtsserving_gateway.decode import check_media_type
+from vtsserving_gateway.dialect import Api, Dialect
 from vtsserving_gateway.gateway import BoundRoute
 from vtsserving_gateway.respond import INTERNAL, connection_line, error_response, result_response
 
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ACCEPTED = (b"*/*", b"application/json", b"application/*")
-
 
 class Predict:
     """An exchange that never becomes an ASGI request: no scope, no task, no queue."""
 
     __slots__ = (
+        "_api",
         "_body",
         "_bound",
         "_connection",
+        "_dialect",
         "_expects",
         "_failure",
         "_gateway",
@@ -52,6 +51,7 @@ class Predict:
     def __init__(
         self,
         connection: Connection,
+        api: Api,
         url: bytes,
         headers: Mapping[bytes, bytes],
         *,
@@ -62,6 +62,7 @@ class Predict:
 
         Args:
             connection: to answer on.
+            api: the family of the URL.
             url: as it stands in the request line.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
@@ -69,6 +70,7 @@ class Predict:
         """
         self._connection = connection
         self._gateway = connection.gateway
+        self._api = api
         self._url = url
         self._headers = headers
         self._keep_alive = keep_alive
@@ -80,6 +82,7 @@ class Predict:
         self._is_turn = False
         self._started_s = 0.0
         self._failure: VtsServingException | None = None
+        self._dialect: Dialect
         self._bound: BoundRoute | None = None
         self._ticket: Ticket | None = None
         self._task: asyncio.Task[None] | None = None
@@ -133,7 +136,8 @@ class Predict:
         try:
             if self._failure is not None:
                 raise self._failure
-            self._check_headers()
+            self._check_memory()
+            self._dialect = self._api.dialect(self._headers)
             bound = self._gateway.bound(self._url)
             if bound is None:
                 self._task = self._gateway.loop.create_task(self._bind_and_submit())
@@ -147,12 +151,7 @@ class Predict:
     def _timeout_s(self) -> float:
         return self._gateway.timeout_s(self._headers.get(b"x-request-timeout"))
 
-    def _check_headers(self) -> None:
-        headers = self._headers
-        check_media_type(headers)
-        accept = headers.get(b"accept")
-        if accept is not None and accept != b"*/*" and not any(kind in accept for kind in _ACCEPTED):
-            raise NotAcceptable("the answer is application/json")
+    def _check_memory(self) -> None:
         if self._gateway.buffered_bytes > self._gateway.settings.max_buffered_bytes:
             raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
 
@@ -161,7 +160,7 @@ class Predict:
         gateway = self._gateway
         try:
             timeout_s = self._timeout_s()
-            bound = await asyncio.wait_for(gateway.bind(self._url), timeout_s)
+            bound = await asyncio.wait_for(gateway.bind(self._url, self._api.route), timeout_s)
             self._submit(bound, max(timeout_s - (gateway.loop.time() - self._started_s), 0.001))
         except asyncio.TimeoutError:
             self._refuse(DeadlineExceeded(f"the model was not found within {timeout_s:.3g} s"))
@@ -175,7 +174,10 @@ class Predict:
         self._task = None
         gateway = self._gateway
         target = bound.target
-        packed = target.decode(self._body)
+        packed = self._dialect.decode(target, self._body)
+        wanted_s = self._dialect.timeout_s
+        if wanted_s is not None:
+            timeout_s = min(timeout_s, wanted_s)
         if packed.rows > gateway.settings.max_rows:
             raise TooManyRows(
                 f"the request has {packed.rows} rows; at most {gateway.settings.max_rows} are allowed"
@@ -191,11 +193,12 @@ class Predict:
         if outcome.error is not None:
             self._refuse(outcome.error)
             return
+        assert self._bound is not None
         keep_alive = self._keep_alive and not self._connection.last
+        connection = connection_line(keep_alive, self._http_10)
         try:
-            data = result_response(
-                outcome, self._request_id, self._gateway.date, connection_line(keep_alive, self._http_10)
-            )
+            content = self._dialect.answer(outcome, self._bound.route)
+            data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
         except VtsServingException as error:
             self._refuse(error)
         except Exception:
@@ -213,8 +216,9 @@ class Predict:
         self._gateway.metrics.errors[error.wire_code] += 1
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
-        data = error_response(error, self._request_id, self._gateway.date, connection)
-        self._answer(error.status, data, keep_alive)
+        status, body = self._api.error(error, self._request_id.decode("ascii"))
+        data = error_response(error, status, body, self._request_id, self._gateway.date, connection)
+        self._answer(status, data, keep_alive)
 
     def _answer(self, status: int, data: bytes, keep_alive: bool) -> None:
         gateway = self._gateway

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from vtsserving.exceptions import VtsServingException
 from vtsserving.inference.request import Outcome
-from vtsserving.json_writing import to_json
+from vtsserving_gateway.dialect import Content
 
 INTERNAL: Final = "internal error; the server's log has it under this request id"
 _CLOSE: Final = b"connection: close\r\n"
@@ -24,10 +24,13 @@ def connection_line(keep_alive: bool, http_10: bool) -> bytes:
     return _CLOSE
 
 
-def result_response(outcome: Outcome, request_id: bytes, date: bytes, connection: bytes) -> bytes:
+def result_response(
+    content: Content, outcome: Outcome, request_id: bytes, date: bytes, connection: bytes
+) -> bytes:
     """The response to a call that succeeded.
 
     Args:
+        content: the body.
         outcome: how the call ended.
         request_id: to send back.
         date: the `date` header line.
@@ -35,39 +38,37 @@ def result_response(outcome: Outcome, request_id: bytes, date: bytes, connection
 
     Returns:
         Head and body.
-
-    Raises:
-        VtsServingException: the outcome is an error, or its value has no JSON form.
     """
-    body = to_json(outcome.value())
     return (
-        b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\nx-request-id: %b\r\nx-vts-model: %b\r\n"
-        b"x-vts-batch-size: %d\r\nserver-timing: queue;dur=%.3f, compute;dur=%.3f\r\n%bcontent-length: %d\r\n\r\n%b"
+        b"HTTP/1.1 200 OK\r\n%b%bx-request-id: %b\r\nx-vts-model: %b\r\nx-vts-batch-size: %d\r\n"
+        b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\n%bcontent-length: %d\r\n\r\n%b"
         % (
             date,
+            content.headers,
             request_id,
             outcome.entry.tag.encode(),
             outcome.batch_rows,
             outcome.queue_us / 1000,
             outcome.compute_us / 1000,
             connection,
-            len(body),
-            body,
+            len(content.body),
+            content.body,
         )
     )
 
 
 def error_body(error: VtsServingException, request_id: str) -> bytes:
-    """The body of every error of every route."""
+    """The body of every error, except under `/v2`."""
     fields = {"code": error.wire_code, "message": _sendable(error.message), "request_id": request_id}
     return orjson.dumps({"error": fields})
 
 
-def error_response(error: VtsServingException, request_id: bytes, date: bytes, connection: bytes) -> bytes:
-    """The response to a request that failed; arguments as for result_response."""
-    body = error_body(error, request_id.decode("ascii"))
+def error_response(
+    error: VtsServingException, status: int, body: bytes, request_id: bytes, date: bytes, connection: bytes
+) -> bytes:
+    """The response to a request that failed; `date` and `connection` as for result_response."""
     return b"%b%bcontent-type: application/json\r\nx-request-id: %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
-        STATUS_LINE[error.status],
+        STATUS_LINE[status],
         date,
         request_id,
         b"".join(b"%b: %b\r\n" % pair for pair in error_headers(error)),

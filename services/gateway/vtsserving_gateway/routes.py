@@ -17,10 +17,14 @@ class Route(NamedTuple):
     Attributes:
         tag: `name` or `name:reference`, in the grammar of tags.
         method: empty where the URL leaves it out.
+        prefers: the method to call then, if the model has it.
+        ordinal: the number that the URL gave instead of a version.
     """
 
     tag: str
-    method: str
+    method: str = ""
+    prefers: str = ""
+    ordinal: str = ""
 
 
 def parse_route(url: bytes) -> Route:
