@@ -27,6 +27,7 @@ from support.supervisor import (
     listening_socket,
     tcp_open,
 )
+from support.tcp_proxy import TcpProxy
 from vtsserving.signature import ModelSignature
 
 WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
@@ -59,21 +60,26 @@ class Cluster:
     Attributes:
         supervisor: runs them under the names nats, runner, batcher and gateway, and those that tests add.
         tag: of the model.
+        proxy: between the nats-server and the process that is named `proxied`.
     """
 
-    def __init__(self, folder: Path, home: Path, tag: str) -> None:
+    proxy: TcpProxy
+
+    def __init__(self, folder: Path, home: Path, tag: str, *, proxied: str = "") -> None:
         """Create it, not started.
 
         Args:
             folder: an existing folder of the test's own, for logs.
             home: VTSSERVING_HOME, with the model in its store.
             tag: the model that the runners preload.
+            proxied: name of a process that reaches the nats-server through `proxy`.
         """
         self.supervisor = Supervisor(folder)
         self.tag = tag
         self._folder = folder
         self._home = home
         self._nats = NatsServer(folder)
+        self._proxied = proxied
         self._listening: socket.socket | None = None
 
     @property
@@ -81,6 +87,10 @@ class Cluster:
         """Of the gateways; they share one listening socket."""
         assert self._listening is not None
         return int(self._listening.getsockname()[1])
+
+    @property
+    def _proxied_url(self) -> str:
+        return f"nats://127.0.0.1:{self.proxy.port}"
 
     def target(self, timeout_s: float) -> Target:
         """Where to send load, and what to expect."""
@@ -91,6 +101,8 @@ class Cluster:
         self._nats.port = free_port()
         program = Program(self._nats.command(), os.environ, tcp_open(self._nats.port))
         await self.supervisor.start("nats", program)
+        self.proxy = TcpProxy(self._nats.port)
+        await self.proxy.start()
 
     async def start_runner(self, name: str) -> None:
         """Start a runner and return when its model is warm."""
@@ -122,7 +134,7 @@ class Cluster:
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "VTSSERVING_HOME": str(self._home),
-            "VTSSERVING_NATS_URL": self._nats.url,
+            "VTSSERVING_NATS_URL": self._nats.url if name != self._proxied else self._proxied_url,
             **env,
         }
         ready = http_ok(port, "/readyz")
@@ -157,5 +169,6 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.supervisor.__aexit__(kind, error, trace)
+        await self.proxy.close()
         if self._listening is not None:
             self._listening.close()

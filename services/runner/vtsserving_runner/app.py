@@ -160,6 +160,7 @@ class RunnerApp:
     def _on_bus_state(self, connected: bool) -> None:
         if connected and self._timer is not None:
             self._beat()
+            self._models.reconnected()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(HEARTBEAT_S, self._tick)

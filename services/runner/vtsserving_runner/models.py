@@ -133,6 +133,12 @@ class Models:
             self._on_change()
             self._run(self._retire(model))
 
+    def reconnected(self) -> None:
+        """The bus was gone: batches and events may be lost, so the batchers had better ask which credits are free."""
+        for model in self._models.values():
+            if model.owner:
+                self._outlet.event(model.owner, "reconnected", model.id)
+
     async def preload(self, id: ModelId) -> None:
         """Load a model before anybody asks, and keep it: it leaves on command only.
 
