@@ -71,7 +71,7 @@ REFUSED = {
     "large array": np.zeros(100_000),
     "number as key": {1: 2},
     "surrogate": "\ud800",
-    "not a time": np.datetime64("NaT"),
+    "not a time": np.datetime64("NaT", "s"),
 }
 
 
