@@ -33,6 +33,9 @@ from vtsserving.model_info import (
 from vtsserving.tag import Tag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vtsserving.options import ModelOptions
     from vtsserving.runner import Runner
 
 __all__ = ["Model", "ModelContext", "ModelInfo", "read_time", "write_time"]
@@ -164,15 +167,18 @@ class Model:
 
         return load_model(self, **options)
 
-    def to_runner(self, name: str | None = None) -> Runner:
+    def to_runner(
+        self, name: str | None = None, *, options: ModelOptions | Mapping[str, Any] | None = None
+    ) -> Runner:
         """Create a handle on which the model's signatures can be called.
 
         Args:
             name: the runner's name; the model's by default.
+            options: override the model's own, one by one.
         """
         from vtsserving.runner import Runner
 
-        return Runner.of_model(self, name=name)
+        return Runner.of_model(self, name=name, options=options)
 
     def verify(self) -> None:
         """Compare every file with the manifest.
