@@ -49,9 +49,16 @@ def _add_serve(app: typer.Typer) -> None:
     add_serve(app)
 
 
+def _add_store(app: typer.Typer) -> None:
+    from vtsserving_cli.store import build_store
+
+    app.add_typer(build_store(), name="store")
+
+
 GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "models": _add_models,
     "serve": _add_serve,
+    "store": _add_store,
 }
 """Command or group -> what adds it."""
 
@@ -76,6 +83,7 @@ def build(argv: list[str]) -> typer.Typer:
             "vtsserving models get iris_clf:latest",
             "vtsserving serve iris_clf:latest",
             "vtsserving models export iris_clf:latest .",
+            "vtsserving store serve --dir ./store",
         ),
     )
     app.callback()(_root)

@@ -48,6 +48,7 @@ def test_the_command_line_takes_from_services_only_their_apps_and_what_these_are
         *(f"{service}.{part}" for service in SERVICES for part in ("app", "settings")),
         "vtsserving_gateway.server.listen",
         "vtsserving_runner.source.LocalSource",
+        "vtsserving_store.maintenance",
     )
     found = [
         f"{module} imports {name}"

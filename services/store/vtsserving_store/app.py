@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import uvicorn
@@ -176,12 +177,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(settings: StoreSettings, stop: service.Stop | None = None) -> None:
+async def serve(
+    settings: StoreSettings,
+    stop: service.Stop | None = None,
+    on_ready: Callable[[int], None] | None = None,
+) -> None:
     """Run the store until a stop signal.
 
     Args:
         settings: of the service.
         stop: ends it; by default SIGTERM and SIGINT do.
+        on_ready: called with the port when it serves.
     """
     stopping = stop or service.stop_event()
     bus = None
@@ -190,7 +196,9 @@ async def serve(settings: StoreSettings, stop: service.Stop | None = None) -> No
         if bus is None:
             return
     try:
-        await service.serve_until(StoreApp(settings, bus), stopping)
+        app = StoreApp(settings, bus)
+        ready = None if on_ready is None else lambda: on_ready(app.port)
+        await service.serve_until(app, stopping, ready)
     finally:
         if bus is not None:
             await bus.close()

@@ -1,0 +1,52 @@
+"""What the command line does with a storage itself, without a running service."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vtsserving_store.backup import Copied, copy_store
+from vtsserving_store.blobs_directory import DirectoryBlobs
+from vtsserving_store.fsck import Checker, Finding
+from vtsserving_store.parts import Parts
+from vtsserving_store.settings import StoreSettings
+from vtsserving_store.storage import open_storage, probe
+
+
+@contextlib.contextmanager
+def opened(settings: StoreSettings) -> Iterator[Parts]:
+    """Open the storage that the settings name and check that it is fit.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        ConfigurationError: no storage is named.
+        StoreUnavailable: it does not answer.
+    """
+    blobs = open_storage(settings)
+    parts = Parts.on(blobs, settings)
+    try:
+        probe(blobs)
+        yield parts
+    finally:
+        parts.close()
+
+
+def check(settings: StoreSettings, *, deep: bool) -> Iterator[Finding]:
+    """Every inconsistency of the storage, as it is found; `deep` reads all blobs."""
+    with opened(settings) as parts:
+        yield from Checker(parts.blobs, deep=deep).findings()
+
+
+def backup(settings: StoreSettings, directory: Path) -> Copied:
+    """Copy the storage into a directory, adding to what is there."""
+    with opened(settings) as parts:
+        return copy_store(parts.blobs, DirectoryBlobs(directory))
+
+
+def restore(settings: StoreSettings, directory: Path) -> Copied:
+    """Copy a backup into the storage, adding to what is there."""
+    with opened(settings) as parts:
+        return copy_store(DirectoryBlobs(directory), parts.blobs)
