@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.runner_models import GATE, calls_of, open_gate, save, trouble
+from support.runner_models import GATE, RAISE, calls_of, open_gate, save, trouble
 from vtsserving.exceptions import ModelLoadFailed
 from vtsserving.model import Model
 from vtsserving.wire import subjects
@@ -448,5 +448,48 @@ def test_metrics_show_batches_and_processes(with_runner, model):
             line for line in text.splitlines() if line.startswith("vtsserving_runner_process_resident_bytes{")
         ]
         assert float(rss.split()[-1]) > 1e6
+
+    with_runner(scenario)
+
+
+# --- large tensors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_large_tensors_are_right_and_a_model_may_keep_what_it_got(with_runner, count):
+    class Keeps:
+        def __init__(self) -> None:
+            self.kept: list[Any] = []
+
+        def predict(self, x: Any) -> Any:
+            self.kept.append(x)
+            return self.kept[0][: len(x)] * 1000 + x
+
+    model = save("keeps", Keeps())
+
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        for number in range(1, 12):
+            calls = [(np.full((1, 40_000), float(10 * number + i)),) for i in range(count)]
+            answers = await rig.batcher.done(rig.batcher.send(model, grant, calls))
+            for i, answer in enumerate(answers):
+                assert answer.shape == (1, 40_000)
+                assert (answer == (10.0 + i) * 1000 + 10.0 * number + i).all()
+
+    with_runner(scenario)
+
+
+def test_many_large_partial_answers_of_one_batch_arrive(with_runner, tmp_path):
+    model = save("trouble", trouble(tmp_path))
+
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        calls = [(np.full((1, 20_000), RAISE if i % 2 else float(i)),) for i in range(16)]
+        answers = await rig.batcher.done(rig.batcher.send(model, grant, calls))
+        for i, answer in enumerate(answers):
+            if i % 2:
+                assert answer.code == "model_failed"
+            else:
+                assert (answer == 2.0 * i).all()
 
     with_runner(scenario)

@@ -112,6 +112,9 @@ class Computer:
             bodies, counts = batch.bodies, batch.rows
         else:
             bodies, counts = [batch.bodies[i] for i in index], tuple(batch.rows[i] for i in index)
+        if len(bodies) == 1:
+            # Several are joined in memory of the model's own; one is copied there, since it may keep what it gets.
+            bodies = [memoryview(bytearray(bodies[0]))]
         args, kwargs = rows.join_calls(batch.head, bodies, counts)  # type: ignore[arg-type]
         args = [owned(value) for value in args]
         if kwargs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import resource
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from vtsserving.tag import Tag
+from vtsserving_runner import sharing
 from vtsserving_runner.devices import CPU, Device
+
+_log = logging.getLogger(__name__)
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -100,16 +104,18 @@ class Child:
 
         To be called by the thread that runs the event loop: the child ends when the thread that started it does.
         """
+        self.rings: tuple[sharing.Ring, sharing.Ring] | None = None
         ours, theirs = socket.socketpair()
+        memory = self._share()
         try:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "vtsserving_runner.worker", "--fd", str(theirs.fileno())),
                     *("--parent", str(os.getpid()), "--path", str(launch.path), "--tag", str(launch.tag)),
-                    *("--device", launch.device.name),
+                    *("--device", launch.device.name, "--memory", ",".join(map(str, memory))),
                 ],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *memory),
                 env={
                     **environment(os.environ, launch.threads, launch.environment),
                     **launch.device.variables,
@@ -121,8 +127,27 @@ class Child:
             raise
         finally:
             theirs.close()
+            for descriptor in memory:
+                os.close(descriptor)
         ours.setblocking(False)
         self.socket = ours
+
+    def _share(self) -> list[int]:
+        """Memory for both directions; without it everything goes through the socket."""
+        descriptors: list[int] = []
+        try:
+            for _ in range(2):
+                descriptor = sharing.create()
+                if descriptor is None:
+                    return []
+                descriptors.append(descriptor)
+            self.rings = (sharing.Ring(descriptors[0]), sharing.Ring(descriptors[1]))
+        except OSError as error:
+            _log.info("no_shared_memory", extra={"reason": error.strerror})
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return []
+        return descriptors
 
     @property
     def pid(self) -> int:

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from vtsserving.exceptions import ProtocolError
+from vtsserving.exceptions import BadFrame, ProtocolError
 from vtsserving.wire import frames
-from vtsserving_runner.framing import PREFIX, Assembler
+from vtsserving_runner.framing import INLINE, PREFIX, Assembler, Prefix
 from vtsserving_runner.launch import Child, Launch
+from vtsserving_runner.sharing import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +34,18 @@ class Link(asyncio.Protocol):
 
         Args:
             launch: what to start.
-            on_frame: called with (stamp_us, frame) for each frame that the process sends.
+            on_frame: called with (stamp_us, frame) for each frame that the process sends; its bodies hold only
+                until it returns.
             on_end: called with the exit status, negative for a signal, when the process has ended.
 
         Raises:
             OSError: the system refuses to start it.
         """
         self.child = Child(launch)
+        self._outgoing: Ring | None
+        self._incoming: Ring | None
+        self._outgoing, self._incoming = self.child.rings or (None, None)
+        self._unreleased = 0
         self._on_frame = on_frame
         self._on_end = on_end
         self._assembler = Assembler()
@@ -65,8 +71,12 @@ class Link(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._closed:
             return
-        prefix = PREFIX.pack(len(frame), stamp_us)
-        if len(frame) > JOIN_BYTES:
+        released, self._unreleased = self._unreleased, 0
+        slot = self._outgoing.write((frame,), len(frame)) if self._outgoing is not None else None
+        prefix = PREFIX.pack(len(frame), INLINE if slot is None else slot, released, stamp_us)
+        if slot is not None:
+            transport.write(prefix)
+        elif len(frame) > JOIN_BYTES:
             transport.write(prefix)
             transport.write(frame)
         else:
@@ -85,8 +95,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on what is complete; a process that sends what it should not is ended."""
         try:
-            for stamp_us, frame in self._assembler.feed(data):
-                self._on_frame(stamp_us, frames.decode(frame))
+            for prefix, frame in self._assembler.feed(data):
+                self._receive(prefix, frame)
         except ProtocolError:
             _log.exception("model_process_sent_no_frame", extra={"pid": self.child.pid})
             self.kill()
@@ -94,6 +104,18 @@ class Link(asyncio.Protocol):
             # A bug on our side: without its answer the batch would wait for ever, so it is treated as a crash.
             _log.exception("frame_handler_raised", extra={"pid": self.child.pid})
             self.kill()
+
+    def _receive(self, prefix: Prefix, inline: bytes) -> None:
+        if self._outgoing is not None:
+            self._outgoing.released(prefix.released)
+        if prefix.slot == INLINE:
+            self._on_frame(prefix.stamp_us, frames.decode(inline))
+            return
+        if self._incoming is None:
+            raise BadFrame("a shared frame without shared memory")
+        # What the handler keeps of a frame it has copied when it returns.
+        self._on_frame(prefix.stamp_us, frames.decode(self._incoming.read(prefix.slot, prefix.size_bytes)))
+        self._unreleased += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nothing more comes; a process without its socket is of no use."""

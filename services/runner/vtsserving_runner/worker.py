@@ -28,6 +28,7 @@ from vtsserving.tag import Tag
 from vtsserving.wire import frames
 from vtsserving_runner.computing import Computer, method_of, owned
 from vtsserving_runner.framing import BlockingLink, now_us
+from vtsserving_runner.sharing import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one model process.
 
     Args:
-        argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`, `--device`.
+        argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`,
+            `--device`, `--memory` (descriptors of the memory that is shared: towards this process, back).
 
     Returns:
         The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
@@ -50,8 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--tag", required=True)
     parser.add_argument("--device", default="")
+    parser.add_argument("--memory", default="")
     arguments = parser.parse_args(argv)
-    link = BlockingLink(socket.socket(fileno=arguments.fd))
+    rings = [_ring(int(number)) for number in arguments.memory.split(",") if number]
+    link = BlockingLink(socket.socket(fileno=arguments.fd), *rings)
     _isolate(arguments.parent)
     logs.configure(f"model {arguments.tag}")
     try:
@@ -133,13 +137,19 @@ def serve(link: BlockingLink, computer: Computer) -> None:
             raise BadFrame(f"a model process takes no {type(batch).__name__}")
         started_us = now_us()
         for answer in computer.run(batch, arrived_us):
-            link.send(started_us, frames.encode(answer))
+            link.send(started_us, answer, finish=answer.last)
         # Nothing of this batch is kept while waiting for the next one.
         del batch, data, message
 
 
+def _ring(descriptor: int) -> Ring:
+    ring = Ring(descriptor)
+    os.close(descriptor)
+    return ring
+
+
 def _send_loaded(link: BlockingLink, code: str = "", message: str = "") -> None:
-    link.send(now_us(), frames.encode(frames.Loaded(code, message, rss_bytes())))
+    link.send(now_us(), frames.Loaded(code, message, rss_bytes()))
 
 
 def rss_bytes() -> int:
