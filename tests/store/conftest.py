@@ -63,6 +63,19 @@ def http(store: ThreadedStore) -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.fixture(scope="session", params=["directory", "s3"])
+def shared_http(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx2.Client]:
+    """Plain HTTP to a store that many tests share; for tests that leave no model behind."""
+    if request.param == "directory":
+        chosen = store_settings(tmp_path_factory.mktemp("shared"))
+    else:
+        chosen = store_settings(s3=s3_section(request.getfixturevalue("s3_endpoint")))
+    with ThreadedStore(chosen) as running, httpx2.Client(base_url=running.url, timeout=30) as client:
+        yield client
+
+
 @pytest.fixture
 def client(store: ThreadedStore) -> Iterator[RegistryClient]:
     """The SDK's client of the store."""

@@ -56,7 +56,9 @@ def test_the_same_manifest_again_is_fine_and_not_new(parts: Parts, local: LocalS
     assert not commit(parts, model)
 
 
-def test_other_content_under_the_same_tag_is_refused(parts: Parts, local: LocalStore, other: LocalStore) -> None:
+def test_other_content_under_the_same_tag_is_refused(
+    parts: Parts, local: LocalStore, other: LocalStore
+) -> None:
     first = save_text(local, "m:1", "one")
     commit(parts, first)
     with pytest.raises(AlreadyExists, match="versions never change"):
@@ -105,7 +107,9 @@ def test_references_resolve_in_order_exact_latest_alias_prefix(parts: Parts, loc
         commit(parts, save_text(local, f"m:{version}"))
     parts.aliases.move("m", "prod", "abc1", by="")
     parts.aliases.move("m", "stable", "abc2", by="")
-    resolved = {ref: parts.registry.get("m", ref).manifest.version for ref in ("prod", "stable", "abc1", "pr")}
+    resolved = {
+        ref: parts.registry.get("m", ref).manifest.version for ref in ("prod", "stable", "abc1", "pr")
+    }
     assert resolved == {"prod": "prod", "stable": "abc2", "abc1": "abc1", "pr": "prod"}
     with pytest.raises(VersionNotFound, match="fits 2 versions"):
         parts.registry.get("m", "abc")
@@ -125,7 +129,9 @@ def test_bad_names_are_refused_before_anything_is_read(parts: Parts, name: str) 
         parts.registry.get(name, "latest")
 
 
-def test_a_manifest_with_missing_blobs_is_refused_and_nothing_is_visible(parts: Parts, local: LocalStore) -> None:
+def test_a_manifest_with_missing_blobs_is_refused_and_nothing_is_visible(
+    parts: Parts, local: LocalStore
+) -> None:
     model = save_text(local, "m:1")
     with pytest.raises(BlobUnknown, match="were not pushed"):
         parts.registry.commit("m", "1", model.manifest.to_bytes())
@@ -206,7 +212,9 @@ def test_of_racing_moves_that_expect_the_same_start_one_wins(parts: Parts) -> No
 def test_edited_labels_win_and_the_model_stays_as_saved(parts: Parts, local: LocalStore) -> None:
     model = save_text(local, "m:1", labels={"team": "a", "stage": "dev"})
     commit(parts, model)
-    labels = parts.labels.edit("m", "1", {"team": "a", "stage": "dev"}, {"stage": "prod", "team": None}, by="")
+    labels = parts.labels.edit(
+        "m", "1", {"team": "a", "stage": "dev"}, {"stage": "prod", "team": None}, by=""
+    )
     assert labels == {"stage": "prod"}
     assert dict(parts.index.labelled("m")[0].labels) == {"stage": "prod"}
     assert dict(parts.index.all()[0].labels) == {"stage": "prod"}
