@@ -107,6 +107,30 @@ def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
 
 
 @pytest.mark.prove
+@pytest.mark.parametrize("name", ["batcher", "runner"])
+def test_a_killed_process_with_a_ready_replacement_costs_no_request(
+    run: Run, proof: Proof, name: str
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        start = {"batcher": cluster.start_batcher, "runner": cluster.start_runner}[name]
+        names = [name, f"{name}-2"]
+        await start(names[1])
+        async with Load.opened(cluster.target(10.0), per_s=proof.count(full=200, quick=100)) as load:
+            for number in range(proof.count(full=8, quick=2)):
+                await load.progress(100)
+                cluster.supervisor.kill(names[number % 2])
+                await cluster.supervisor.ready(names[number % 2])
+                await load.progress(200)
+            report = await load.stop()
+            print(report)
+        record(proof, f"kill -9 of the {name}, with a ready replacement", report)
+        check(report)
+        assert len(report.of("right")) == len(report.answers), report
+
+    run(scenario)
+
+
+@pytest.mark.prove
 @pytest.mark.parametrize("victim", ["model process", "runner", "batcher", "nats"])
 def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits_past_their_deadline(
     run: Run, proof: Proof, victim: str

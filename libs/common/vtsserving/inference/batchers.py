@@ -18,6 +18,7 @@ class Batchers:
     def __init__(self) -> None:
         """Start without any."""
         self._heard_s: dict[str, float] = {}
+        self._leaving_s: dict[str, float] = {}
         self._owners: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -31,27 +32,39 @@ class Batchers:
     def hear(self, id: str, is_ready: bool, now_s: float) -> bool:
         """Take in one heartbeat; returns whether the set of batchers changed."""
         if not is_ready:
-            return self.forget(id)
+            known = self.forget(id)
+            self._leaving_s[id] = now_s
+            return known
         is_new = id not in self._heard_s
         self._heard_s[id] = now_s
+        self._leaving_s.pop(id, None)
         if is_new:
             self._owners.clear()
         return is_new
 
     def forget(self, id: str) -> bool:
-        """Send nothing more to a batcher until it is heard again; returns whether it was known."""
+        """Send nothing more to a batcher until it is ready again; returns whether it was known.
+
+        What it has may still be answered: it is dead only when it is silent.
+        """
         self._owners.clear()
-        return self._heard_s.pop(id, None) is not None
+        heard_s = self._heard_s.pop(id, None)
+        if heard_s is not None:
+            self._leaving_s[id] = heard_s
+        return heard_s is not None
 
     def refresh(self, now_s: float) -> None:
         """Count all as heard now: nobody could be heard while the bus was down."""
         self._heard_s = dict.fromkeys(self._heard_s, now_s)
+        self._leaving_s = dict.fromkeys(self._leaving_s, now_s)
 
     def bury(self, now_s: float) -> frozenset[str]:
         """Forget those who were silent for too long; returns them."""
-        dead = frozenset(id for id, heard_s in self._heard_s.items() if now_s - heard_s > DEAD_AFTER_S)
+        everybody = (*self._heard_s.items(), *self._leaving_s.items())
+        dead = frozenset(id for id, heard_s in everybody if now_s - heard_s > DEAD_AFTER_S)
         for id in dead:
             self.forget(id)
+            del self._leaving_s[id]
         return dead
 
     def owner(self, tag: str) -> str | None:

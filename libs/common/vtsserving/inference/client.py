@@ -44,6 +44,12 @@ BATCHER_WAIT_S: Final = 5.0
 RETRY_DELAY_S: Final = 0.05
 """Pause before a part goes to another batcher, so that all have heard of the change."""
 
+MAX_BOUNCES: Final = 14
+"""How often a part may be handed back by batchers that take another one for its owner: for about 5 seconds.
+
+They agree as soon as all have missed the heartbeats of one that died.
+"""
+
 HEARTBEAT_S: Final = 0.5
 
 MAX_TIMEOUT_S: Final = 366 * 86400.0
@@ -261,8 +267,8 @@ class InferenceClient:
             part = self._parts.get(id)
             if part is None:
                 self.late_replies += 1
-            elif failure.code in (BatcherLost.code, ShuttingDown.code) and self._may_retry(part):
-                self._retry_later(part)
+            elif failure.code in (BatcherLost.code, ShuttingDown.code) and part.bounces < MAX_BOUNCES:
+                self._bounced(part)
             else:
                 self._settle(
                     part.ticket, from_code(failure.code, failure.message, retry_after_s=retry_after_s)
@@ -305,6 +311,14 @@ class InferenceClient:
     def _send_again(self, part: Part) -> None:
         if part.id in self._parts:
             self._outbox.add(part)
+
+    def _bounced(self, part: Part) -> None:
+        """A batcher handed a part back untouched, which is no attempt: try again, at growing intervals."""
+        part.batcher = ""
+        delay_s = RETRY_DELAY_S * 2 ** min(part.bounces, 3)
+        part.bounces += 1
+        self.retries += 1
+        self._loop.call_later(delay_s, self._send_again, part)
 
     def _batcher_gone(self, publish: Publish) -> None:
         """Nobody listened when these parts were published, so they were not taken: send them elsewhere."""

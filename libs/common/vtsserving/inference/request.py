@@ -51,7 +51,7 @@ class Ticket:
 class Part:
     """A call, or as many of its rows as one batch may hold."""
 
-    __slots__ = ("answer", "attempt", "batcher", "id", "packed", "ticket")
+    __slots__ = ("answer", "attempt", "batcher", "bounces", "id", "packed", "ticket")
 
     def __init__(self, id: int, ticket: Ticket, packed: Packed) -> None:
         """Create a part that was not sent."""
@@ -59,6 +59,7 @@ class Part:
         self.ticket = ticket
         self.packed = packed
         self.attempt = 0
+        self.bounces = 0
         self.batcher = ""
         self.answer: Packed | None = None
         ticket.waiting += 1
