@@ -55,9 +55,18 @@ def _add_store(app: typer.Typer) -> None:
     app.add_typer(build_store(), name="store")
 
 
+def _add_login(app: typer.Typer) -> None:
+    from vtsserving_cli.login import add_login
+
+    add_login(app)
+
+
 GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "models": _add_models,
     "serve": _add_serve,
+    "login": _add_login,
+    "logout": _add_login,
+    "contexts": _add_login,
     "store": _add_store,
 }
 """Command or group -> what adds it."""
@@ -87,9 +96,9 @@ def build(argv: list[str]) -> typer.Typer:
         ),
     )
     app.callback()(_root)
-    wanted = argv[:1] if argv and argv[0] in GROUPS else list(GROUPS)
-    for name in wanted:
-        GROUPS[name](app)
+    adders = [GROUPS[argv[0]]] if argv and argv[0] in GROUPS else dict.fromkeys(GROUPS.values())
+    for add in adders:
+        add(app)
     return app
 
 
