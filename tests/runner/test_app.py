@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.buses import BusWorld
 from support.runner_models import GATE, RAISE, calls_of, open_gate, save, trouble
+from support.scripted_batcher import ScriptedBatcher
+from support.waiting import eventually
 from vtsserving.exceptions import ModelLoadFailed
+from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.wire import subjects
+from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.settings import RunnerSettings
+from vtsserving_runner.source import LocalSource
 
 
 def row(*values: float) -> tuple[np.ndarray[Any, Any]]:
@@ -75,6 +82,26 @@ def test_answers_of_one_batch_go_to_their_gateways(with_runner, model):
         assert len(rig.batcher.replies) == len(other.replies) == 1
 
     with_runner(scenario)
+
+
+@pytest.mark.parametrize("bus", ["inprocess", "nats"])
+def test_an_answer_to_a_dead_gateway_is_counted_and_the_rest_is_served(bus, model, tmp_path):
+    async def scenario(world):
+        app = RunnerApp(await world.bus(), LocalSource(LocalStore()), RunnerSettings())
+        try:
+            await app.start()
+            batcher = await ScriptedBatcher(await world.bus(), app.id).start()
+            grant = await batcher.load(model)
+            gateways = [subjects.gateway_reply(gateway, 0) for gateway in (batcher.gateway, "0" * 16)]
+            sent = batcher.send(model, grant, [row(1.0), row(2.0)], gateways=gateways)
+            here, nowhere = await batcher.done(sent)
+            assert (here.tolist(), nowhere) == ([[2.0]], None)
+            await eventually(lambda: app.counters.unrouted == 1)
+            assert b"vtsserving_runner_replies_unroutable_total 1.0" in app.exposition()
+        finally:
+            await app.close()
+
+    BusWorld(bus, tmp_path).run(scenario)
 
 
 def test_a_batch_without_a_valid_credit_is_refused_at_once(with_runner, model, tmp_path):
@@ -452,7 +479,7 @@ def test_metrics_show_batches_and_processes(with_runner, model):
     with_runner(scenario)
 
 
-# --- large tensors -----------------------------------------------------------------------------------------------------
+# --- large tensors ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -63,7 +63,7 @@ class RunnerApp:
         self._bus = bus
         self._settings = own
         self._catalog = catalog
-        outlet = Outlet(bus, self.id, self.counters)
+        self._outlet = outlet = Outlet(bus, self.id, self.counters)
         self._models = Models(source, outlet, self.counters, own, self._beat)
         self._intake = Intake(self._models, outlet, self.counters)
         self.exposition = metrics.exposition(self.counters, self._models.figures)
@@ -89,6 +89,7 @@ class RunnerApp:
         for subject, handler in (
             (subjects.runner_batch(self.id), self._intake.handle),
             (subjects.runner_control(self.id), self._models.handle),
+            (subjects.runner_unrouted(self.id), self._outlet.unrouted),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         self._tick()

@@ -26,6 +26,7 @@ class Counters:
     restarts: Counter[str] = field(default_factory=Counter)
     load_failures: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
+    unrouted: int = 0
     bad_frames: int = 0
 
 
@@ -68,6 +69,7 @@ class _Collector(Collector):
             ("rows", "Rows in those batches.", counters.rows),
             ("compute_seconds", "Time of model processes spent on batches.", counters.compute_us / 1e6),
             ("duplicates", "Batches that came twice and were dropped.", counters.duplicates),
+            ("replies_unroutable", "Answers whose gateway was gone.", counters.unrouted),
             ("bad_frames", "Frames that could not be read.", counters.bad_frames),
         ):
             yield CounterMetricFamily(f"vtsserving_runner_{name}", help_text, value)

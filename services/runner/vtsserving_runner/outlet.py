@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from vtsserving.bus.interface import Bus
+from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message
 from vtsserving.exceptions import VtsServingException
 from vtsserving.wire import frames, subjects
 from vtsserving_runner.metrics import Counters
@@ -38,11 +38,12 @@ class Outlet:
         self.runner_id = runner_id
         self._bus = bus
         self._counters = counters
+        self._unrouted = subjects.runner_unrouted(runner_id)
 
     def answer(self, work: Work, answer: frames.Result | frames.Fault) -> None:
         """Send answers of some entries of a batch to their gateways."""
         for subject, frame in replies(self.runner_id, work, answer, self._bus.max_payload):
-            self.publish(subject, frame)
+            self.publish(subject, frame, reply=self._unrouted)
 
     def event(
         self,
@@ -63,10 +64,15 @@ class Outlet:
         )
         self.publish(event_subject(batcher), frames.encode(frame))
 
-    def publish(self, subject: str, frame: bytes) -> None:
+    def unrouted(self, message: Message) -> None:
+        """Count an answer whose gateway is gone; nobody waits for it any more."""
+        if message.payload == NO_RESPONDERS:
+            self._counters.unrouted += 1
+
+    def publish(self, subject: str, frame: bytes, *, reply: str = "") -> None:
         """Publish one frame; a bus that does not take it is counted, since whoever waits has a deadline."""
         try:
-            self._bus.publish(subject, frame)
+            self._bus.publish(subject, frame, reply=reply)
         except VtsServingException as error:
             self._counters.unsent[error.code] += 1
             _log.debug("not_sent", extra={"subject": subject, "code": error.code})

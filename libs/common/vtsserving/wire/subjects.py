@@ -8,6 +8,7 @@ Grammar (`id` is 16 lower-case hex digits, so nothing a client sends can reach a
                                     the bus says that nobody listened; answers go to n = 0, whatever the publish
     vts.v1.run.<id>.batch           batcher -> that runner
     vts.v1.run.<id>.ctl             batcher -> that runner
+    vts.v1.run.<id>.unrouted        bus -> that runner: nobody listens where an answer went
     vts.v1.hb.<role>                heartbeats; role is gateway, batcher or runner
     vts.v1.store.changed            store -> all caches
 """
@@ -75,6 +76,11 @@ def runner_batch(runner_id: str) -> str:
 def runner_control(runner_id: str) -> str:
     """Where a runner takes load and unload commands."""
     return f"vts.v1.run.{runner_id}.ctl"
+
+
+def runner_unrouted(runner_id: str) -> str:
+    """Where a runner hears that the gateway of an answer is gone."""
+    return f"vts.v1.run.{runner_id}.unrouted"
 
 
 def heartbeat(role: Role) -> str:
