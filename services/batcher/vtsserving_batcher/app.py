@@ -63,6 +63,10 @@ class BatcherApp:
         """Whether requests are taken."""
         return self._inbox is not None and self._bus.connected and not self._dispatcher.draining
 
+    def depth(self) -> tuple[int, int]:
+        """(entries that wait, batches in flight)."""
+        return self._dispatcher.depth()
+
     async def start(self) -> None:
         """Listen, then say that this batcher is there."""
         self._bus.on_state(self._on_bus_state)

@@ -224,7 +224,7 @@ class Dispatcher:
         self._loading.granted(model, event.runner)
         for old in [p for p in model.processes.values() if p.is_replaced_by(event)]:
             del model.processes[old.runner, old.epoch]
-        process = model.processes.setdefault((event.runner, event.epoch), Process(event.runner, event.epoch))
+        process = model.processes.get((event.runner, event.epoch)) or self._known(model, event)
         # A batch that left before we asked and whose credit is free now was lost, or its report was.
         asked_s, process.asked_s = process.asked_s, None
         for batch in [b for b in process.batches.values() if b.was_lost(event.credits, asked_s)]:
@@ -232,6 +232,15 @@ class Dispatcher:
         busy = {batch.credit for batch in process.batches.values()}
         process.free = [credit for credit in event.credits if credit not in busy]
         self.dispatch(model)
+
+    def _known(self, model: ServedModel, event: frames.Event) -> Process:
+        """Take a process up, again perhaps, with the batches that it holds."""
+        process = model.processes[event.runner, event.epoch] = Process(event.runner, event.epoch)
+        for batch in self._in_flight.values():
+            if batch.process.runner == event.runner and batch.process.epoch == event.epoch:
+                batch.process = process
+                process.batches[batch.batch_id] = batch
+        return process
 
     def done(self, event: frames.Event) -> None:
         """A runner has answered a whole batch; its credit may be used again."""

@@ -81,13 +81,14 @@ class Loading:
             self._send(model, runner, now_s)
 
     def is_stuck(self, model: ServedModel, now_s: float) -> bool:
-        """Whether a batch is in flight for longer than its call may take, so that its report must be lost."""
-        return any(
-            now_s - batch.sent_s > batch.queue.hang_us / 1e6 + 2 * ASK_AGAIN_S
-            and self._may_ask(model, process.runner, now_s)
-            for process in model.processes.values()
-            for batch in process.batches.values()
-        )
+        """Whether credits are missing: a batch is in flight for longer than its call may take, or none explains it."""
+        for process in model.processes.values():
+            is_overdue = not process.free and not process.batches
+            for batch in process.batches.values():
+                is_overdue |= now_s - batch.sent_s > batch.queue.hang_us / 1e6 + 2 * ASK_AGAIN_S
+            if is_overdue and self._may_ask(model, process.runner, now_s):
+                return True
+        return False
 
     def _may_ask(self, model: ServedModel, runner: str, now_s: float) -> bool:
         return now_s - model.asked_s.get(runner, -math.inf) >= ASK_AGAIN_S
