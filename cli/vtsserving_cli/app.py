@@ -61,12 +61,19 @@ def _add_login(app: typer.Typer) -> None:
     add_login(app)
 
 
+def _add_config(app: typer.Typer) -> None:
+    from vtsserving_cli.config import build_config
+
+    app.add_typer(build_config(), name="config")
+
+
 GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "models": _add_models,
     "serve": _add_serve,
     "login": _add_login,
     "logout": _add_login,
     "contexts": _add_login,
+    "config": _add_config,
     "store": _add_store,
 }
 """Command or group -> what adds it."""

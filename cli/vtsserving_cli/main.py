@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from vtsserving import config_files
 from vtsserving_cli.console import Console, ReaderLeft, show_warnings
 
 EXIT_UNEXPECTED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 141
+
+settings_from_files: dict[str, Path] = {}
+"""Variable -> the file it was taken from."""
 
 _VERSION_FLAGS: Final = (["--version"], ["-V"])
 
@@ -48,6 +53,7 @@ def run(argv: list[str]) -> int:
         os.environ["NO_COLOR"] = "1"
     try:
         show_warnings()
+        settings_from_files.update(config_files.apply())
         code = _run_app(argv)
         sys.stdout.flush()
         return code
