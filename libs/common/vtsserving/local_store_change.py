@@ -88,7 +88,8 @@ class NameChange:
             self._check_free(tag)
             self.record()
             self._place(staged, tag)
-        elif Model(tag, self.path(tag)).digest != incoming.digest:
+        elif force or Model(tag, self.path(tag)).digest != incoming.digest:
+            # Forced, even equal content is replaced: that repairs files which were damaged since.
             if not force:
                 raise AlreadyExists(f"{tag} exists already, with other content; delete it first, or force it")
             self.record()
