@@ -140,27 +140,16 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Manifest:
-        """Read and check a manifest.
+        """Read and check a manifest from anywhere.
 
         Args:
-            raw: the content of a manifest.json, from anywhere.
+            raw: the content of a manifest.json.
 
         Raises:
-            IntegrityError: it is too large, not canonical, or has impossible entries.
+            IntegrityError: it is damaged, too large, not canonical, or has impossible entries.
         """
-        if len(raw) > MAX_MANIFEST_BYTES:
-            raise IntegrityError(
-                f"the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are allowed"
-            )
-        own = _SELF.search(raw)
-        plain = raw[: own.start()] + raw[own.end() :] if own else b""
-        if own is None or hashlib.sha256(plain).hexdigest().encode() != own[1]:
-            raise IntegrityError("the manifest is damaged, or is none: its checksum does not fit")
-        try:
-            parsed = json.loads(raw)
-        except (ValueError, RecursionError) as error:
-            raise IntegrityError("the manifest is not JSON") from error
-        if not isinstance(parsed, dict) or set(parsed) != _KEYS:
+        parsed, plain = _read_checked(raw)
+        if set(parsed) != _KEYS:
             raise IntegrityError(f"a manifest has exactly the keys {', '.join(sorted(_KEYS))}")
         if parsed["api_version"] != API_VERSION:
             raise IntegrityError(
@@ -175,6 +164,25 @@ class Manifest:
         )
         if canonical_json(manifest._plain()) != plain:
             raise IntegrityError("the manifest is not in canonical form, so its digest would not be unique")
+        vars(manifest)["_bytes"] = raw
+        return manifest
+
+    @classmethod
+    def from_stored(cls, raw: bytes) -> Manifest:
+        """Read a manifest that `from_bytes` or this process accepted when it was stored; only its checksum is checked.
+
+        Args:
+            raw: the content of a manifest.json in a store.
+
+        Raises:
+            IntegrityError: it is damaged.
+        """
+        parsed, _ = _read_checked(raw)
+        try:
+            files = tuple(FileEntry(one["path"], one["size"], one["sha256"]) for one in parsed["files"])
+            manifest = cls(parsed["name"], parsed["version"], parsed["creation_time"], files, parsed["extra"])
+        except (KeyError, TypeError) as error:
+            raise IntegrityError("the manifest lacks a key") from error
         vars(manifest)["_bytes"] = raw
         return manifest
 
@@ -211,6 +219,23 @@ class Manifest:
     def entry(self, path: str) -> FileEntry | None:
         """The entry of one path, if there is one."""
         return next((entry for entry in self.files if entry.path == path), None)
+
+
+def _read_checked(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """The parsed manifest, and its bytes without the checksum."""
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise IntegrityError(f"the manifest has {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are allowed")
+    own = _SELF.search(raw)
+    plain = raw[: own.start()] + raw[own.end() :] if own else b""
+    if own is None or hashlib.sha256(plain).hexdigest().encode() != own[1]:
+        raise IntegrityError("the manifest is damaged, or is none: its checksum does not fit")
+    try:
+        parsed = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError("the manifest is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise IntegrityError("the manifest is not a JSON object")
+    return parsed, plain
 
 
 def canonical_json(value: object) -> bytes:

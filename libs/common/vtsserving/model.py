@@ -89,7 +89,7 @@ class Model:
         Raises:
             IntegrityError: manifest.json is damaged or belongs to another model.
         """
-        manifest = Manifest.from_bytes(self._manifest_bytes)
+        manifest = Manifest.from_stored(self._manifest_bytes)
         if manifest.tag != self.tag:
             raise IntegrityError(f"{self.tag}: its manifest says that it is {manifest.tag}")
         return manifest

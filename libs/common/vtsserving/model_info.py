@@ -161,6 +161,8 @@ class ModelInfo:
 
     def to_json_dict(self) -> dict[str, Any]:
         """As `to_dict`, with every value one that JSON can express."""
+        if not any(_has_dates(value) for value in self.metadata.values()):
+            return self.to_dict()
         shown: dict[str, Any] = _json_value(self.to_dict())
         return shown
 
@@ -215,6 +217,14 @@ def _context(raw: Mapping[str, Any]) -> ModelContext:
     return ModelContext(
         str(raw["framework_name"]), versions, str(raw["vtsserving_version"]), str(raw["python_version"])
     )
+
+
+def _has_dates(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_dates(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_dates(item) for item in value)
+    return isinstance(value, date)
 
 
 def _json_value(value: Any) -> Any:

@@ -69,6 +69,8 @@ class ModelOptions:
             raw = raw.to_dict()
         elif not isinstance(raw, Mapping):
             raise InvalidArgument(f"options is a dict or {cls.__name__}, not {type(raw).__name__}")
+        if not raw:
+            return cls()
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(str(name) for name in raw if name not in known)
         if unknown and strict:
