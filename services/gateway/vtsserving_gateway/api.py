@@ -20,9 +20,11 @@ from vtsserving.exceptions import (
 )
 from vtsserving.json_writing import to_json
 from vtsserving.version import __version__
+from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
 from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
 from vtsserving_gateway.routes import known_tag
@@ -54,6 +56,7 @@ def create_app(
     )
     _add_health(app, gateway, not_ready)
     _add_models(app, gateway, fleet)
+    OipRoutes(gateway, fleet, not_ready).add_to(app)
     app.add_exception_handler(VtsServingException, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -99,7 +102,12 @@ def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
     async def describe(tag: str) -> Response:
         """What is known of a model: its exact version, signatures, specs, options, and the runners that loaded it."""
         entry = await gateway.catalog.resolve(known_tag(tag))
-        return _json(describe_entry(entry, fleet))
+        counted = gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
+        return _json({**describe_entry(entry, fleet), "statistics": counted})
+
+    async def models() -> Response:
+        """All models, newest first, and whether a runner has loaded them."""
+        return _json({"models": [describe_entry(entry, fleet) for entry in await gateway.catalog.models()]})
 
     async def only_post(request: Request) -> Response:
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": "POST"})
@@ -108,6 +116,7 @@ def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
         404: error_answer("No such model or version."),
         503: error_answer("The models cannot be looked up now."),
     }
+    app.add_api_route("/v1/models", models, methods=["GET"], responses={503: errors[503]}, tags=["models"])
     app.add_api_route("/v1/models/{tag}", describe, methods=["GET"], responses=errors, tags=["models"])
     app.add_api_route(
         "/v1/models/{tag}/{method}",
@@ -141,11 +150,11 @@ def _json(value: Any) -> Response:
 
 
 def _error(request: Request, error: VtsServingException, headers: dict[str, str] | None = None) -> Response:
-    request_id = request.scope.get(REQUEST_ID, "")
+    status, body = error.status, error_body(error, request.scope.get(REQUEST_ID, ""))
+    if request.scope["path"].startswith("/v2"):
+        status, body = oip.status_of(error), oip.error_body(error)
     own = {name.decode("ascii"): value.decode("ascii") for name, value in error_headers(error)}
-    return Response(
-        error_body(error, request_id), error.status, {**(headers or {}), **own}, media_type="application/json"
-    )
+    return Response(body, status, {**(headers or {}), **own}, media_type="application/json")
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -136,6 +136,22 @@ class Target:
         }
         return pack_call(decoded, named, self.method.axis)
 
+    def pack(self, args: Sequence[Any]) -> Packed:
+        """Pack positional arguments that were checked already."""
+        return pack_call(args, {}, self.method.axis)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The recorded names of the outputs; may be empty."""
+        return [spec.name for spec in self.outputs]
+
+    @property
+    def outputs(self) -> list[ArraySpec]:
+        """The recorded outputs; empty where they are not recorded."""
+        recorded = self.entry.output_specs.get(self.method.name) or {}
+        spec = ArraySpec.parse(recorded)
+        return [] if spec is None else [spec if spec.name else spec._replace(name="output")]
+
     @property
     def inputs(self) -> list[ArraySpec] | None:
         """The recorded arguments, in their order; None where not all are recorded."""

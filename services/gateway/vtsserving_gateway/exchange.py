@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.families import family_of
 from vtsserving_gateway.metrics import OTHER
 from vtsserving_gateway.respond import connection_line, error_response
 
@@ -40,7 +39,7 @@ class Refusal:
         self._connection = connection
         self._error = error
         self._request_id = request_id
-        self._api = family_of(connection.url)
+        self._api = connection.gateway.families.errors(connection.url)
 
     def feed(self, chunk: bytes) -> None:
         """Nothing more is read."""

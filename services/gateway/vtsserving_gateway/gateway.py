@@ -13,9 +13,11 @@ from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import BadDeadline, VersionNotFound
 from vtsserving.inference.client import InferenceClient
 from vtsserving_gateway.decode import Target
+from vtsserving_gateway.families import Families
 from vtsserving_gateway.metrics import PREDICT, Metrics, Series
 from vtsserving_gateway.routes import Route
 from vtsserving_gateway.settings import GatewaySettings
+from vtsserving_gateway.statistics import Statistics
 
 _log = logging.getLogger(__name__)
 
@@ -40,15 +42,16 @@ class Watched(Protocol):
 class BoundRoute:
     """A URL of the predict routes, together with the model that it meant last."""
 
-    __slots__ = ("entry", "route", "series", "target")
+    __slots__ = ("entry", "route", "series", "statistics", "target")
 
-    def __init__(self, route: Route, entry: CatalogEntry, metrics: Metrics) -> None:
+    def __init__(self, route: Route, entry: CatalogEntry, gateway: Gateway) -> None:
         """Bind; MethodNotFound if the model does not have the method."""
         self.route = route
         self.entry = entry
         preferred = route.prefers if route.prefers in entry.signatures else ""
         self.target = Target(entry, entry.method(route.method or preferred))
-        self.series: Series = metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
+        self.statistics = gateway.statistics.of(entry.name, entry.version)
+        self.series: Series = gateway.metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
 
 
 class Gateway:
@@ -65,7 +68,9 @@ class Gateway:
         self.client = client
         self.catalog = catalog
         self.settings = settings
+        self.families = Families(settings.max_body_bytes)
         self.metrics = Metrics()
+        self.statistics = Statistics()
         self.loop = asyncio.get_running_loop()
         self.now_s = self.loop.time()
         self.draining = False
@@ -136,13 +141,14 @@ class Gateway:
             StoreUnavailable: the models cannot be looked up now.
         """
         route = parse(url)
-        entry = self.catalog.peek(route.tag) or await self._resolve(route)
+        entry = self.catalog.peek(route.tag) or await self.resolve(route)
         if route.ordinal and entry.version != route.ordinal:
             # Versions never change, so from now on the exact one is looked up.
             route = route._replace(tag=entry.tag)
         return self._remember(url, route, entry)
 
-    async def _resolve(self, route: Route) -> CatalogEntry:
+    async def resolve(self, route: Route) -> CatalogEntry:
+        """The model that a route names, by reference or by number; raises as Catalog.resolve does."""
         try:
             return await self.catalog.resolve(route.tag)
         except VersionNotFound:
@@ -158,7 +164,7 @@ class Gateway:
         return next((entry for entry in await self.catalog.models(name) if entry.ordinal == ordinal), None)
 
     def _remember(self, url: bytes, route: Route, entry: CatalogEntry) -> BoundRoute:
-        bound = BoundRoute(route, entry, self.metrics)
+        bound = BoundRoute(route, entry, self)
         if len(self._bound) >= MAX_ROUTES:
             self._bound.clear()
         self._bound[url] = bound

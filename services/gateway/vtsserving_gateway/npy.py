@@ -60,7 +60,7 @@ def read_npy(body: bytes | bytearray) -> Array:
 
 
 def _read_header(body: bytes | bytearray) -> tuple[bytes, tuple[int, ...], bool, int]:
-    """dtype description, shape, whether it is in Fortran's order, and where the data starts."""
+    """The description of the dtype, shape, whether it is in Fortran's order, and where the data starts."""
     width = _LENGTH_BYTES.get(body[6], 0) if len(body) > 10 and body[:6] == _MAGIC else 0
     start = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
     if not width or start > min(len(body), MAX_HEADER_BYTES):

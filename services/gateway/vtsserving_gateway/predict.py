@@ -42,6 +42,7 @@ class Predict:
         "_is_whole",
         "_keep_alive",
         "_request_id",
+        "_rows",
         "_started_s",
         "_task",
         "_ticket",
@@ -78,6 +79,7 @@ class Predict:
         self._expects = b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not http_10
         self._request_id = self._gateway.request_id(headers.get(b"x-request-id"))
         self._body: bytes | bytearray = b""
+        self._rows = 0
         self._is_whole = False
         self._is_turn = False
         self._started_s = 0.0
@@ -175,6 +177,7 @@ class Predict:
         gateway = self._gateway
         target = bound.target
         packed = self._dialect.decode(target, self._body)
+        self._rows = packed.rows
         wanted_s = self._dialect.timeout_s
         if wanted_s is not None:
             timeout_s = min(timeout_s, wanted_s)
@@ -204,6 +207,13 @@ class Predict:
         except Exception:
             self._broken("a result could not be written")
         else:
+            self._bound.statistics.succeeded(
+                self._rows,
+                outcome.batch_rows,
+                queue_us=outcome.queue_us,
+                compute_us=outcome.compute_us,
+                duration_s=self._gateway.loop.time() - self._started_s,
+            )
             self._answer(200, data, keep_alive)
 
     # --- the answer ----------------------------------------------------------------------------------------------
@@ -216,6 +226,8 @@ class Predict:
         self._gateway.metrics.errors[error.wire_code] += 1
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
+        if self._bound is not None:
+            self._bound.statistics.failed(self._gateway.loop.time() - self._started_s)
         status, body = self._api.error(error, self._request_id.decode("ascii"))
         data = error_response(error, status, body, self._request_id, self._gateway.date, connection)
         self._answer(status, data, keep_alive)

@@ -23,7 +23,6 @@ from vtsserving.exceptions import (
 from vtsserving_gateway.asgi_exchange import AsgiExchange
 from vtsserving_gateway.connection import Connection, Phase
 from vtsserving_gateway.exchange import Exchange
-from vtsserving_gateway.families import call_of
 from vtsserving_gateway.predict import Predict
 from vtsserving_gateway.respond import INTERNAL
 
@@ -148,7 +147,7 @@ class GatewayProtocol(Connection):
         self._body_bytes = self._raw_bytes = self._progress_bytes = 0
         self.deadline_s = math.inf
         exchange: Exchange
-        api = call_of(self.url) if is_post else None
+        api = self.gateway.families.call(self.url) if is_post else None
         if api is not None:
             keep_alive = self.parser.should_keep_alive()
             exchange = Predict(self, api, self.url, headers, keep_alive=keep_alive, http_10=version == "1.0")

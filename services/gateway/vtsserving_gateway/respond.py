@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from vtsserving.exceptions import VtsServingException
 from vtsserving.inference.request import Outcome
 from vtsserving_gateway.dialect import Content
+from vtsserving_gateway.json_text import sendable
 
 INTERNAL: Final = "internal error; the server's log has it under this request id"
 _CLOSE: Final = b"connection: close\r\n"
@@ -59,7 +60,7 @@ def result_response(
 
 def error_body(error: VtsServingException, request_id: str) -> bytes:
     """The body of every error, except under `/v2`."""
-    fields = {"code": error.wire_code, "message": _sendable(error.message), "request_id": request_id}
+    fields = {"code": error.wire_code, "message": sendable(error.message), "request_id": request_id}
     return orjson.dumps({"error": fields})
 
 
@@ -83,7 +84,3 @@ def error_headers(error: VtsServingException) -> list[tuple[bytes, bytes]]:
     if error.status == 503:
         return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s or 1)))]
     return []
-
-
-def _sendable(message: str) -> str:
-    return message.encode("utf-8", "replace").decode()

@@ -1,0 +1,188 @@
+"""The Open Inference Protocol beside inference: health, metadata, configuration, statistics, repository index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+
+from vtsserving.catalog import CatalogEntry
+from vtsserving.exceptions import BadInput, MethodNotAllowed, Unavailable
+from vtsserving.json_arrays import ArraySpec
+from vtsserving.json_reading import read
+from vtsserving.json_writing import to_json
+from vtsserving.version import __version__
+from vtsserving_gateway.decode import Target
+from vtsserving_gateway.fleet import Fleet
+from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.oip import PREFERRED_METHOD, route_of
+from vtsserving_gateway.oip_tensors import datatype_of
+from vtsserving_gateway.routes import Route
+from vtsserving_gateway.statistics import ModelStatistics
+
+PLATFORM: Final = "vtsserving"
+EXTENSIONS: Final = ["binary_tensor_data", "statistics", "model_configuration"]
+MODEL: Final = "/v2/models/{model}"
+VERSION: Final = "/v2/models/{model}/versions/{version}"
+
+
+class OipRoutes:
+    """The handlers; what they tell comes from the catalog, the runners' heartbeats and the gateway's counters."""
+
+    def __init__(self, gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> None:
+        """Answer for one gateway.
+
+        Args:
+            gateway: shared with the connections.
+            fleet: knows what is loaded where.
+            not_ready: why requests would be refused now; empty when they would not.
+        """
+        self._gateway = gateway
+        self._fleet = fleet
+        self._not_ready = not_ready
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes; `stats` comes before what would take it for a model."""
+        get: dict[str, Any] = {"methods": ["GET"], "tags": ["open inference protocol"], "responses": _ERRORS}
+        app.add_api_route("/v2", self.server, **get)
+        app.add_api_route("/v2/", self.server, **get, include_in_schema=False)
+        app.add_api_route("/v2/health/live", self.live, **get)
+        app.add_api_route("/v2/health/ready", self.ready, **get)
+        app.add_api_route("/v2/models/stats", self.all_statistics, **get)
+        for root, name in ((MODEL, "model"), (VERSION, "version")):
+            app.add_api_route(root, self.model, operation_id=f"oip_{name}", **get)
+            app.add_api_route(f"{root}/ready", self.model_ready, operation_id=f"oip_{name}_ready", **get)
+            app.add_api_route(f"{root}/config", self.configuration, operation_id=f"oip_{name}_config", **get)
+            app.add_api_route(f"{root}/stats", self.statistics, operation_id=f"oip_{name}_stats", **get)
+            app.add_api_route(f"{root}/infer", self.only_post, **get, include_in_schema=False)
+        app.add_api_route(
+            "/v2/repository/index",
+            self.index,
+            methods=["POST"],
+            tags=["open inference protocol"],
+            responses=_ERRORS,
+        )
+
+    async def server(self) -> Response:
+        """Name, version and extensions."""
+        return _json({"name": PLATFORM, "version": __version__, "extensions": EXTENSIONS})
+
+    async def live(self) -> Response:
+        """Whether the process runs."""
+        return _json({"live": True})
+
+    async def ready(self) -> Response:
+        """Whether an inference would be taken now."""
+        reason = "draining" if self._gateway.draining else self._not_ready()
+        if reason:
+            raise Unavailable(f"not ready: {reason}", retry_after_s=1.0)
+        return _json({"ready": True})
+
+    async def model(self, model: str, version: str = "") -> Response:
+        """Metadata of a model: inputs and outputs, as far as they are recorded."""
+        route, entry, target = await self._find(model, version)
+        return _json(
+            {
+                "name": entry.name,
+                "versions": [route.ordinal or entry.version],
+                "platform": PLATFORM,
+                "inputs": [_described(spec) for spec in target.inputs or ()],
+                "outputs": [_described(spec) for spec in target.outputs],
+            }
+        )
+
+    async def model_ready(self, model: str, version: str = "") -> Response:
+        """Whether a runner has loaded the model; the first call of another one loads it."""
+        _, entry, _ = await self._find(model, version)
+        if not self._fleet.runners(entry.tag):
+            raise Unavailable(f"{entry.tag} is not loaded; its first call loads it", retry_after_s=1.0)
+        return _json({"name": entry.name, "ready": True})
+
+    async def configuration(self, model: str, version: str = "") -> Response:
+        """The model's configuration as clients of Triton expect it."""
+        _, entry, target = await self._find(model, version)
+        batched = target.method.max_rows if target.method.axis == 0 else 0
+        return _json(
+            {
+                "name": entry.name,
+                "platform": PLATFORM,
+                "backend": entry.module,
+                "max_batch_size": batched,
+                "input": [_configured(spec, batched) for spec in target.inputs or ()],
+                "output": [_configured(spec, batched) for spec in target.outputs],
+            }
+        )
+
+    async def statistics(self, model: str, version: str = "") -> Response:
+        """Counts and times of a model since this gateway started."""
+        route, entry, _ = await self._find(model, version)
+        counted = self._gateway.statistics.of(entry.name, entry.version)
+        return _json({"model_stats": [counted.shown(entry.name, route.ordinal or entry.version)]})
+
+    async def all_statistics(self) -> Response:
+        """The same of all models that were called."""
+        counted: dict[tuple[str, str], ModelStatistics] = self._gateway.statistics.all()
+        return _json(
+            {"model_stats": [each.shown(name, version) for (name, version), each in counted.items()]}
+        )
+
+    async def index(self, request: Request) -> Response:
+        """All models and whether they are loaded; `{"ready": true}` leaves out those that are not."""
+        body = await request.body()
+        wanted = read(body) if body.strip() not in (b"", b'""') else {}
+        if not isinstance(wanted, dict):
+            raise BadInput('the body is empty or {"ready": true}')
+        shown = [self._indexed(entry) for entry in await self._gateway.catalog.models()]
+        return _json([each for each in shown if not wanted.get("ready") or each["state"] == "READY"])
+
+    async def only_post(self) -> Response:
+        """Inference is a POST."""
+        raise MethodNotAllowed("use POST")
+
+    def _indexed(self, entry: CatalogEntry) -> dict[str, str]:
+        is_loaded = bool(self._fleet.runners(entry.tag))
+        return {
+            "name": entry.name,
+            "version": entry.version,
+            "state": "READY" if is_loaded else "UNAVAILABLE",
+            "reason": "" if is_loaded else "not loaded; its first call loads it",
+        }
+
+    async def _find(self, model: str, version: str) -> tuple[Route, CatalogEntry, Target]:
+        route = route_of(model, version)
+        entry = await self._gateway.resolve(route)
+        preferred = PREFERRED_METHOD if PREFERRED_METHOD in entry.signatures else ""
+        return route, entry, Target(entry, entry.method(preferred))
+
+
+_ERROR: Final[dict[str, Any]] = {
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+        }
+    }
+}
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The request cannot be read.", **_ERROR},
+    404: {"description": "No such model, version or method.", **_ERROR},
+    503: {"description": "Not now.", **_ERROR},
+}
+
+
+def _described(spec: ArraySpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": datatype_of(spec.dtype), "shape": list(spec.shape)}
+
+
+def _configured(spec: ArraySpec, batched: int) -> dict[str, Any]:
+    name = datatype_of(spec.dtype)
+    dims = spec.shape[1:] if batched else spec.shape
+    return {
+        "name": spec.name,
+        "data_type": f"TYPE_{'STRING' if name == 'BYTES' else name}",
+        "dims": list(dims) or [1],
+    }
+
+
+def _json(value: Any) -> Response:
+    return Response(to_json(value), media_type="application/json")
