@@ -7,100 +7,23 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vtsserving.exceptions import ModelLoadFailed, VtsServingException
+from vtsserving.exceptions import VtsServingException
 from vtsserving.wire import frames
 from vtsserving.wire.limits import REPLICA_BITS
-from vtsserving_runner.credits import Credits
 from vtsserving_runner.launch import Launch
 from vtsserving_runner.metrics import Counters, ProcessFigures
 from vtsserving_runner.outlet import ModelId, Outlet
-from vtsserving_runner.process import Answer, ModelProcess, State
+from vtsserving_runner.process import ModelProcess, State
+from vtsserving_runner.replica import Replica
+from vtsserving_runner.usage import Allowance
 from vtsserving_runner.work import Work
 
 _log = logging.getLogger(__name__)
 
 MAX_REPLICAS: Final = 1 << REPLICA_BITS
 
-
-class Replica:
-    """One of a model's processes with its credits; implements process.Reports."""
-
-    def __init__(self, model: HostedModel, number: int, launch: Launch, load_timeout_s: float) -> None:
-        """Number `number` of `model`."""
-        self.credits = Credits()
-        self.number = number
-        self.process = ModelProcess(launch, self, load_timeout_s=load_timeout_s)
-        self._model = model
-
-    def grant(self, *, afresh: bool) -> None:
-        """Tell the owner which credits are free; `afresh` under a new epoch."""
-        model = self._model
-        if not model.owner or self.process.state is not State.WARM:
-            return
-        if afresh or self.credits.owner != model.owner:
-            self.revoke()
-            self.credits.open(model.owner, model.next_epoch() << REPLICA_BITS | self.number)
-        model.outlet.event(
-            model.owner, "credit", model.id, epoch=self.credits.epoch, credits=self.credits.free()
-        )
-
-    def revoke(self) -> None:
-        """Void the credits and say so; batches that were taken are still answered."""
-        owner, epoch = self.credits.owner, self.credits.epoch
-        if owner:
-            self.credits.close()
-            self._model.outlet.event(owner, "gone", self._model.id, epoch=epoch)
-
-    # --- process.Reports -------------------------------------------------------------------------------------------
-
-    def answered(self, work: Work, answer: Answer) -> None:
-        """Pass answers on to the gateways."""
-        if isinstance(answer, frames.Fault):
-            self._model.counters.faults[answer.code] += len(answer.index)
-        self._model.outlet.answer(work, answer)
-
-    def finished(self, work: Work) -> None:
-        """Renew the credit of a batch."""
-        self._model.finished(work)
-        self._done(work, self.credits.give_back(work.batch))
-
-    def refused(self, work: Work) -> None:
-        """Give a batch back that was not begun."""
-        self._model.wake()
-        self._model.outlet.event(
-            work.batch.batcher,
-            "nack",
-            self._model.id,
-            epoch=work.batch.epoch,
-            batch_id=work.batch.batch_id,
-            code="model_restarting",
-        )
-
-    def warm(self, process: ModelProcess) -> None:
-        """Grant credits to who owns the model."""
-        self.grant(afresh=True)
-        self._model.changed(self)
-
-    def lost(self, process: ModelProcess, reason: str) -> None:
-        """Void the credits until the next process is warm."""
-        self._model.counters.restarts[str(self._model.id)] += 1
-        self.revoke()
-        self._model.changed(self)
-
-    def failed(self, process: ModelProcess, reason: str) -> None:
-        """The model does not load any more."""
-        self._model.fail(ModelLoadFailed(f"{self._model.id}: {reason}"))
-
-    def _done(self, work: Work, credits: list[int]) -> None:
-        self._model.outlet.event(
-            work.batch.batcher,
-            "done",
-            self._model.id,
-            epoch=work.batch.epoch,
-            credits=credits,
-            batch_id=work.batch.batch_id,
-            compute_us=work.compute_us,
-        )
+REPLACE_AGAIN_S: Final = 60.0
+"""When it is tried again to replace a process whose successor could not be loaded."""
 
 
 class HostedModel:
@@ -142,6 +65,12 @@ class HostedModel:
         self.used_s = self._loop.time()
         self._was_warm = False
         self._idle: asyncio.Future[None] | None = None
+        self._load_timeout_s = 0.0
+        self._launches: list[Launch] = []
+        self._successors: dict[int, Replica] = {}
+        self._retiring: set[Replica] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._replace_again_s = 0.0
 
     @property
     def warm(self) -> bool:
@@ -151,18 +80,64 @@ class HostedModel:
     @property
     def busy(self) -> bool:
         """Whether it holds batches that are not finished."""
-        return any(replica.process.holds for replica in self.replicas)
+        return any(replica.process.holds for replica in (*self.replicas, *self._retiring))
 
     @property
     def rss_bytes(self) -> int:
         """Memory of all its processes, in bytes."""
-        return sum(replica.process.rss_bytes for replica in self.replicas)
+        return sum(replica.process.usage().rss_bytes for replica in self.replicas)
 
     def start(self, launches: list[Launch], load_timeout_s: float) -> None:
         """Start one process per launch."""
+        self._launches = launches
+        self._load_timeout_s = load_timeout_s
         self.replicas = [Replica(self, i, launch, load_timeout_s) for i, launch in enumerate(launches)]
         for replica in self.replicas:
             replica.process.start()
+
+    # --- replacing ---------------------------------------------------------------------------------------------------
+
+    def replace_exceeding(self, allowance: Allowance) -> None:
+        """Replace processes that have gone too far, by ones that are warm before they leave."""
+        if self._loop.time() < self._replace_again_s:
+            return
+        for replica in self.replicas:
+            process = replica.process
+            if process.state is not State.WARM or replica.number in self._successors:
+                continue
+            reason = allowance.exceeded(process.warm_usage, process.usage(), process.batches)
+            if reason:
+                _log.info("process_replaced", extra={"model": str(self.id), "reason": reason})
+                number = replica.number
+                successor = Replica(self, number, self._launches[number], self._load_timeout_s, replica)
+                self._successors[number] = successor
+                successor.process.start()
+
+    def succeeded(self, old: Replica, new: Replica) -> None:
+        """A successor is warm: the old process gets nothing new, finishes what it has, and ends."""
+        self._successors.pop(new.number)
+        self.replicas[new.number] = new
+        self._retiring.add(old)
+        old.is_retired = True
+        old.revoke()
+        task = self._loop.create_task(self._retire(old))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def not_succeeded(self, new: Replica, reason: str) -> None:
+        """A successor could not be loaded: the old process goes on, and is looked at again later."""
+        _log.warning("process_not_replaced", extra={"model": str(self.id), "reason": reason})
+        self._successors.pop(new.number, None)
+        self._replace_again_s = self._loop.time() + REPLACE_AGAIN_S
+
+    async def _retire(self, old: Replica) -> None:
+        while old.process.holds:
+            await self._look_again()
+        await old.process.stop()
+        self._retiring.discard(old)
+        self.wake()
+
+    # --- batches -----------------------------------------------------------------------------------------------------
 
     def give_to(self, batcher: str) -> None:
         """Make `batcher` the owner: a new one gets all credits under a new epoch, the same one what is free."""
@@ -200,8 +175,8 @@ class HostedModel:
         self.wake()
 
     def wake(self) -> None:
-        """Let those who wait for `idle` look again."""
-        if self._idle is not None and not self.busy:
+        """Let those who wait for batches to end look again."""
+        if self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
 
@@ -223,12 +198,20 @@ class HostedModel:
     async def idle(self) -> None:
         """Return when no batch is held."""
         while self.busy:
-            self._idle = self._idle or self._loop.create_future()
-            await asyncio.shield(self._idle)
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        """Return when a batch has ended."""
+        self._idle = self._idle or self._loop.create_future()
+        await asyncio.shield(self._idle)
 
     async def stop(self) -> None:
         """End all processes at once."""
-        await asyncio.gather(*(replica.process.stop() for replica in self.replicas))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        replicas = (*self.replicas, *self._successors.values(), *self._retiring)
+        await asyncio.gather(*(replica.process.stop() for replica in replicas))
 
     def figures(self) -> Iterator[ProcessFigures]:
         """Its processes, for the metrics."""
@@ -238,7 +221,7 @@ class HostedModel:
                 str(self.id),
                 replica.number,
                 process.pid or 0,
-                process.rss_bytes,
+                process.usage().rss_bytes,
                 process.holds,
                 process.state is State.WARM,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -173,14 +172,6 @@ class Child:
         except (ProcessLookupError, PermissionError):
             # No such group (yet): a child that has not reached setsid is only killed itself.
             self._process.kill()
-
-    def rss_bytes(self) -> int:
-        """Resident memory, in bytes; 0 when it is gone or cannot be read."""
-        try:
-            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError, ValueError):
-            return 0
-        return pages * resource.getpagesize()
 
 
 def describe_exit(status: int) -> str:

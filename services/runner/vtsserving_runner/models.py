@@ -31,6 +31,7 @@ from vtsserving_runner.outlet import ModelId, Outlet
 from vtsserving_runner.residency import Resident
 from vtsserving_runner.settings import RunnerSettings
 from vtsserving_runner.source import Source
+from vtsserving_runner.usage import Allowance
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Models:
         self._leaving: set[HostedModel] = set()
         self._kept: set[str] = set()
         self._sizes: dict[str, int] = {}
+        self._allowance = Allowance(settings.recycle_growth_bytes, settings.recycle_batches)
         self._failures: dict[str, _Failure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -213,10 +215,11 @@ class Models:
     # --- memory ------------------------------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Unload what nobody asks for, and what is too much; to be called every now and then."""
+        """Replace processes that leak, unload what nobody asks for and what is too much; for every now and then."""
         for model in self._models.values():
             if model.warm:
                 self._sizes[model.id.digest] = model.rss_bytes
+                model.replace_exceeding(self._allowance)
         for digest in residency.idle(self._residents(), self._loop.time(), self._settings.idle_unload_s):
             _log.info("idle", extra={"model": str(self._models[digest].id)})
             self.unload(digest)

@@ -62,7 +62,7 @@ class Outlet:
         frame = frames.Event(
             event, self.runner_id, *model, epoch, list(credits), batch_id, compute_us, code, message
         )
-        self.publish(event_subject(batcher), frames.encode(frame))
+        self.publish(event_subject(batcher), frames.message(frame))
 
     def unrouted(self, message: Message) -> None:
         """Count an answer whose gateway is gone; nobody waits for it any more."""

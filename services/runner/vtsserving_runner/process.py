@@ -18,6 +18,7 @@ from vtsserving.wire import frames
 from vtsserving_runner.backoff import Backoff
 from vtsserving_runner.launch import Launch, describe_exit
 from vtsserving_runner.link import Link
+from vtsserving_runner.usage import Usage, usage_of
 from vtsserving_runner.work import Work
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,13 @@ class State(Enum):
 
 
 class ModelProcess:
-    """One model process and its successors."""
+    """One model process, started again whenever it ends by itself.
+
+    Attributes:
+        state: where it stands.
+        warm_usage: what it took when it was warm.
+        batches: how many it computed since.
+    """
 
     def __init__(self, launch: Launch, reports: Reports, *, load_timeout_s: float) -> None:
         """Prepare it; `start` starts it.
@@ -80,16 +87,17 @@ class ModelProcess:
         self._fires_s = 0.0
         self._deadline_s = 0.0
         self._killed_because: str | None = None
+        self.warm_usage = Usage()
+        self.batches = 0
 
     @property
     def pid(self) -> int | None:
         """Process id while one runs."""
         return self._link.child.pid if self._link else None
 
-    @property
-    def rss_bytes(self) -> int:
-        """Resident memory, in bytes."""
-        return self._link.child.rss_bytes() if self._link else 0
+    def usage(self) -> Usage:
+        """What the process takes now; zeros while there is none."""
+        return usage_of(self._link.child.pid) if self._link else Usage()
 
     @property
     def holds(self) -> int:
@@ -118,15 +126,17 @@ class ModelProcess:
         self._queue.clear()
         self._unwatch()
         if self._starting is not None:
-            self._starting.cancel()
+            # Not cancelled: half a connection could not be closed, and a whole one is made in no time.
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._link is not None:
             self._link.kill()
-            await self._link.ended
+            await asyncio.shield(self._link.ended)
 
     # --- start -------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
+        if self.state is State.STOPPED:
+            return
         try:
             self._link = Link(self._launch, self._on_frame, self._on_end)
             self._watch_for(self._load_timeout_s)
@@ -144,6 +154,7 @@ class ModelProcess:
             return  # it ends now by itself; the timer sees to it otherwise
         self._unwatch()
         self.state = State.WARM
+        self.warm_usage, self.batches = self.usage(), 0
         _log.info("model_process_warm", extra={"model": str(self._launch.tag), "pid": self.pid})
         # First what waits already: who hears that it is warm may submit at once.
         self._send_from_head()
@@ -212,6 +223,7 @@ class ModelProcess:
     def _finish(self) -> None:
         """The head is through. The process gets on with the next before anybody hears of it and submits more."""
         work = self._queue.popleft()
+        self.batches += 1
         if self.state is State.WARM:
             if work.singles is not None:
                 self._send_from_head()

@@ -92,7 +92,7 @@ def _sized(subject: str, reply: frames.Reply, max_payload: int) -> Iterator[Addr
     """The reply in as many frames as the bus's limit asks for; what does not fit alone is an error."""
     size_bytes = len(reply.head) + sum(map(len, reply.bodies))
     if size_bytes < max_payload:
-        frame = frames.encode(reply)
+        frame = frames.message(reply)
         if len(frame) <= max_payload:
             yield subject, frame
             return

@@ -35,6 +35,14 @@ class RunnerSettings(BaseSettings):
         ge=0,
         description="When models take more, the least recently used leave; 0 sets no limit. Preloaded ones stay.",
     )
+    recycle_growth_bytes: int = Field(
+        2 * 1024**3,
+        ge=0,
+        description="Replace a model process whose memory grew by so much since it was warm; 0 never does.",
+    )
+    recycle_batches: int = Field(
+        0, ge=0, description="Replace a model process after so many batches; 0 never does."
+    )
     model_environment: Names = Field(
         (), description="Names of further environment variables that model processes get, joined by commas."
     )
