@@ -72,15 +72,17 @@ class LocalStore:
         """The names that have at least one version, sorted."""
         return [name for name in lookup.names(self.root) if lookup.versions(self.root, name)]
 
-    def list(self, name: str | None = None) -> list[Model]:
+    def list(self, name: str | None = None, *, limit: int | None = None) -> list[Model]:
         """All models, newest first.
 
         Args:
             name: only the versions of this name; none is not an error.
+            limit: at most so many.
         """
         wanted = [Tag(name).name] if name is not None else lookup.names(self.root)
         found = [(*entry, one) for one in wanted for entry in lookup.versions(self.root, one)]
-        return [self._model(Tag(one, version)) for _, version, one in sorted(found, reverse=True)]
+        newest = sorted(found, reverse=True)[:limit]
+        return [self._model(Tag(one, version)) for _, version, one in newest]
 
     def manifest(self, tag: Tag) -> Manifest:
         """The manifest of an exact version."""

@@ -94,7 +94,8 @@ def list(
         raise InvalidArgument(f"sort is one of {', '.join(SORTS)}, not {sort!r:.80}")
     if limit is not None and (not isinstance(limit, int) or limit < 0):
         raise InvalidArgument(f"limit is a number from 0, not {limit!r:.80}")
-    found: Iterator[Model] = iter(_candidates(tag))
+    enough = limit if sort == "created" and not labels and not module else None
+    found: Iterator[Model] = iter(_candidates(tag, enough))
     if labels:
         found = (model for model in found if labels.items() <= model.info.labels.items())
     if module:
@@ -273,8 +274,10 @@ def pull(tag: str | Tag, **options: Any) -> Model:
     return model
 
 
-def _candidates(tag: str | Tag | None) -> builtins.list[Model]:
+def _candidates(tag: str | Tag | None, limit: int | None) -> builtins.list[Model]:
     if tag is None:
-        return LocalStore().list()
+        return LocalStore().list(limit=limit)
     wanted = Tag.parse(tag)
-    return LocalStore().list(wanted.name) if wanted.version is None else [LocalStore().get(wanted)]
+    if wanted.version is None:
+        return LocalStore().list(wanted.name, limit=limit)
+    return [LocalStore().get(wanted)]

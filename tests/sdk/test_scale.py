@@ -1,0 +1,115 @@
+"""The SDK with thousands of models, and with a large one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.proofs import Proof
+from support.sdk import save_text
+from vtsserving.local_store import LocalStore
+
+REFERENCE = (sys.executable, "-c", "import yaml, rich, typer")
+COMMAND = (sys.executable, "-m", "vtsserving_cli", "models")
+
+
+def fastest_s(command: tuple[str, ...], environment: dict[str, str], runs: int) -> float:
+    """The shortest time of several runs: what the command costs where nothing else runs."""
+    times = []
+    for _ in range(runs):
+        started_s = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        times.append(time.perf_counter() - started_s)
+    return min(times)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_commands_stay_fast_with_thousands_of_models(tmp_path: Path, proof: Proof) -> None:
+    models, runs = proof.count(full=2_000, quick=100), proof.count(full=10, quick=3)
+    store = LocalStore(tmp_path / "models")
+    for at in range(models):
+        save_text(store, f"model{at % 50}", labels={"turn": str(at)})
+    environment = {**os.environ, "VTSSERVING_HOME": str(tmp_path)}
+    listed = json.loads(
+        subprocess.run(
+            (*COMMAND, "list", "-o", "json"), check=True, capture_output=True, env=environment
+        ).stdout
+    )
+    assert len(listed) == models
+    reference_s = fastest_s(REFERENCE, environment, runs)
+    ratios = {
+        name: fastest_s((*COMMAND, *arguments), environment, runs) / reference_s
+        for name, arguments in {
+            "get": ("get", "model7:latest"),
+            "list_20": ("list", "--limit", "20"),
+            "list_json": ("list", "-o", "json"),
+        }.items()
+    }
+    proof.record("commands on many models, times of importing yaml, rich and typer", models=models, **ratios)
+    # Small runs on busy machines show that it works, not how fast it is.
+    slack = 1.0 if proof.proving else 3.0
+    assert ratios["get"] <= 2 * slack
+    assert ratios["list_20"] <= 2 * slack
+    assert ratios["list_json"] <= 5 * slack
+
+
+LARGE = """
+import json, resource, sys, time
+import numpy as np
+import vtsserving
+size, archive = int(sys.argv[1]), sys.argv[2]
+
+class Weights:
+    def __init__(self, array):
+        self.array = array
+    def __call__(self):
+        return int(self.array.sum())
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+model = Weights(np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8))
+vtsserving.picklable_model.save_model("small", len)
+before, started = peak(), time.perf_counter()
+saved = vtsserving.picklable_model.save_model("large", model)
+save_s, started = time.perf_counter() - started, time.perf_counter()
+vtsserving.models.export_model("large", archive)
+export_s = time.perf_counter() - started
+print(json.dumps({"path": str(saved.path / "model.pkl"), "save_s": save_s, "export_s": export_s,
+                  "extra_mib": peak() - before}))
+"""
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_a_large_model_costs_little_memory_and_little_more_time_than_copying_it(
+    tmp_path: Path, proof: Proof
+) -> None:
+    mib = proof.count(full=2_048, quick=48)
+    environment = {**os.environ, "VTSSERVING_HOME": str(tmp_path / "home")}
+    command = (sys.executable, "-c", LARGE, str(mib * 2**20), str(tmp_path / "large.vtsmodel"))
+    figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
+    started_s = time.perf_counter()
+    subprocess.run(("cp", figures["path"], tmp_path / "copy"), check=True)
+    subprocess.run(("sha256sum", tmp_path / "copy"), check=True, stdout=subprocess.DEVNULL)
+    copy_s = time.perf_counter() - started_s
+    (tmp_path / "copy").unlink()
+    save, export = figures["save_s"] / copy_s, figures["export_s"] / copy_s
+    proof.record(
+        "a large model, times of cp and sha256sum of it",
+        model_mib=mib,
+        extra_memory_mib=figures["extra_mib"],
+        save=save,
+        export=export,
+    )
+    assert figures["extra_mib"] < 200
+    slack = 1.0 if proof.proving else 4.0
+    assert save <= 1.5 * slack
+    assert export <= 1.5 * slack
