@@ -148,7 +148,7 @@ class Dispatcher:
         process.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
         try:
             self._bus.publish(
-                subjects.runner_batch(process.runner), frames.encode(frame_of(batch, self._id, now_s))
+                subjects.runner_batch(process.runner), frames.message(frame_of(batch, self._id, now_s))
             )
         except MessageTooLarge as error:
             self._take_back(batch)

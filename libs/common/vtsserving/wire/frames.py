@@ -69,9 +69,13 @@ __all__ = [
     "decode_as",
     "encode",
     "encode_parts",
+    "message",
 ]
 
 F = TypeVar("F", bound=Frame)
+
+REMEMBERED_BYTES: Final = 64 * 1024
+"""Frames up to this size are passed on unread within a process."""
 
 _BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in KINDS.items()}
 
@@ -86,6 +90,32 @@ def encode(frame: Frame) -> bytes:
         The whole frame in one bytes object.
     """
     return b"".join(encode_parts(frame))
+
+
+class Encoded(bytes):
+    """The bytes of a frame that was made in this process, and the frame itself."""
+
+    frame: Frame
+
+
+def message(frame: Frame) -> bytes:
+    """Encode a frame to be published.
+
+    Where the bus passes messages by reference, `decode` finds the frame in them and has nothing to do: in the embedded
+    mode, reading frames was a third of what a single request cost the services.
+
+    Args:
+        frame: not changed afterwards.
+
+    Returns:
+        The same bytes as `encode`.
+    """
+    data = encode(frame)
+    if len(data) > REMEMBERED_BYTES:
+        return data  # would be copied once more, which costs more than reading it
+    encoded = Encoded(data)
+    encoded.frame = frame
+    return encoded
 
 
 def encode_parts(frame: Frame) -> tuple[Buffer, ...]:
@@ -129,6 +159,8 @@ def decode(data: Buffer) -> Frame:
         BadFrame: the bytes are no frame of this version.
         UnsupportedProtocol: another protocol version.
     """
+    if type(data) is Encoded:
+        return data.frame
     kind, header_size = _prefix(data)
     if kind not in KINDS:
         raise BadFrame(f"unknown frame kind {kind}")
