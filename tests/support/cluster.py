@@ -120,11 +120,15 @@ class Cluster:
             name, "gateway", {"VTSSERVING_GATEWAY__FD": str(number)}, pass_fds=(number,)
         )
 
+    def model_processes(self, runner: str = "runner") -> list[int]:
+        """The process ids of the model processes of a runner; none while it does not run."""
+        pid = self.supervisor.running(runner)
+        return [] if pid is None else [p for p in descendants(pid) if "worker" in command_line(p)]
+
     def model_process(self, runner: str = "runner") -> int:
-        """The process id of the model process of a runner."""
-        pids = [pid for pid in descendants(self.supervisor.pid(runner)) if "worker" in command_line(pid)]
-        assert len(pids) == 1, [command_line(pid) for pid in descendants(self.supervisor.pid(runner))]
-        return pids[0]
+        """The process id of the only model process of a runner."""
+        (pid,) = self.model_processes(runner)
+        return pid
 
     async def _start_service(
         self, name: str, service: str, env: dict[str, str], pass_fds: tuple[int, ...] = ()

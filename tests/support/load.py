@@ -79,10 +79,15 @@ class Report:
         """Those that ended later than their deadline and the allowance."""
         return [answer for answer in self.answers if answer.latency_s > self.timeout_s + ALLOWANCE_S]
 
-    def recovery_s(self, fault_s: float) -> float:
-        """How long after the fault the last request began that did not get its right answer; 0 if all did."""
-        failed = [a.began_s for a in self.answers if a.kind != "right"]
-        return max(0.0, max(failed, default=fault_s) - fault_s)
+    def recovery_s(self, fault_s: float, until_s: float = math.inf) -> float:
+        """How long after a fault the last request began that did not get its right answer; 0 if all did.
+
+        Args:
+            fault_s: when the fault was.
+            until_s: when the next one was; what began later is not counted.
+        """
+        failed = [a.began_s for a in self.answers if a.kind != "right" and fault_s < a.began_s < until_s]
+        return max(failed, default=fault_s) - fault_s
 
     def __str__(self) -> str:
         kinds = Counter(answer.kind for answer in self.answers)

@@ -89,11 +89,16 @@ class Supervisor:
                 raise AssertionError(f"{name} is not ready after {within_s:g} s:\n{self.log(name)[-4_000:]}")
             await asyncio.sleep(_POLL_S)
 
+    def running(self, name: str) -> int | None:
+        """The process id of a program; None while it does not run."""
+        process = self._programs[name].process
+        return None if process is None else process.pid
+
     def pid(self, name: str) -> int:
         """The process id of a running program."""
-        process = self._programs[name].process
-        assert process is not None, f"{name} does not run"
-        return process.pid
+        pid = self.running(name)
+        assert pid is not None, f"{name} does not run"
+        return pid
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a program; if that ends it, it is started again."""
