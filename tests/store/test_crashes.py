@@ -1,0 +1,282 @@
+"""kill -9 of clients and stores at any moment: what was acknowledged is there, whole; nothing is half visible."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from support import push_worker
+from support.fault_proxy import FaultProxy, Faults
+from support.proofs import Proof
+from support.sdk import CONTEXT, save_text
+from support.stores import ACCESS_KEY, SECRET_KEY, StoreProcess, ThreadedStore, s3_section, store_settings
+from vtsserving import transfer
+from vtsserving.draft import Draft
+from vtsserving.exceptions import AlreadyExists, ModelNotFound, StoreUnavailable
+from vtsserving.local_store import LocalStore
+from vtsserving.model import Model
+from vtsserving.registry import RegistryClient
+from vtsserving.tag import Tag
+from vtsserving_store import maintenance
+from vtsserving_store.settings import StoreSettings
+
+PART = 8 << 20
+
+
+@pytest.fixture
+def environment(settings: StoreSettings) -> dict[str, str]:
+    """The same storage, as the environment of a store process."""
+    if settings.store.dir is not None:
+        return {"VTSSERVING_STORE__DIR": str(settings.store.dir)}
+    return {
+        "VTSSERVING_S3__ENDPOINT": settings.s3.endpoint,
+        "VTSSERVING_S3__BUCKET": settings.s3.bucket,
+        "VTSSERVING_S3__ACCESS_KEY": ACCESS_KEY,
+        "VTSSERVING_S3__SECRET_KEY": SECRET_KEY,
+        "VTSSERVING_S3__REGION": "us-east-1",
+    }
+
+
+@pytest.fixture
+def process(environment: dict[str, str], tmp_path: Path) -> Iterator[StoreProcess]:
+    with StoreProcess(tmp_path, environment) as running:
+        yield running
+
+
+def save_large(local: LocalStore, tag: str, parts: int = 2) -> Model:
+    with local.staging() as staged:
+        (staged / "large").write_bytes(os.urandom(parts * PART + 99))
+        (staged / "small").write_bytes(os.urandom(1000))
+        return local.save(staged, Draft(Tag.parse(tag), "", CONTEXT))
+
+
+def is_whole(url: str, model: Model, scratch: Path) -> bool:
+    """Whether the version is there; if so, all of its bytes must be."""
+    with RegistryClient(url) as client:
+        try:
+            assert client.version(model.tag).digest == model.digest
+        except ModelNotFound:
+            return False
+    transfer.pull(model.tag, store_url=url, store=LocalStore(scratch)).verify()
+    return True
+
+
+def damage(settings: StoreSettings) -> list[str]:
+    return [f.text for f in maintenance.check(settings, deep=True) if f.severity == "damage"]
+
+
+@pytest.mark.prove
+def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
+    process: StoreProcess, settings: StoreSettings, local: LocalStore, tmp_path: Path, proof: Proof
+) -> None:
+    rounds, chosen = proof.count(full=500, quick=4), random.Random(proof.seed)
+    acknowledged = half = lost = 0
+    for number in range(rounds):
+        model = save_large(local, f"m{number}:1", parts=1)
+        argv = [sys.executable, str(push_worker.__file__), str(local.root), str(model.tag), process.url]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "began\n"
+            victim_is_store = chosen.random() < 0.5
+            strike = threading.Timer(chosen.uniform(0, 0.6), process.kill if victim_is_store else client.kill)
+            strike.start()
+            strike.join()
+            if victim_is_store:
+                process.start()
+            said = client.stdout.read()
+        present = is_whole(process.url, model, tmp_path / "scratch" / str(number))
+        acknowledged += said == "pushed\n"
+        lost += said == "pushed\n" and not present
+        transfer.push(model.tag, store_url=process.url, store=local)
+        assert is_whole(process.url, model, tmp_path / "scratch" / str(number))
+        local.delete(model.tag)
+    half = len(damage(settings))
+    storage = "directory" if settings.store.dir is not None else "bucket"
+    proof.record(storage, kills=rounds, acknowledged=acknowledged, lost=lost, damaged=half)
+    assert (lost, half) == (0, 0)
+
+
+@pytest.mark.prove
+def test_of_racing_clients_of_two_replicas_exactly_one_wins_each_round(
+    process: StoreProcess, environment: dict[str, str], tmp_path: Path, proof: Proof
+) -> None:
+    rounds, writers = proof.count(full=40, quick=3), 8
+    locals_ = [LocalStore(tmp_path / f"writer{n}" / "models") for n in range(writers)]
+    winners = []
+    with StoreProcess(tmp_path, environment) as replica, ThreadPoolExecutor(writers) as pool:
+        for number in range(rounds):
+            models = [save_text(store, f"m:{number}", f"{number} of {n}") for n, store in enumerate(locals_)]
+            barrier = threading.Barrier(writers)
+
+            def write(n: int, models: list[Model] = models, barrier: threading.Barrier = barrier) -> bool:
+                barrier.wait()
+                try:
+                    url = (process.url, replica.url)[n % 2]
+                    transfer.push(models[n].tag, store_url=url, store=locals_[n])
+                except AlreadyExists:
+                    return False
+                return True
+
+            won = list(pool.map(write, range(writers)))
+            winners.append(won.count(True))
+            with RegistryClient(replica.url) as client:
+                assert client.version(f"m:{number}").digest == models[won.index(True)].digest
+    proof.record("8 writers, 2 replicas", rounds=rounds, winners=sum(winners))
+    assert winners == [1] * rounds
+
+
+def test_a_push_goes_on_with_the_parts_that_arrived_before_the_store_was_killed(
+    process: StoreProcess, local: LocalStore, other: LocalStore
+) -> None:
+    model = save_large(local, "m:1", parts=4)
+    entry = model.manifest.entry("large")
+    assert entry is not None
+    size, digest = entry.size, f"sha256:{entry.sha256}"
+
+    class Killer:
+        """Kills the store when two parts have arrived."""
+
+        def __init__(self) -> None:
+            self.done = 0
+
+        def begin(self, files: object) -> None:
+            return
+
+        def advance(self, path: str, n_bytes: int) -> None:
+            self.done += n_bytes if path == "large" else 0
+            if self.done >= 2 * PART:
+                process.kill()
+
+    with pytest.raises(StoreUnavailable), RegistryClient(process.url) as client:
+        client._attempts = 1
+        from vtsserving.transfer_upload import upload_blobs
+
+        begun = client.begin_push([digest])
+        upload_blobs(client, model, begun, [digest], 1, Killer())
+    process.start()
+    with httpx2.Client(base_url=process.url) as http:
+        transfer.push(model.tag, store_url=process.url, store=local, threads=1)
+        metrics = http.get("/metrics").text.splitlines()
+        received = next(
+            float(m.split()[1]) for m in metrics if m.startswith("vtsserving_store_received_bytes_total ")
+        )
+    assert received < size - 2 * PART + 200_000
+    assert transfer.pull("m", store_url=process.url, store=other).digest == model.digest
+
+
+def test_a_pull_that_outlives_the_deletion_is_whole(
+    store: ThreadedStore, local: LocalStore, other: LocalStore
+) -> None:
+    model = save_large(local, "m:1", parts=1)
+    transfer.push(model.tag, store_url=store.url, store=local)
+
+    class Deleter:
+        def begin(self, files: object) -> None:
+            with RegistryClient(store.url) as client:
+                client.delete(model.tag)
+
+        def advance(self, path: str, n_bytes: int) -> None:
+            return
+
+    assert transfer.pull("m", store_url=store.url, store=other, progress=Deleter()).digest == model.digest
+    with pytest.raises(ModelNotFound):
+        transfer.pull("m", store_url=store.url, store=LocalStore(other.root / "new"))
+
+
+def test_sigterm_finishes_requests_and_exits_0(process: StoreProcess, local: LocalStore) -> None:
+    model = save_large(local, "m:1", parts=2)
+    with ThreadPoolExecutor(1) as pool:
+        pushing = pool.submit(transfer.push, model.tag, store_url=process.url, store=local)
+        pushing.result()
+    assert process.terminate() == 0
+    assert "Traceback" not in process.log()
+
+
+@pytest.fixture
+def s3_proxy(s3_endpoint: str) -> Iterator[FaultProxy]:
+    with FaultProxy(int(s3_endpoint.rpartition(":")[2])) as made:
+        yield made
+
+
+@pytest.fixture
+def shaky(s3_proxy: FaultProxy) -> Iterator[ThreadedStore]:
+    """A store whose connections to S3 pass a proxy that breaks them."""
+    section = {**s3_section(s3_proxy.url), "stall_timeout_s": 0.5}
+    with ThreadedStore(store_settings(s3=section)) as running:
+        yield running
+
+
+def test_f29_without_its_storage_the_store_answers_503_and_recovers(
+    shaky: ThreadedStore, s3_proxy: FaultProxy, local: LocalStore
+) -> None:
+    model = save_text(local, "m:1")
+    transfer.push(model.tag, store_url=shaky.url, store=local)
+    s3_proxy.faults = Faults(refuse=True)
+    with httpx2.Client(base_url=shaky.url, timeout=30) as http:
+        answer = http.get("/api/v1/models/m/versions/latest")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert http.get("/livez").status_code == 200
+        s3_proxy.faults = Faults()
+        assert http.get("/api/v1/models/m/versions/latest").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(Faults(stall_after_bytes=500_000, times=2), id="f30 stalled"),
+        pytest.param(Faults(reset_after_bytes=500_000, times=2), id="f31 reset"),
+        pytest.param(Faults(truncate_after_bytes=500_000, times=2), id="f31 truncated"),
+        pytest.param(Faults(flip_at_byte=600_000, times=1), id="f31 flipped"),
+        pytest.param(Faults(delay_s=0.005), id="f30 slow"),
+    ],
+)
+def test_f30_f31_downloads_survive_a_storage_that_breaks_off_and_lies(
+    shaky: ThreadedStore, s3_proxy: FaultProxy, local: LocalStore, other: LocalStore, faults: Faults
+) -> None:
+    with local.staging() as staged:
+        (staged / "w").write_bytes(os.urandom(3_000_000))
+        model = local.save(staged, Draft(Tag.parse("m:1"), "", CONTEXT))
+    transfer.push(model.tag, store_url=shaky.url, store=local)
+    # New connections, so that the faults meet the download.
+    s3_proxy.faults = Faults(refuse=True)
+    with httpx2.Client(base_url=shaky.url, timeout=30) as http:
+        http.get("/api/v1/models/m/versions/1")
+    s3_proxy.faults = faults
+    try:
+        transfer.pull("m", store_url=shaky.url, store=other)
+    except Exception:
+        assert other.list() == []
+    s3_proxy.faults = Faults()
+    assert transfer.pull("m", store_url=shaky.url, store=other).digest == model.digest
+    other.verify(model.tag)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(Faults(reset_request_after_bytes=1_000_000, times=2), id="reset in requests"),
+        pytest.param(Faults(reset_after_bytes=100, times=3), id="reset in answers"),
+        pytest.param(Faults(stall_after_bytes=0, times=2), id="answers lost"),
+    ],
+)
+def test_f31_uploads_survive_a_storage_that_breaks_off(
+    shaky: ThreadedStore, s3_proxy: FaultProxy, local: LocalStore, other: LocalStore, faults: Faults
+) -> None:
+    model = save_large(local, "m:1", parts=1)
+    s3_proxy.faults = Faults(refuse=True)
+    with httpx2.Client(base_url=shaky.url, timeout=30) as http:
+        http.get("/api/v1/models/m/versions/1")
+    s3_proxy.faults = faults
+    transfer.push(model.tag, store_url=shaky.url, store=local)
+    s3_proxy.faults = Faults()
+    assert transfer.pull("m", store_url=shaky.url, store=other).digest == model.digest
