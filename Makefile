@@ -42,7 +42,7 @@ prove: venv-test nats-server ## the tests marked `prove` at full size; appends t
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m prove $(PYTEST_ARGS)
 
 test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
-	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0' '.[onnx,xgboost,lightgbm,catboost,transformers,lightning]'
+	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0' '.[onnx,xgboost,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'
 	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
 
 clean: ## remove what the targets above made, .venv included

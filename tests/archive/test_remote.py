@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,15 +175,20 @@ def test_memory_brings_back_the_same_model(saved: Model, origin: LocalStore, sto
 
 
 @pytest.mark.parametrize(
-    ("url", "hint"),
+    ("url", "package", "hint"),
     [
-        ("gs://bucket/x", "vtsserving[gs]"),
-        ("sftp://127.0.0.1/x", "paramiko"),
-        ("dropbox://folder/x", "dropboxdrivefs"),
-        ("az://container/x", "adlfs"),
+        ("s3://bucket/x", "s3fs", "vtsserving[s3]"),
+        ("gs://bucket/x", "gcsfs", "vtsserving[gs]"),
+        ("sftp://127.0.0.1/x", "paramiko", "paramiko"),
+        ("dropbox://folder/x", "dropboxdrivefs", "dropboxdrivefs"),
+        ("az://container/x", "adlfs", "adlfs"),
     ],
 )
-def test_missing_plug_in_says_how_to_get_it(url: str, hint: str, store: LocalStore) -> None:
+def test_missing_plug_in_says_how_to_get_it(
+    url: str, package: str, hint: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    monkeypatch.setattr(importlib.import_module("fsspec.registry"), "_registry", {})
     with pytest.raises(MissingDependency) as caught:
         import_model(url, store=store)
     assert hint in caught.value.message

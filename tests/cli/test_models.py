@@ -288,7 +288,7 @@ def test_import_conflict_offers_the_ways_out(vts: CommandLine, store: LocalStore
         (("import", "gopher://x/y"), 2),
         (("import", "http://169.254.169.254/x"), 2),
         (("import", "http://127.0.0.1:9/x"), 7),
-        (("import", "gs://bucket/x"), 8),
+        (("import", "az://container/x"), 8),
         (("import", "/etc/hostname", "--max-size", "much"), 2),
         (("nothing",), 2),
     ],
