@@ -108,7 +108,8 @@ def test_a_request_that_is_half_sent_is_finished() -> None:
 
 
 def test_a_gateway_of_its_own_socket_takes_connections_until_the_grace_period_ends() -> None:
-    with served(ENTRIES, FUNCTIONS, {"grace_s": 0.5}) as gateway:
+    with served(ENTRIES, FUNCTIONS, {"grace_s": 0.5}) as gateway, gateway.connect() as idle:
+        idle.ask(ROW)
         drained = start_drain(gateway)
         answer = gateway.ask(ROW)
         assert (answer.json, answer.headers["connection"]) == ([10.0], "close")
@@ -116,6 +117,13 @@ def test_a_gateway_of_its_own_socket_takes_connections_until_the_grace_period_en
         drained.result(5)
         with pytest.raises(ConnectionRefusedError):
             gateway.connect()
+
+
+def test_a_gateway_of_this_machine_alone_leaves_at_once_when_nobody_is_connected() -> None:
+    with served(ENTRIES, FUNCTIONS, {"grace_s": 20.0}) as gateway:
+        gateway.ask(ROW)
+        wait_until(lambda: not gateway.app.gateway.connections)
+        start_drain(gateway).result(5)
 
 
 def test_an_answer_that_never_comes_does_not_hold_the_drain_for_ever() -> None:

@@ -30,6 +30,7 @@ INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
 UINT64_DIGITS: Final = 20
 
+_CONTAINERS: Final = frozenset((dict, list))
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _LONG_INTEGER: Final = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{19,}(?![0-9.eE])")
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]+(?![0-9.eE])")
@@ -58,7 +59,8 @@ def read(body: Body, *, unsigned: bool = False) -> Any:
     bare = _STRING.sub(b'""', body) if b'"' in body else body
     check_depth(bare)
     check_integers(bare, UINT64_MAX if unsigned else INT64_MAX)
-    if b"{" in bare:
+    # Each key has one colon outside of strings, and a key that was named twice is left once.
+    if bare.count(b":") != _count_keys(value):
         json.loads(body, object_pairs_hook=_unique)
     return value
 
@@ -108,6 +110,15 @@ def check_integers(bare: Body, largest: int) -> None:
         text = match.group()
         if len(text.lstrip(b"-")) > UINT64_DIGITS or not INT64_MIN <= int(text) <= largest:
             raise BadNumber(f"an integer is outside of [{INT64_MIN}, {largest}]; write it as a float")
+
+
+def _count_keys(value: Any) -> int:
+    """Keys of all objects in a parsed value."""
+    if type(value) is dict:
+        return len(value) + sum(_count_keys(item) for item in value.values() if type(item) in (dict, list))
+    if type(value) is list and not _CONTAINERS.isdisjoint(map(type, value)):
+        return sum(map(_count_keys, value))
+    return 0
 
 
 def _too_deep() -> TooDeep:

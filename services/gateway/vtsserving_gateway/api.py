@@ -27,7 +27,7 @@ from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
 from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
-from vtsserving_gateway.routes import known_tag
+from vtsserving_gateway.routes import Route, known_tag
 from vtsserving_gateway.service_routes import ServiceRoutes
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -101,7 +101,7 @@ def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) ->
 def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
     async def describe(tag: str) -> Response:
         """What is known of a model: its exact version, signatures, specs, options, and the runners that loaded it."""
-        entry = await gateway.catalog.resolve(known_tag(tag))
+        entry = await gateway.resolve(Route(known_tag(tag)))
         counted = gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
         return _json({**describe_entry(entry, fleet), "statistics": counted})
 

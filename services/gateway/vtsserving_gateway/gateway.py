@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from vtsserving.catalog import Catalog, CatalogEntry
-from vtsserving.exceptions import BadDeadline, VersionNotFound
+from vtsserving.exceptions import BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving.inference.client import InferenceClient
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.families import Families
@@ -148,16 +148,22 @@ class Gateway:
         return self._remember(url, route, entry)
 
     async def resolve(self, route: Route) -> CatalogEntry:
-        """The model that a route names, by reference or by number; raises as Catalog.resolve does."""
+        """The model that a route names, by reference or by number.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is none; says no more than the client knows already.
+            StoreUnavailable: the models cannot be looked up now.
+        """
+        name, _, version = route.tag.partition(":")
         try:
             return await self.catalog.resolve(route.tag)
         except VersionNotFound:
-            if not route.ordinal:
-                raise
-            found = await self.by_ordinal(route.tag.partition(":")[0], int(route.ordinal))
+            found = await self.by_ordinal(name, int(route.ordinal)) if route.ordinal else None
             if found is None:
-                raise
+                raise VersionNotFound(f"no version {version!r} of model {name!r}") from None
             return found
+        except NotFound:
+            raise ModelNotFound(f"no model {name!r}") from None
 
     async def by_ordinal(self, name: str, ordinal: int) -> CatalogEntry | None:
         """The version of a model that has a number; None if there is none."""

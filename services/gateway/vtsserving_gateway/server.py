@@ -116,7 +116,8 @@ class GatewayServer(uvicorn.Server):
         for connection in list(self._gateway.connections):
             if isinstance(connection, GatewayProtocol):
                 connection.start_draining()
-        await asyncio.sleep(self._gateway.settings.grace_s)
+        if self._gateway.connections or not self._needs_no_grace:
+            await asyncio.sleep(self._gateway.settings.grace_s)
         await self.close()
 
     async def close(self) -> None:
@@ -130,6 +131,12 @@ class GatewayServer(uvicorn.Server):
         await self.shutdown(sockets=[self._listener])
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    @property
+    def _needs_no_grace(self) -> bool:
+        """Whether no new client must hear that we leave: others share the socket, or only this machine reaches it."""
+        host = str(self._listener.getsockname()[0])
+        return self._gateway.settings.fd is not None or host.startswith("127.") or host == "::1"
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,0 +1,124 @@
+"""The real tritonclient, sync and asyncio, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.backend import entry, rows_spec
+from support.served_gateway import served
+
+PACKAGE = "tritonclient[http]>=2.50,<3"
+
+SYNC = """
+import json, sys
+import numpy as np
+import tritonclient.http as http
+from tritonclient.utils import InferenceServerException
+
+client = http.InferenceServerClient(sys.argv[1], concurrency=4)
+rows = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+results = []
+for binary in (True, False):
+    for dtype, name in ((np.float64, "FP64"), (np.float32, "FP32"), (np.int64, "INT64")):
+        given = http.InferInput("X", [2, 4], name)
+        given.set_data_from_numpy(rows.astype(dtype), binary_data=binary)
+        for outputs in (None, [http.InferRequestedOutput("output", binary_data=binary)]):
+            for algorithm in (None, "gzip", "deflate"):
+                answer = client.infer(
+                    "iris", [given], outputs=outputs, request_id="9", timeout=5_000_000,
+                    request_compression_algorithm=algorithm, response_compression_algorithm=algorithm,
+                )
+                assert answer.get_response()["id"] == "9"
+                results.append(answer.as_numpy("output").tolist())
+text = http.InferInput("t", [3], "BYTES")
+text.set_data_from_numpy(np.array(["a", "", "\\u00e9"], dtype=object))
+futures = [client.async_infer("iris", [given]) for _ in range(50)]
+refused = []
+for model, version, inputs in (("nothing", "", [given]), ("iris", "9", [given]), ("iris", "", [text])):
+    try:
+        client.infer(model, inputs, model_version=version)
+    except InferenceServerException as error:
+        refused.append([error.status(), error.message()])
+print(json.dumps({
+    "alive": [client.is_server_live(), client.is_server_ready(), client.is_model_ready("iris")],
+    "server": client.get_server_metadata(),
+    "model": client.get_model_metadata("iris"),
+    "config": client.get_model_config("iris"),
+    "results": results,
+    "async": [future.get_result().as_numpy("output").tolist() for future in futures],
+    "text": [item.decode() for item in client.infer("echo", [text]).as_numpy("output")],
+    "numbered": client.infer("iris", [given], model_version="1").get_response()["model_version"],
+    "statistics": client.get_inference_statistics("iris")["model_stats"][0],
+    "index": client.get_model_repository_index(),
+    "refused": refused,
+}))
+"""
+
+ASYNCIO = """
+import asyncio, json, sys
+import numpy as np
+import tritonclient.http.aio as http
+
+async def main():
+    async with http.InferenceServerClient(sys.argv[1]) as client:
+        given = http.InferInput("X", [1, 4], "FP64")
+        given.set_data_from_numpy(np.array([[1.0, 2, 3, 4]]))
+        answers = await asyncio.gather(*[client.infer("iris", [given]) for _ in range(100)])
+        ready = await client.is_server_ready()
+    print(json.dumps([ready, [answer.as_numpy("output").tolist() for answer in answers]]))
+
+asyncio.run(main())
+"""
+
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with tritonclient and without vtsserving."""
+    folder = tmp_path_factory.mktemp("tritonclient")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    interpreter = folder / "bin" / "python"
+    subprocess.run([str(interpreter), "-m", "pip", "install", "--quiet", PACKAGE], check=True)
+    return interpreter
+
+
+def run(python: Path, program: str, port: int) -> Any:
+    done = subprocess.run(
+        [str(python), "-c", program, f"127.0.0.1:{port}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_tritonclient_gets_what_it_expects(python: Path) -> None:
+    output = {"predict": {"dtype": "float64", "shape": [-1]}}
+    entries = [replace(entry("iris", input_specs=rows_spec(4)), output_specs=output), entry("echo")]
+    functions = {("iris", "predict"): lambda X: X.sum(axis=1), ("echo", "predict"): lambda t: t}
+    with served(entries, functions) as gateway:
+        gateway.run(lambda: gateway.backend.loaded.extend(["iris:v1", "echo:v1"]))
+        found = run(python, SYNC, gateway.port)
+        assert run(python, ASYNCIO, gateway.port) == [True, [[10.0]] * 100]
+    assert found["alive"] == [True, True, True]
+    assert found["server"]["name"] == "vtsserving"
+    assert found["model"]["inputs"] == [{"name": "X", "datatype": "FP64", "shape": [-1, 4]}]
+    assert found["model"]["outputs"] == [{"name": "output", "datatype": "FP64", "shape": [-1]}]
+    assert found["config"]["max_batch_size"] == 64
+    assert found["results"] == [[10.0, 26.0]] * 36
+    assert found["async"] == [[10.0, 26.0]] * 50
+    assert found["text"] == ["a", "", "é"]
+    assert found["numbered"] == "1"
+    assert found["statistics"]["inference_stats"]["success"]["count"] >= 36
+    assert {model["name"] for model in found["index"]} == {"iris", "echo"}
+    assert [status for status, _ in found["refused"]] == ["404", "404", "400"]
