@@ -188,7 +188,9 @@ def test_missing_plug_in_says_how_to_get_it(
     url: str, package: str, hint: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    monkeypatch.setattr(importlib.import_module("fsspec.registry"), "_registry", {})
+    imported = importlib.import_module("fsspec.registry")._registry
+    for scheme in list(imported):
+        monkeypatch.delitem(imported, scheme)
     with pytest.raises(MissingDependency) as caught:
         import_model(url, store=store)
     assert hint in caught.value.message
