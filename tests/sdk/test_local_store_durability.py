@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,15 @@ def test_of_processes_saving_one_version_one_wins(tmp_path: Path) -> None:
     assert sorted(answers) == [AlreadyExists.__name__] * 7 + ["iris_clf:v1"]
     winner = answers.index("iris_clf:v1")
     assert (store.get("iris_clf:v1").path / "weights.txt").read_text() == str(winner)
+
+
+def test_threads_of_one_process_can_save_at_once(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "models")
+    with ThreadPoolExecutor(8) as threads:
+        models = list(threads.map(lambda at: save_text(store, "iris_clf", str(at)), range(24)))
+    assert len({model.tag for model in models}) == 24
+    assert sorted(model.info.ordinal for model in models) == list(range(1, 25))
+    assert list((store.root / ".tmp").iterdir()) == []
 
 
 @pytest.mark.prove

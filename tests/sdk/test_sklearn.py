@@ -128,6 +128,25 @@ def test_an_example_that_the_model_refuses_saves_nothing(clf: Any) -> None:
     assert vtsserving.models.list() == []
 
 
+def test_a_batch_dimension_that_the_example_does_not_have_is_refused(clf: Any) -> None:
+    for batch_dim in (2, (0, 1)):
+        with pytest.raises(InvalidSignature, match="batch_dim"):
+            vtsserving.sklearn.save_model(
+                "iris_clf",
+                clf,
+                signatures={"predict": {"batchable": True, "batch_dim": batch_dim}},
+                input_example=iris_rows()[:3],
+            )
+    assert vtsserving.models.list() == []
+
+
+def test_an_estimator_that_can_only_be_fitted_is_refused() -> None:
+    from sklearn.cluster import DBSCAN
+
+    with pytest.raises(InvalidSignature, match="DBSCAN has no such method"):
+        vtsserving.sklearn.save_model("clusters", DBSCAN().fit([[1.0], [2.0]]))
+
+
 def test_an_estimator_without_predict_is_served_by_transform() -> None:
     from sklearn.preprocessing import StandardScaler
 

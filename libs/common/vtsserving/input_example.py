@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from vtsserving.exceptions import InvalidArgument, SerializationError, VtsServingException
+from vtsserving.exceptions import InvalidArgument, InvalidSignature, SerializationError, VtsServingException
 from vtsserving.model import Model
 from vtsserving.signature import ModelSignature
 
@@ -53,6 +53,7 @@ def record_example(
 
     Raises:
         InvalidArgument: the model refuses the example.
+        InvalidSignature: the example, or the result, has no such dimension as the signature's batch_dim.
         SerializationError: the example cannot be stored.
     """
     inputs = {method: dict(spec) for method, spec in (known or {}).items() if method in signatures}
@@ -64,6 +65,7 @@ def record_example(
     for method, signature in signatures.items():
         axis_in, axis_out = signature.batch_dim
         derived = {"args": [_spec(arg, name, axis_in) for name, arg in _named(served, method, args)]}
+        _check_axis(method, signature, axis_in, derived["args"])
         if method not in inputs or not isinstance(example, list):
             inputs[method] = derived
         try:
@@ -74,6 +76,7 @@ def record_example(
                 f"the model's {method!r} refuses the input example: {type(error).__name__}: {reason}"
             ) from error
         outputs[method] = _spec(result, "", axis_out)
+        _check_axis(method, signature, axis_out, [outputs[method]])
     return {"input_specs": inputs, "output_specs": outputs}
 
 
@@ -112,6 +115,16 @@ def _write(directory: Path, args: tuple[Any, ...]) -> None:
             f"the input example has {len(encoded)} bytes; at most {MAX_EXAMPLE_BYTES} are stored"
         )
     (directory / EXAMPLE_FILE).write_bytes(encoded)
+
+
+def _check_axis(method: str, signature: ModelSignature, axis: int, specs: list[dict[str, Any]]) -> None:
+    for spec in specs:
+        shape = spec.get("shape")
+        if signature.batchable and shape is not None and axis >= len(shape):
+            raise InvalidSignature(
+                f"the signature {method!r} has batch_dim {signature.batch_dim}, but with the input example an array has "
+                f"only {len(shape)} dimensions"
+            )
 
 
 def _named(served: Any, method: str, args: tuple[Any, ...]) -> list[tuple[str, Any]]:

@@ -193,7 +193,7 @@ def changing(root: Path, name: str, private: Path) -> Iterator[NameChange]:
 
     path = state_path(root, name).with_name(f"{name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
+    lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S)
     except filelock.Timeout as error:

@@ -33,7 +33,7 @@ def staging(area: Path) -> Iterator[Path]:
     with storage_errors("the local model store cannot be written to"):
         area.mkdir(parents=True, exist_ok=True)
         # The lock says that the owner lives; unlike a process id, it means the same in every container.
-        alive = filelock.FileLock(_lock_path(path))
+        alive = filelock.FileLock(_lock_path(path), thread_local=False)
         alive.acquire()
     try:
         with storage_errors("the local model store cannot be written to"):
@@ -60,7 +60,7 @@ def sweep(area: Path) -> None:
 def _remove_if_dead(path: Path) -> None:
     import filelock
 
-    lock = filelock.FileLock(_lock_path(path))
+    lock = filelock.FileLock(_lock_path(path), thread_local=False)
     # The owner removes its files before it releases the lock, so who gets the lock finds only a dead one's.
     with contextlib.suppress(OSError):
         lock.acquire(blocking=False)

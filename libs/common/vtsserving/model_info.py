@@ -90,14 +90,14 @@ class ModelInfo:
     @property
     def input_specs(self) -> Mapping[str, Any]:
         """Method to `{"args": [{"name", "dtype", "shape"}, ...]}`; a dimension of -1 varies."""
-        specs: Mapping[str, Any] = self.extra.get("input_specs", {})
-        return specs
+        specs = self.extra.get("input_specs")
+        return specs if isinstance(specs, dict) else {}
 
     @property
     def output_specs(self) -> Mapping[str, Any]:
         """Method to the spec of what it returns, where it was recorded."""
-        specs: Mapping[str, Any] = self.extra.get("output_specs", {})
-        return specs
+        specs = self.extra.get("output_specs")
+        return specs if isinstance(specs, dict) else {}
 
     @property
     def runs_code(self) -> bool:

@@ -21,7 +21,7 @@ __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
 MODEL_FILE: Final = "model.pkl"
 
-_DEFAULT_METHODS: Final = ("predict", "transform", "fit_predict")
+_DEFAULT_METHODS: Final = ("predict", "transform")
 _TAKE_FEATURES: Final = (
     "predict",
     "predict_proba",
@@ -38,7 +38,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
     Args:
         name: `name` or `name:version`.
         model: a fitted estimator.
-        details: signatures (default: `predict`, not batchable), labels, metadata, custom_objects, external_modules,
+        details: signatures (default: `predict`, or `transform` where it has only that, not batchable), labels, metadata, custom_objects, external_modules,
             options, input_example, description; see `vtsserving.framework.SaveDetails`.
 
     Returns:
