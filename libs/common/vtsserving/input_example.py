@@ -122,8 +122,8 @@ def _check_axis(method: str, signature: ModelSignature, axis: int, specs: list[d
         shape = spec.get("shape")
         if signature.batchable and shape is not None and axis >= len(shape):
             raise InvalidSignature(
-                f"the signature {method!r} has batch_dim {signature.batch_dim}, but with the input example an array has "
-                f"only {len(shape)} dimensions"
+                f"the signature {method!r} has batch_dim {signature.batch_dim}, but with the input example an "
+                f"array has only {len(shape)} dimensions"
             )
 
 
