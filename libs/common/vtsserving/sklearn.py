@@ -39,7 +39,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a fitted estimator.
         details: signatures (default: `predict`, or `transform` where it has only that, not batchable), labels,
-            metadata, custom_objects, external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+            metadata, custom_objects, external_modules, options, input_example, description; see
+            `vtsserving.framework.SaveDetails`.
 
     Returns:
         The saved model.
