@@ -174,6 +174,7 @@ def test_a_storage_that_overwrites_is_refused_with_a_sentence(tmp_path: Path) ->
         ({}, "has no storage"),
         ({"VTSSERVING_STORE__DIR": "/x", "VTSSERVING_S3__ENDPOINT": "http://127.0.0.1:1"}, "both set"),
         ({"VTSSERVING_S3__ENDPOINT": "http://127.0.0.1:1/path"}, "without a path"),
+        ({"VTSSERVING_S3__BUCKET": "b"}, "VTSSERVING_S3__BUCKET"),
         ({"VTSSERVING_STORE__PORT": "99999"}, "VTSSERVING_STORE__PORT"),
         ({"VTSSERVING_S3__SECRET_KEY_FILE": "/nowhere"}, "cannot be read"),
         ({"VTSSERVING_STORE__DIR": "/proc/nowhere"}, "refuses"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vtsserving.exceptions import ConfigurationError
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _FROM_FILE = ("access_key", "secret_key", "session_token")
 
 
@@ -70,6 +72,13 @@ class S3Settings(BaseModel, frozen=True, extra="forbid"):
                 secure = str(values.get("secure", "true")).lower() not in {"false", "0", "no", "off"}
                 values[name] = f"{'https' if secure else 'http'}://{address}"
         return values
+
+    @field_validator("bucket")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value):
+            raise ValueError("a bucket's name has 3 to 63 lower-case letters, digits, '-' and '.'")
+        return value
 
     @field_validator("endpoint", "public_endpoint")
     @classmethod
