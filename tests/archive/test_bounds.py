@@ -7,6 +7,8 @@ import io
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.archives import ARCHIVES, archive_of, save_model, tree
 from support.proofs import Proof
-from vtsserving.archive import ArchiveLimits, extract_archive, import_model
+from vtsserving.archive import ArchiveLimits, export_model, extract_archive, import_model
 from vtsserving.archive.names import Names, split_name
 from vtsserving.exceptions import IntegrityError, UnsafeArchive
 from vtsserving.local_store import LocalStore
@@ -182,3 +184,40 @@ def test_no_two_files_that_pass_meet_on_any_file_system(names: list[str]) -> Non
     folded = [unicodedata.normalize("NFC", name).casefold() for name in claimed]
     assert len(set(folded)) == len(folded)
     assert not any(one.startswith(other + "/") for one in folded for other in folded)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_export_costs_little_more_than_a_copy_and_a_digest(tmp_path: Path, proof: Proof) -> None:
+    """Against `cp` and `sha256sum` of the same file, each the best of three, in turn."""
+    size_bytes = proof.count(full=2_048, quick=64) * MIB
+    store = LocalStore(tmp_path / "store")
+    noise = random.Random(proof.seed)
+    with store.staging() as staged:
+        with (staged / "weights.bin").open("wb") as file:
+            for _ in range(size_bytes // MIB):
+                file.write(noise.randbytes(MIB))
+        save_staged(store, staged)
+    weights = str(store.get("big").path / "weights.bin")
+    floor_s = export_s = float("inf")
+    for _ in range(3):
+        floor_s = min(floor_s, seconds(lambda: copy_and_digest(weights, str(tmp_path / "copy"))))
+        export_s = min(
+            export_s, seconds(lambda: export_model("big", tmp_path / "e.vtsmodel", force=True, store=store))
+        )
+    ratio = round(export_s / floor_s, 2)
+    proof.record(f"export of {size_bytes // MIB} MiB over cp and sha256sum ({floor_s:.2f} s)", ratio=ratio)
+    assert ratio <= (1.5 if proof.proving else 4)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    work()
+    return time.perf_counter() - started_s
+
+
+def copy_and_digest(source: str, target: str) -> None:
+    """What the floor does; the copy reaches the disk, as an export does."""
+    subprocess.run(["cp", source, target], check=True)
+    subprocess.run(["sync", target], check=True)
+    subprocess.run(["sha256sum", source], check=True, stdout=subprocess.DEVNULL)
