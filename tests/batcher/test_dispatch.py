@@ -541,6 +541,28 @@ def test_a_new_owner_takes_the_credits_over_and_the_old_one_hands_back_what_wait
     run(scenario())
 
 
+def test_what_a_lost_runner_held_is_not_handed_back_as_if_it_was_never_computed() -> None:
+    async def scenario() -> None:
+        cluster = Cluster(runner_wait_s=30.0)
+        runner = await cluster.runner(Script(compute_s=lambda rows: 2.0))
+        one, gateway = await cluster.batcher(), await cluster.gateway()
+        await asyncio.sleep(0.6)
+        other = await cluster.batcher()
+        model = owned_tag([one, other], other)
+        one._fleet.batchers.clear()  # as if it did not hear of the other one yet
+        held, waiting = (
+            gateway.ask(one.id, (8, 30.0), model=model, limits=Limits(max_rows=8))[0] for _ in "ab"
+        )
+        gateway.ask(one.id, (8, 30.0), model=model)
+        await asyncio.sleep(0.2)
+        runner.die()
+        await asyncio.sleep(3)
+        assert [held.codes, waiting.codes] == [["runner_lost"], ["runner_lost"]]
+        assert cluster.asked[2].codes == ["batcher_lost"]
+
+    run(scenario())
+
+
 def test_two_batchers_that_both_believe_to_own_a_model_answer_all_requests() -> None:
     async def scenario() -> None:
         cluster = Cluster()

@@ -129,11 +129,12 @@ class BatcherApp:
     def _on_bus_state(self, connected: bool) -> None:
         if connected:
             self._fleet.refresh(self._loop.time())
-            self._beat()
+            self._beat("reconnected")
             self._dispatcher.reconnected()
 
-    def _beat(self) -> None:
-        state = "draining" if self._dispatcher.draining else "ready"
+    def _beat(self, state: str = "ready") -> None:
+        if self._dispatcher.draining:
+            state = "draining"
         try:
             self._bus.publish(
                 subjects.heartbeat("batcher"),

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from vtsserving.bus.interface import Bus
-from vtsserving.exceptions import BatcherLost, MessageTooLarge, Unavailable, from_code
+from vtsserving.exceptions import BatcherLost, MessageTooLarge, RunnerLost, Unavailable, from_code
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.fleet import Fleet
@@ -214,6 +214,10 @@ class Dispatcher:
             self._answers.fail(refused, refusal.code, refusal.message, 1.0)
 
     def _hand_back(self, model: ServedModel) -> None:
+        # Its gateway sends on what it gets back as never computed; of what a lost runner held, nobody knows that.
+        for queue in list(model.turns):
+            lost = queue.drop(lambda entry: entry.was_lost)
+            self._answers.fail(lost, RunnerLost.code, "the runner was lost while it held the request", 1.0)
         self.refuse_waiting(model, Refusal(BatcherLost.code, f"another batcher serves {model.tag} now", 0.0))
 
     # --- back ----------------------------------------------------------------------------------------------------
@@ -303,10 +307,11 @@ class Dispatcher:
         over: list[Entry] = []
         for entry in batch.entries:
             entry.attempt += 1
+            entry.was_lost = True
             (again if entry.attempt < MAX_ATTEMPTS else over).append(entry)
         self._counters.redispatched += len(again)
         self.put_back(batch.model, batch.queue, again)
-        self._answers.fail(over, "runner_lost", reason, 1.0)
+        self._answers.fail(over, RunnerLost.code, reason, 1.0)
 
     def abandon(self, cancel: frames.Cancel) -> None:
         """Forget entries whose callers left; what is computed already is, but never again."""

@@ -36,9 +36,9 @@ class Fleet:
         """Take in one heartbeat of a runner or of another batcher."""
         if beat.role == "runner":
             models = frozenset(beat.models)
-            self.runners[beat.id] = Runner(beat.id, now_s, beat.state == "ready", beat.free_bytes, models)
+            self.runners[beat.id] = Runner(beat.id, now_s, beat.state != "draining", beat.free_bytes, models)
         elif beat.role == "batcher" and beat.id != self.own_id:
-            if beat.state == "ready":
+            if beat.state != "draining":
                 self.batchers[beat.id] = now_s
             else:
                 self.batchers.pop(beat.id, None)

@@ -28,6 +28,7 @@ class Entry:
         arrived_s: when it came, loop time.
         attempt: how often it was dispatched before.
         abandoned: whether its caller left.
+        was_lost: whether a runner was lost that held it.
         order: grows with each entry, so that those which come back find their place again.
     """
 
@@ -42,6 +43,7 @@ class Entry:
         "order",
         "rows",
         "size_bytes",
+        "was_lost",
     )
 
     def __init__(
@@ -64,6 +66,7 @@ class Entry:
         self.arrived_s = arrived_s
         self.attempt = attempt
         self.abandoned = False
+        self.was_lost = False
         self.order = next(_orders)
 
     def is_dead(self, now_s: float) -> bool:
