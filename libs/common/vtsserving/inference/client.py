@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message, Subscription
@@ -312,6 +312,11 @@ class InferenceClient:
         if part.id in self._parts:
             self._outbox.add(part)
 
+    def _send_lost(self, batchers: Container[str]) -> None:
+        """A connection to some batchers was broken: what they hold may be lost, be it the request or its answer."""
+        for part in [p for p in self._parts.values() if p.batcher in batchers and self._may_retry(p)]:
+            self._retry_later(part)
+
     def _bounced(self, part: Part) -> None:
         """A batcher handed a part back untouched, which is no attempt: try again, at growing intervals."""
         part.batcher = ""
@@ -361,8 +366,10 @@ class InferenceClient:
             return
         if beat.role != "batcher" or not subjects.is_id(beat.id):
             return
-        if self._batchers.hear(beat.id, beat.state == "ready", self._loop.time()):
+        if self._batchers.hear(beat.id, beat.state != "draining", self._loop.time()):
             self._unpark()
+        if beat.state == "reconnected":
+            self._send_lost([beat.id])
 
     def _unpark(self) -> None:
         if len(self._batchers):
@@ -374,9 +381,7 @@ class InferenceClient:
         if connected:
             self._batchers.refresh(self._loop.time())
             self._beat()
-            # What was under way when the connection broke may be lost, be it the request or its answer.
-            for part in [part for part in self._parts.values() if part.batcher and self._may_retry(part)]:
-                self._retry_later(part)
+            self._send_lost({part.batcher for part in self._parts.values() if part.batcher})
 
     def _tick(self) -> None:
         """Every half second: say that we are here, and look who is not."""

@@ -205,7 +205,8 @@ class Heartbeat(NamedTuple):
     Attributes:
         role: `gateway`, `batcher` or `runner`.
         id: of the process.
-        state: `ready`, or `draining`: it takes nothing new.
+        state: `ready`; `reconnected`, which is ready too, after it was off the bus: what was sent to it or by it since
+            may be lost; `draining`: it takes nothing new.
         free_bytes: memory for further models; of runners, else 0.
         models: `name:version` of the models that are loaded; of runners.
     """
