@@ -24,12 +24,14 @@ from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.oip_document import infer_paths
 from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
 from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
 from vtsserving_gateway.routes import Route, known_tag
 from vtsserving_gateway.service_routes import ServiceRoutes
 
+ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -57,6 +59,8 @@ def create_app(
     _add_health(app, gateway, not_ready)
     _add_models(app, gateway, fleet)
     OipRoutes(gateway, fleet, not_ready).add_to(app)
+    for path in infer_paths():
+        _add_other_methods(app, path, "POST")
     app.add_exception_handler(VtsServingException, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -109,21 +113,24 @@ def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
         """All models, newest first, and whether a runner has loaded them."""
         return _json({"models": [describe_entry(entry, fleet) for entry in await gateway.catalog.models()]})
 
-    async def only_post(request: Request) -> Response:
-        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": "POST"})
-
     errors: dict[int | str, dict[str, Any]] = {
         404: error_answer("No such model or version."),
         503: error_answer("The models cannot be looked up now."),
     }
     app.add_api_route("/v1/models", models, methods=["GET"], responses={503: errors[503]}, tags=["models"])
     app.add_api_route("/v1/models/{tag}", describe, methods=["GET"], responses=errors, tags=["models"])
-    app.add_api_route(
-        "/v1/models/{tag}/{method}",
-        only_post,
-        methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        include_in_schema=False,
-    )
+    _add_other_methods(app, "/v1/models/{tag}", "GET, POST")
+    _add_other_methods(app, "/v1/models/{tag}/{method}", "POST")
+
+
+def _add_other_methods(app: FastAPI, path: str, allowed: str) -> None:
+    """Refuse the methods that a path does not have where FastAPI does not know all that it has."""
+
+    async def refuse() -> Response:
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": allowed})
+
+    others = [method for method in ALL_METHODS if method not in allowed]
+    app.add_api_route(path, refuse, methods=others, include_in_schema=False)
 
 
 def describe_entry(entry: CatalogEntry, fleet: Fleet) -> dict[str, Any]:

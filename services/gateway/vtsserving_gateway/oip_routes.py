@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
 from vtsserving.catalog import CatalogEntry
-from vtsserving.exceptions import BadInput, MethodNotAllowed, Unavailable
+from vtsserving.exceptions import BadInput, Unavailable
 from vtsserving.json_arrays import ArraySpec
 from vtsserving.json_reading import read
 from vtsserving.json_writing import to_json
@@ -25,6 +25,9 @@ PLATFORM: Final = "vtsserving"
 EXTENSIONS: Final = ["binary_tensor_data", "statistics", "model_configuration"]
 MODEL: Final = "/v2/models/{model}"
 VERSION: Final = "/v2/models/{model}/versions/{version}"
+
+
+Handler = Callable[[str, str], Awaitable[Response]]
 
 
 class OipRoutes:
@@ -50,12 +53,15 @@ class OipRoutes:
         app.add_api_route("/v2/health/live", self.live, **get)
         app.add_api_route("/v2/health/ready", self.ready, **get)
         app.add_api_route("/v2/models/stats", self.all_statistics, **get)
-        for root, name in ((MODEL, "model"), (VERSION, "version")):
-            app.add_api_route(root, self.model, operation_id=f"oip_{name}", **get)
-            app.add_api_route(f"{root}/ready", self.model_ready, operation_id=f"oip_{name}_ready", **get)
-            app.add_api_route(f"{root}/config", self.configuration, operation_id=f"oip_{name}_config", **get)
-            app.add_api_route(f"{root}/stats", self.statistics, operation_id=f"oip_{name}_stats", **get)
-            app.add_api_route(f"{root}/infer", self.only_post, **get, include_in_schema=False)
+        for end, handler in (
+            ("", self.model),
+            ("/ready", self.model_ready),
+            ("/config", self.configuration),
+            ("/stats", self.statistics),
+        ):
+            name = handler.__name__
+            app.add_api_route(MODEL + end, _of_latest(handler), operation_id=f"oip_{name}", **get)
+            app.add_api_route(VERSION + end, handler, operation_id=f"oip_{name}_of_version", **get)
         app.add_api_route(
             "/v2/repository/index",
             self.index,
@@ -79,7 +85,7 @@ class OipRoutes:
             raise Unavailable(f"not ready: {reason}", retry_after_s=1.0)
         return _json({"ready": True})
 
-    async def model(self, model: str, version: str = "") -> Response:
+    async def model(self, model: str, version: str) -> Response:
         """Metadata of a model: inputs and outputs, as far as they are recorded."""
         route, entry, target = await self._find(model, version)
         return _json(
@@ -92,14 +98,14 @@ class OipRoutes:
             }
         )
 
-    async def model_ready(self, model: str, version: str = "") -> Response:
+    async def model_ready(self, model: str, version: str) -> Response:
         """Whether a runner has loaded the model; the first call of another one loads it."""
         _, entry, _ = await self._find(model, version)
         if not self._fleet.runners(entry.tag):
             raise Unavailable(f"{entry.tag} is not loaded; its first call loads it", retry_after_s=1.0)
         return _json({"name": entry.name, "ready": True})
 
-    async def configuration(self, model: str, version: str = "") -> Response:
+    async def configuration(self, model: str, version: str) -> Response:
         """The model's configuration as clients of Triton expect it."""
         _, entry, target = await self._find(model, version)
         batched = target.method.max_rows if target.method.axis == 0 else 0
@@ -114,7 +120,7 @@ class OipRoutes:
             }
         )
 
-    async def statistics(self, model: str, version: str = "") -> Response:
+    async def statistics(self, model: str, version: str) -> Response:
         """Counts and times of a model since this gateway started."""
         route, entry, _ = await self._find(model, version)
         counted = self._gateway.statistics.of(entry.name, entry.version)
@@ -136,10 +142,6 @@ class OipRoutes:
         shown = [self._indexed(entry) for entry in await self._gateway.catalog.models()]
         return _json([each for each in shown if not wanted.get("ready") or each["state"] == "READY"])
 
-    async def only_post(self) -> Response:
-        """Inference is a POST."""
-        raise MethodNotAllowed("use POST")
-
     def _indexed(self, entry: CatalogEntry) -> dict[str, str]:
         is_loaded = bool(self._fleet.runners(entry.tag))
         return {
@@ -154,6 +156,17 @@ class OipRoutes:
         entry = await self._gateway.resolve(route)
         preferred = PREFERRED_METHOD if PREFERRED_METHOD in entry.signatures else ""
         return route, entry, Target(entry, entry.method(preferred))
+
+
+def _of_latest(handler: Handler) -> Callable[[str], Awaitable[Response]]:
+    """The handler of a model without a version, which is no query parameter either."""
+
+    async def handle(model: str) -> Response:
+        return await handler(model, "")
+
+    handle.__doc__ = handler.__doc__
+    handle.__name__ = f"{handler.__name__}_of_latest"
+    return handle
 
 
 _ERROR: Final[dict[str, Any]] = {

@@ -7,6 +7,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from vtsserving_gateway import oip_document
+from vtsserving_gateway.forms import JSON, known_forms
+from vtsserving_gateway.oip_document import infer_paths
+
 ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["error"],
@@ -46,14 +50,20 @@ _CALL: Final[dict[str, Any]] = {
     ]
 }
 
+_BINARY: Final[dict[str, Any]] = {
+    form.media_type.decode(): {"schema": {"type": "string", "format": "binary"}}
+    for form in dict.fromkeys(known_forms().values())
+    if form is not JSON
+}
+
 _STATUSES: Final = {
     "400": "The body or a header cannot be read.",
     "404": "No such model, version or method.",
-    "406": "The client does not accept JSON.",
+    "406": "The answer has none of the forms that the client accepts.",
     "408": "The request did not arrive in time.",
     "413": "The body has too many bytes or rows.",
     "414": "The URL is too long.",
-    "415": "The body is not JSON.",
+    "415": "The body has another form.",
     "422": "The values do not fit the method's inputs.",
     "431": "The headers are too large.",
     "500": "The model failed.",
@@ -92,11 +102,28 @@ def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
             document["paths"]["/v1/models/{tag}/{method}"] = {
                 "post": _predict("call_method", ["tag", "method"])
             }
+            document["paths"].update(infer_paths())
             document["paths"].update(more_paths)
+            _describe_errors(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_errors(document: dict[str, Any]) -> None:
+    """Every operation can end in an error of its family; FastAPI's own kind of 422 never comes."""
+    schemas = document["components"]["schemas"]
+    schemas["InferenceError"] = oip_document.ERROR
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path, item in document["paths"].items():
+        answer = oip_document.error_answer if path.startswith("/v2") else error_answer
+        for operation in item.values():
+            responses = operation["responses"]
+            if "HTTPValidationError" in str(responses.get("422")):
+                del responses["422"]
+            responses.setdefault("default", answer("Any other error."))
 
 
 def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
@@ -119,7 +146,7 @@ def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
             "name": "X-Request-Timeout",
             "in": "header",
             "description": "Deadline of the request, decimal seconds.",
-            "schema": {"type": "string", "pattern": "^[0-9]{1,12}([.][0-9]{1,12})?$"},
+            "schema": {"type": "string", "pattern": "^(?!0+([.]0+)?$)[0-9]{1,12}([.][0-9]{1,12})?$"},
         },
         {
             "name": "X-Request-Id",
@@ -138,12 +165,12 @@ def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
         "summary": "Call a method of a model"
         + ("" if "method" in path_parameters else ": `__call__`, or its only one"),
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}, **_BINARY}},
         "responses": {
             "200": {
                 "description": "What the method returned for these rows.",
                 "headers": headers,
-                "content": {"application/json": {"schema": {}}},
+                "content": {"application/json": {"schema": {}}, **_BINARY},
             },
             **answers,
         },
