@@ -117,6 +117,7 @@ def test_references_resolve_in_order_exact_latest_alias_prefix(parts: Parts, loc
 
 def test_what_is_not_there_is_answered_with_near_names(parts: Parts, local: LocalStore) -> None:
     commit(parts, save_text(local, "iris_clf:v1"))
+    parts.index.all()
     with pytest.raises(ModelNotFound, match="did you mean iris_clf"):
         parts.registry.get("iris_cfl", "latest")
     with pytest.raises(VersionNotFound, match="it has v1"):

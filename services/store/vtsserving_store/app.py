@@ -73,6 +73,7 @@ class StoreApp:
         self._parts = parts = Parts.on(blobs, settings)
         self._changes = changes = Changes(parts.index.invalidate)
         await changes.start(self._bus)
+        parts.index.warm_up()
         self._readiness = Readiness(blobs)
         listener = _listen(settings.store.host, settings.store.port)
         self.port = listener.getsockname()[1]

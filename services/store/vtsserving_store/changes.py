@@ -28,11 +28,11 @@ Event = dict[str, Any]
 class Changes:
     """Spreads change events."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[str], None]) -> None:
         """Create it.
 
         Args:
-            on_change: called on the event loop when this or another replica changed something.
+            on_change: called with a model's name when this or another replica changed it; empty: whatever it was.
         """
         self._on_change = on_change
         self._listeners: set[asyncio.Queue[Event | None]] = set()
@@ -67,7 +67,7 @@ class Changes:
             details: whatever else helps: `version`, `alias`, ...
         """
         event = {"kind": kind, "name": name, **details}
-        self._on_change()
+        self._on_change(name)
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._spread, event)
 
@@ -98,13 +98,14 @@ class Changes:
 
     def _received(self, message: Message) -> None:
         """An event of this or another replica came over the bus."""
-        self._on_change()
         try:
             event = json.loads(message.payload[:_MAX_MESSAGE_BYTES])
-        except ValueError:
+            name = str(event["name"])
+        except (ValueError, KeyError, TypeError):
+            self._on_change("")
             return
-        if isinstance(event, dict):
-            self._tell(event)
+        self._on_change(name)
+        self._tell(event)
 
     def _tell(self, event: Event) -> None:
         for queue in self._listeners:

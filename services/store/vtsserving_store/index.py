@@ -1,24 +1,32 @@
 """Summaries of all versions, kept in memory and rebuilt from the storage whenever it is asked. [M5]
 
 An object under `models/` never changes while it has the same ETag, so its summary is read once. One name is always
-listed afresh; the list over all names may be a little old, and is refreshed by one caller while others wait.
+listed afresh; in the list over all names, the work of other replicas may show a little later.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from vtsserving.exceptions import IntegrityError
+from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_store import keys
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.labels import Labels
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Summary, Version
 
+SLOW_LIST_S: Final = 0.5
+"""Where listing everything takes longer than this, callers get the list of before while it is renewed."""
+
+PATIENCE: Final = 5.0
+"""Such a list is renewed when it is this many times as old as listing takes."""
+
 _READ_THREADS: Final = 16
+_log = logging.getLogger(__name__)
 
 
 class Index:
@@ -30,29 +38,47 @@ class Index:
         Args:
             blobs: the storage.
             labels: edited labels, which listings show instead of those that a model was saved with.
-            max_age_s: how old the list over all names may be, in seconds.
+            max_age_s: how old the list over all names may be, in seconds, while listing is quick.
         """
         self._blobs = blobs
         self._labels = labels
         self._max_age_s = max_age_s
         self._known: dict[str, tuple[str, Summary]] = {}
         self._damaged: dict[str, str] = {}
-        self._all: list[Summary] = []
+        self._by_name: dict[str, list[Summary]] = {}
+        self._changed: set[str] = set()
+        self._changed_while_listing: set[str] = set()
         self._listed_s = float("-inf")
+        self._took_s = 0.0
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-index")
+        self._refreshing = threading.Lock()
+        # Two pools: a rebuild over all names must not hold up those who ask for one.
+        self._name_threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-name")
+        self._list_threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-list")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="store-index")
 
     def close(self) -> None:
         """Stop the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._background, self._list_threads, self._name_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    def invalidate(self) -> None:
-        """Something changed: list anew at the next call."""
-        self._listed_s = float("-inf")
+    def warm_up(self) -> None:
+        """Begin to read all names, in the background."""
+        self._background.submit(self._refresh_quietly)
+
+    def invalidate(self, name: str = "") -> None:
+        """A name changed (or who knows what): the next list shows it as the storage has it then."""
+        with self._lock:
+            if name:
+                self._changed.add(name)
+                self._changed_while_listing.add(name)
+            else:
+                self._listed_s = float("-inf")
 
     def of_name(self, name: str) -> list[Summary]:
         """All versions of a name as the storage has them now, newest first."""
-        return sorted(self._summaries(self._blobs.entries(f"{keys.MODELS}{name}/")), reverse=True)
+        found = self._summaries(self._blobs.entries(f"{keys.MODELS}{name}/"), self._name_threads)
+        return sorted(found, reverse=True)
 
     def labelled(self, name: str) -> list[Summary]:
         """As `of_name`, with edited labels."""
@@ -60,25 +86,72 @@ class Index:
         return [_relabelled(summary, edited) for summary in self.of_name(name)]
 
     def all(self) -> list[Summary]:
-        """All versions of all names, by name, newest first, with edited labels; at most `max_age_s` old."""
+        """All versions of all names, by name, newest first, with edited labels.
+
+        What this replica changed, or was told of, is always shown; what others did may be missing for a while, a
+        few times as long as it takes to list the storage.
+        """
+        age_s = time.monotonic() - self._listed_s
+        if age_s > self._max_age_s:
+            if self._took_s < SLOW_LIST_S or age_s == float("inf"):
+                self._refresh()
+            elif age_s > max(self._max_age_s, PATIENCE * self._took_s):
+                self._background.submit(self._refresh_quietly)
+        self._refresh_changed()
         with self._lock:
+            return [summary for _, versions in sorted(self._by_name.items()) for summary in versions]
+
+    def _refresh_changed(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        try:
+            while changed:
+                name = next(iter(changed))
+                versions = self.labelled(name)
+                with self._lock:
+                    self._by_name[name] = versions
+                changed.discard(name)
+        finally:
+            with self._lock:
+                self._changed |= changed
+
+    def known_names(self) -> list[str]:
+        """Names that are remembered, for hints; looks at nothing."""
+        with self._lock:
+            return sorted(self._by_name)
+
+    def _refresh(self) -> None:
+        """List everything anew; of many callers one works and the others wait for it."""
+        asked_s = time.monotonic()
+        with self._refreshing:
+            if self._listed_s >= asked_s:
+                return
+            began_s = time.monotonic()
+            with self._lock:
+                self._changed_while_listing = set()
+            entries = list(self._blobs.entries(keys.MODELS))
+            edited = self._labels.edited()
+            found = sorted(self._summaries(entries, self._list_threads), reverse=True)
+            by_name: dict[str, list[Summary]] = {}
+            for summary in found:
+                by_name.setdefault(summary.name, []).append(_relabelled(summary, edited))
+            self._forget_others({entry.key for entry in entries})
+            with self._lock:
+                self._by_name = by_name
+                # The listing may have missed them.
+                self._changed |= self._changed_while_listing
+                self._listed_s = began_s
+                self._took_s = time.monotonic() - began_s
+
+    def _refresh_quietly(self) -> None:
+        try:
             if time.monotonic() - self._listed_s > self._max_age_s:
-                started_s = time.monotonic()
-                entries = list(self._blobs.entries(keys.MODELS))
-                edited = self._labels.edited()
-                found = (_relabelled(summary, edited) for summary in self._summaries(entries))
-                newest_first = sorted(found, reverse=True)
-                self._all = sorted(newest_first, key=lambda summary: summary.name)
-                self._forget_others({entry.key for entry in entries})
-                self._listed_s = started_s
-            return self._all
+                self._refresh()
+        except VtsServingException as error:
+            _log.warning("index_not_refreshed", extra={"code": error.code, "reason": error.message})
 
-    def names(self) -> list[str]:
-        """All names, sorted."""
-        return list(dict.fromkeys(summary.name for summary in self.all()))
-
-    def _summaries(self, entries: Iterable[Entry]) -> list[Summary]:
-        found = self._threads.map(self._summary, entries)
+    def _summaries(self, entries: Iterable[Entry], threads: ThreadPoolExecutor) -> list[Summary]:
+        found = threads.map(self._summary, entries)
         return [summary for summary in found if summary is not None]
 
     def _summary(self, entry: Entry) -> Summary | None:

@@ -252,7 +252,7 @@ class Registry:
         return info.to_json_dict()
 
     def _no_model(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self._index.names(), n=3)
+        near = difflib.get_close_matches(name, self._index.known_names(), n=3)
         hint = (
             f"did you mean {' or '.join(near)}?"
             if near
