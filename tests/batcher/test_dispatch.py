@@ -609,7 +609,7 @@ def test_a_model_that_nobody_asks_for_any_more_is_forgotten() -> None:
     run(scenario())
 
 
-def test_a_batch_whose_process_is_gone_without_a_word_is_forgotten() -> None:
+def test_a_batch_whose_process_is_gone_without_a_word_is_answered_and_forgotten() -> None:
     async def scenario() -> None:
         cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1_000.0))
         gateway.ask(batcher.id, (1, 1.0))
@@ -620,5 +620,6 @@ def test_a_batch_whose_process_is_gone_without_a_word_is_forgotten() -> None:
         assert cluster.depth() == (0, 1)
         await asyncio.sleep(4)
         assert cluster.depth() == (0, 0)
+        assert cluster.asked[0].codes == ["deadline_exceeded"]
 
     run(scenario())

@@ -1,4 +1,4 @@
-"""Whatever is called and whoever dies meanwhile: each call ends once, in time, with its own rows or one of our errors."""
+"""Whatever is called and whoever dies meanwhile: each call ends once, in time, with its rows or an error of ours."""
 
 from __future__ import annotations
 

@@ -13,7 +13,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from vtsserving.bus.interface import Bus
-from vtsserving.exceptions import BatcherLost, MessageTooLarge, RunnerLost, Unavailable, from_code
+from vtsserving.exceptions import (
+    BatcherLost,
+    DeadlineExceeded,
+    MessageTooLarge,
+    RunnerLost,
+    Unavailable,
+    from_code,
+)
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.fleet import Fleet
@@ -346,6 +353,9 @@ class Dispatcher:
         """Drop what nobody asks about any more, so that memory does not grow with all that ever happened."""
         for batch in [batch for batch in self._in_flight.values() if batch.is_orphan(now_s - ORPHAN_S)]:
             del self._in_flight[batch.batch_id]
+            self._answers.fail(
+                batch.entries, DeadlineExceeded.code, "nothing was heard of the batch that held the request"
+            )
         used = {batch.model.digest for batch in self._in_flight.values()}
         idle = [digest for digest, model in self._models.items() if model.is_forgettable(now_s)]
         for digest in idle:
