@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgpack
+import numpy as np
 
 from vtsserving.inference.request import Outcome
 from vtsserving.wire import tensors, values
 from vtsserving.wire.leaves import FRAME_HOLE, LIST_HOLE, TENSOR_HOLE
 from vtsserving.wire.rows import join_results
 from vtsserving.wire.scan import check_msgpack
+
+MAX_BARE_HEAD_BYTES: Final = 128
+"""A head above this is no bare array: one dtype and at most eight sizes."""
 
 
 def numpy_value(outcome: Outcome) -> Any:
@@ -26,13 +31,41 @@ def numpy_value(outcome: Outcome) -> Any:
     if outcome.error is not None:
         raise outcome.error
     parts = outcome.packed()
-    head = parts[0].head
+    head, rows, body = parts[0]
+    bare = _bare_array(head) if len(parts) == 1 else None
+    if bare is not None and len(body) == rows * bare.row_bytes:
+        array = np.frombuffer(body, bare.dtype)
+        return array.reshape(rows, *bare.tail) if bare.tail else array
     if not head:
-        check_msgpack(parts[0].body, values.NESTED)
-        return values.unpack_checked(parts[0].body, _plain_extension)
+        check_msgpack(body, values.NESTED)
+        return values.unpack_checked(body, _plain_extension)
     if _without_containers(head) is not head:
         parts = [part._replace(head=_without_containers(part.head)) for part in parts]
     return join_results(parts)
+
+
+class _Bare(NamedTuple):
+    """A result that is one array with its rows first."""
+
+    dtype: np.dtype[Any]
+    tail: tuple[int, ...]
+    row_bytes: int
+
+
+@lru_cache(maxsize=512)
+def _bare_array(head: bytes) -> _Bare | None:
+    """What the usual result looks like, so that it is read in one step; None for all others."""
+    if not head or len(head) > MAX_BARE_HEAD_BYTES:
+        return None
+    check_msgpack(head, values.NESTED)
+    found = values.unpack_checked(head, lambda code, data: (code, data))
+    if type(found) is not tuple or found[0] != TENSOR_HOLE or found[1][0] != 0:
+        return None
+    spec, _ = tensors.unpack_spec(memoryview(found[1])[1:])
+    if spec.dtype in (tensors.STR, tensors.BFLOAT16) or not spec.shape:
+        return None
+    dtype = np.dtype(tensors.DTYPES[spec.dtype])
+    return _Bare(dtype, spec.shape[1:], math.prod(spec.shape[1:]) * dtype.itemsize)
 
 
 def _plain_extension(code: int, data: bytes) -> Any:
