@@ -20,7 +20,7 @@ from support.proofs import Proof
 from support.supervisor import command_line
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 
 TIMEOUT_S = 3.0
 """Deadline of each request under load."""
@@ -59,6 +59,16 @@ def run(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda scenario, proxied="": asyncio.run(on_cluster(scenario, proxied))
 
 
+def in_turn(strike: Callable[[Cluster, str], Coroutine[Any, Any, None]], *names: str) -> Scenario:
+    """The same fault for several processes of one cluster, one after the other."""
+
+    async def scenario(cluster: Cluster) -> None:
+        for name in names:
+            await strike(cluster, name)
+
+    return scenario
+
+
 def check(report: Report) -> None:
     """What holds under every fault."""
     assert not report.of("wrong"), report
@@ -81,11 +91,8 @@ async def replaced(cluster: Cluster, victim: str, old_pid: int) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("victim", ["model process", "runner", "batcher", "nats", "gateway"])
-def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
-    run: Run, proof: Proof, victim: str
-) -> None:
-    async def scenario(cluster: Cluster) -> None:
+def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(run: Run, proof: Proof) -> None:
+    async def kill(cluster: Cluster, victim: str) -> None:
         faults_s: list[float] = []
         async with Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100)) as load:
             for _ in range(proof.count(full=5, quick=1)):
@@ -108,15 +115,12 @@ def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(
             check(report)
             assert not report.of("lost"), report
 
-    run(scenario)
+    run(in_turn(kill, "model process", "runner", "batcher", "nats", "gateway"))
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", ["batcher", "runner"])
-def test_a_killed_process_with_a_ready_replacement_costs_no_request(
-    run: Run, proof: Proof, name: str
-) -> None:
-    async def scenario(cluster: Cluster) -> None:
+def test_a_killed_process_with_a_ready_replacement_costs_no_request(run: Run, proof: Proof) -> None:
+    async def kill(cluster: Cluster, name: str) -> None:
         start = {"batcher": cluster.start_batcher, "runner": cluster.start_runner}[name]
         names = [name, f"{name}-2"]
         await start(names[1])
@@ -134,15 +138,14 @@ def test_a_killed_process_with_a_ready_replacement_costs_no_request(
         check(report)
         assert len(report.of("right")) == len(report.answers), report
 
-    run(scenario)
+    run(in_turn(kill, "batcher", "runner"))
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("victim", ["model process", "runner", "batcher", "nats"])
 def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits_past_their_deadline(
-    run: Run, proof: Proof, victim: str
+    run: Run, proof: Proof
 ) -> None:
-    async def scenario(cluster: Cluster) -> None:
+    async def stop_and_continue(cluster: Cluster, victim: str) -> None:
         async with Load.opened(cluster.target(TIMEOUT_S), per_s=proof.count(full=200, quick=100)) as load:
             await load.progress(100)
             pid = pid_of(cluster, victim)
@@ -159,7 +162,7 @@ def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits
         assert recovery_s < RECOVERY_S, report
         assert not report.of("lost"), report
 
-    run(scenario)
+    run(in_turn(stop_and_continue, "model process", "runner", "batcher", "nats"))
 
 
 @pytest.mark.prove
@@ -189,9 +192,8 @@ def test_a_connection_that_breaks_again_and_again_is_healed_well_before_the_dead
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
-def test_a_process_that_is_told_to_end_loses_no_accepted_request(run: Run, proof: Proof, name: str) -> None:
-    async def scenario(cluster: Cluster) -> None:
+def test_a_process_that_is_told_to_end_loses_no_accepted_request(run: Run, proof: Proof) -> None:
+    async def end(cluster: Cluster, name: str) -> None:
         async with Load.closed(cluster.target(10.0), clients=16) as load:
             for _ in range(proof.count(full=5, quick=1)):
                 await load.progress(200)
@@ -206,13 +208,14 @@ def test_a_process_that_is_told_to_end_loses_no_accepted_request(run: Run, proof
         assert not report.of("lost"), report
         assert set(cluster.supervisor.exit_codes(name)) == {0}
 
-    run(scenario)
+    run(in_turn(end, "gateway", "batcher", "runner"))
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
-def test_a_process_with_a_ready_replacement_costs_no_request(run: Run, proof: Proof, name: str) -> None:
-    async def scenario(cluster: Cluster) -> None:
+def test_a_process_that_is_told_to_end_with_a_ready_replacement_costs_no_request(
+    run: Run, proof: Proof
+) -> None:
+    async def replace(cluster: Cluster, name: str) -> None:
         async with Load.closed(cluster.target(10.0), clients=16) as load:
             start = {
                 "gateway": cluster.start_gateway,
@@ -234,7 +237,7 @@ def test_a_process_with_a_ready_replacement_costs_no_request(run: Run, proof: Pr
         check(report)
         assert len(report.of("right")) == len(report.answers), report
 
-    run(scenario)
+    run(in_turn(replace, "gateway", "batcher", "runner"))
 
 
 def test_a_killed_runner_leaves_no_model_process_behind(run: Run) -> None:

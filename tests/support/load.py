@@ -89,7 +89,7 @@ class Report:
         failed = [a.began_s for a in self.answers if a.kind != "right" and fault_s < a.began_s < until_s]
         return max(failed, default=fault_s) - fault_s
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         kinds = Counter(answer.kind for answer in self.answers)
         details = Counter(answer.detail for answer in self.answers if answer.kind != "right")
         latencies = sorted(answer.latency_s for answer in self.answers)

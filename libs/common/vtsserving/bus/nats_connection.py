@@ -246,6 +246,7 @@ class NatsConnection:
         self.max_payload = self._client.max_payload
         self._error_reported = False
         self.online = True
+        _log.info("bus_connected")
         self._on_state(True)
 
     def _go_offline(self) -> None:
