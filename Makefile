@@ -28,11 +28,13 @@ check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m mypy --no-error-summary scripts benchmarks deploy examples
 	@$(PY) scripts/size.py
 	@$(PY) scripts/generate_docs.py --check
+	@$(PY) scripts/wire_page.py --check
 	@$(PY) scripts/path_tables.py --check
 	@echo "check: ok"
 
 docs: venv-test ## write docs/errors.md, docs/settings.md and the path tables from the code
 	@$(PY) scripts/generate_docs.py
+	@$(PY) scripts/wire_page.py
 	@$(PY) scripts/path_tables.py
 
 bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
@@ -46,7 +48,7 @@ test-frameworks: venv-test nats-server ## install the pinned frameworks and run 
 	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
 
 clean: ## remove what the targets above made, .venv included
-	rm -rf .venv build dist .demo .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .demo .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv-demo:
