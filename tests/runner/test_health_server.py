@@ -87,7 +87,10 @@ def test_close_does_not_wait_for_a_client_that_sends_nothing() -> None:
             writer.write(b"GET ")
             await writer.drain()
             await asyncio.wait_for(server.close(), 2)
-            return await reader.read()
+            try:
+                return await reader.read()
+            except ConnectionResetError:  # what it sent may not have been read
+                return b""
 
     assert asyncio.run(run()) == b""
 

@@ -27,6 +27,7 @@ from support.runner_models import (
     trouble,
 )
 from support.scripted_batcher import Error
+from support.waiting import eventually
 from vtsserving.model import Model
 
 
@@ -239,7 +240,7 @@ def test_what_a_model_starts_ends_with_it(with_runner, tmp_path):
         (pid,) = await rig.batcher.done(rig.batcher.send(model, grant, calls(1.0)))
         os.kill(rig.process_ids()[0], signal.SIGKILL)
         await rig.batcher.event("gone")
-        assert not alive(int(pid[0, 0]))
+        await eventually(lambda: not alive(int(pid[0, 0])), what="the model's child ends")
 
     with_runner(scenario)
 
@@ -250,3 +251,43 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_runner_that_stood_still_does_not_blame_its_model(with_runner, tmp_path):
+    class Naps:
+        def predict(self, x: Any) -> Any:
+            time.sleep(0.3)
+            return x
+
+    model = save("naps", Naps())
+
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        sent = rig.batcher.send(model, grant, calls(1.0), hang_s=0.5)
+        time.sleep(1.0)  # the whole runner, its event loop that is; the model answers meanwhile
+        assert [a[0, 0] for a in await rig.batcher.done(sent)] == [1.0]
+        assert rig.app.counters.restarts == {}
+
+    with_runner(scenario)
+
+
+def test_the_kernel_takes_a_model_process_before_the_runner(with_runner, model):
+    async def scenario(rig):
+        await rig.batcher.load(model)
+        (pid,) = rig.process_ids()
+        assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= 500
+
+    with_runner(scenario)
+
+
+def test_tracebacks_of_bad_requests_do_not_flood_the_log(with_runner, model, capfd):
+    async def scenario(rig):
+        grant = await rig.batcher.load(model)
+        for _ in range(10):
+            answers = await rig.batcher.done(rig.batcher.send(model, grant, calls(RAISE, RAISE, RAISE)))
+            assert seen(answers) == ["model_failed"] * 3
+
+    started_s = time.monotonic()
+    with_runner(scenario)
+    seconds = int(time.monotonic() - started_s) + 1
+    assert 1 <= capfd.readouterr().err.count("model_raised") <= 10 * seconds
