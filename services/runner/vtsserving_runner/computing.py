@@ -8,6 +8,8 @@ nobody can say whose row is missing.
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = (1 << 32) - 1
 """Sizes of bodies are 32 bits on the wire."""
+
+MAX_TOLD_PER_S: Final = 10
+"""Most tracebacks in the log per second; bad requests come by the thousand."""
 
 _MAX_REASON_CHARS: Final = 500
 
@@ -131,9 +136,10 @@ class Computer:
                 head, _, body = rows.pack_whole(result)
                 bodies = [body]
         except BadModelOutput as error:
+            _tell("bad_model_output", batch, error)
             return work.fault(index, error)
         except Exception as error:  # nothing that a model returns may end its process
-            _log.warning("output_not_sendable", exc_info=True, extra={"method": batch.method})
+            _tell("bad_model_output", batch, error)
             return work.fault(index, BadModelOutput(_reason(error)))
         if max(map(len, bodies)) > MAX_BODY_BYTES:
             return work.fault(index, ResultTooLarge("a result has more than 4 GiB"))
@@ -189,8 +195,20 @@ def _may_hold_arrays(value: Any) -> bool:
 def _as_failure(error: BaseException, batch: Batch) -> VtsServingException:
     if isinstance(error, VtsServingException):
         return error
-    _log.warning("model_raised", exc_info=error, extra={"method": batch.method, "request_ids": batch.ids[:1]})
+    _tell("model_raised", batch, error)
     return ModelFailed(_reason(error))
+
+
+_told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
+
+
+def _tell(event: str, batch: Batch, error: BaseException) -> None:
+    """Log what a model did wrong, with its traceback, unless callers make it happen all the time."""
+    now_s = time.monotonic()
+    if len(_told) == MAX_TOLD_PER_S and now_s - _told[0] < 1.0:
+        return
+    _told.append(now_s)
+    _log.warning(event, exc_info=error, extra={"method": batch.method})
 
 
 def _reason(error: BaseException) -> str:

@@ -25,6 +25,15 @@ _log = logging.getLogger(__name__)
 
 Answer = frames.Result | frames.Fault
 
+NEVER_S: Final = 30 * 86_400.0
+"""A limit for hangs beyond this is none."""
+
+STALL_S: Final = 0.25
+"""A timer that is so late means that this process, or the machine, was suspended or starved."""
+
+STALL_GRACE_S: Final = 5.0
+"""Most time that a model process gets on top then, to be heard."""
+
 
 class Reports(Protocol):
     """What a model process tells its owner; each call is synchronous and must not raise."""
@@ -296,8 +305,9 @@ class ModelProcess:
     # --- hangs -------------------------------------------------------------------------------------------------------
 
     def _watch(self, work: Work) -> None:
-        if work.batch.hang_us:
-            self._watch_for(work.batch.hang_us / 1e6)
+        limit_s = work.batch.hang_us / 1e6
+        if 0 < limit_s < NEVER_S:
+            self._watch_for(limit_s)
         else:
             self._unwatch()
 
@@ -325,7 +335,12 @@ class ModelProcess:
         self._timer = None
         if self._link is None or (self.state is State.WARM and not self._queue):
             return
-        if self._loop.time() < self._deadline_s:
+        now_s = self._loop.time()
+        late_s = now_s - self._fires_s
+        if late_s > STALL_S:
+            # This process stood still, so it proves nothing that it heard nothing; what came meanwhile is unread yet.
+            self._deadline_s = now_s + min(late_s, STALL_GRACE_S)
+        if now_s < self._deadline_s:
             self._check_at_deadline()
             return
         took = "load" if self.state is State.STARTING else "compute a batch"

@@ -7,6 +7,7 @@ credentials, because loading a model runs its author's code. It talks to nobody 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -33,6 +34,7 @@ from vtsserving_runner.sharing import Ring
 _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
+OOM_SCORE_ADJUSTMENT: Final = "500"
 TORCH_MODULES: Final = frozenset(("pytorch", "pytorch_lightning", "torchscript", "transformers"))
 
 
@@ -171,6 +173,9 @@ def _isolate(parent_pid: int) -> None:
     """End with the runner, leave no core dumps, keep standard output free, and let the runner decide when to stop."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            # When memory runs out the kernel shall take a model, not the runner with all of them.
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJUSTMENT)
     if os.getppid() != parent_pid:
         os._exit(1)  # the runner died before the line above took effect
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
