@@ -12,7 +12,7 @@ from support.scripted_runner import Script
 from support.virtual_loop import run
 from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.exceptions import MethodNotFound, UnsupportedValue
-from vtsserving.inference.client import BATCHER_WAIT_S
+from vtsserving.inference.parked import BATCHER_WAIT_S
 from vtsserving.wire import frames, subjects
 
 

@@ -28,6 +28,7 @@ from vtsserving.exceptions import (
 from vtsserving.inference.batchers import Batchers
 from vtsserving.inference.deadlines import Deadlines
 from vtsserving.inference.outbox import Outbox, Publish
+from vtsserving.inference.parked import Parked
 from vtsserving.inference.request import Outcome, Part, Ticket, pieces
 from vtsserving.wire import frames, rows, subjects
 from vtsserving.wire.kinds import WHOLE_FRAME
@@ -37,9 +38,6 @@ _log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 2
 """How often a part is sent at most; the second time after its batcher was lost."""
-
-BATCHER_WAIT_S: Final = 5.0
-"""How long a request waits for a batcher when none is alive, before it is refused."""
 
 RETRY_DELAY_S: Final = 0.05
 """Pause before a part goes to another batcher, so that all have heard of the change."""
@@ -71,9 +69,9 @@ class InferenceClient:
         self._parts: dict[int, Part] = {}
         self._next_id = 1
         self._batchers = Batchers()
-        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._no_batcher)
+        self._parked = Parked(self._no_batcher)
+        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._parked.add)
         self._deadlines = Deadlines(self._loop, self._expired)
-        self._parked: list[Part] = []
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._left: list[int] = []
@@ -334,18 +332,8 @@ class InferenceClient:
                 # Not counted as an attempt: the message reached no batcher.
                 self._send_again(part)
 
-    def _no_batcher(self, parts: Sequence[Part]) -> None:
-        """No batcher is alive: the parts wait for one, for a while."""
-        self._parked.extend(parts)
-
-        def give_up() -> None:
-            parked = set(map(id, parts))
-            mine = [part for part in self._parked if id(part) in parked]
-            self._parked = [part for part in self._parked if id(part) not in parked]
-            for part in mine:
-                self._settle(part.ticket, NoBatcher("no batcher is alive; start one", retry_after_s=1.0))
-
-        self._loop.call_later(BATCHER_WAIT_S, give_up)
+    def _no_batcher(self, part: Part) -> None:
+        self._settle(part.ticket, NoBatcher("no batcher is alive; start one", retry_after_s=1.0))
 
     def _unsendable(self, parts: Sequence[Part], error: VtsServingException) -> None:
         for part in parts:
@@ -366,16 +354,11 @@ class InferenceClient:
             return
         if beat.role != "batcher" or not subjects.is_id(beat.id):
             return
-        if self._batchers.hear(beat.id, beat.state != "draining", self._loop.time()):
-            self._unpark()
+        if self._batchers.hear(beat.id, beat.state != "draining", self._loop.time()) and len(self._batchers):
+            for part in self._parked.take():
+                self._send_again(part)
         if beat.state == "reconnected":
             self._send_lost([beat.id])
-
-    def _unpark(self) -> None:
-        if len(self._batchers):
-            parked, self._parked = self._parked, []
-            for part in parked:
-                self._send_again(part)
 
     def _on_bus_state(self, connected: bool) -> None:
         if connected:
