@@ -24,7 +24,8 @@ from typing import Final
 from vtsserving.exceptions import IntegrityError, NoSpace, StorageError, VersionNotFound
 from vtsserving.local_store_files import remove_tree, sync_tree
 from vtsserving.model import Model
-from vtsserving.registry import RegistryClient, RemoteVersion
+from vtsserving.registry import RegistryClient
+from vtsserving.registry_answers import RemoteVersion
 from vtsserving.tag import Tag
 from vtsserving.transfer_download import Downloads, download_model
 from vtsserving.transfer_progress import Silent

@@ -19,20 +19,12 @@ from vtsserving_runner.backoff import Backoff
 from vtsserving_runner.launch import Launch, describe_exit
 from vtsserving_runner.link import Link
 from vtsserving_runner.usage import Usage, usage_of
+from vtsserving_runner.watchdog import Watchdog
 from vtsserving_runner.work import Work
 
 _log = logging.getLogger(__name__)
 
 Answer = frames.Result | frames.Fault
-
-NEVER_S: Final = 30 * 86_400.0
-"""A limit for hangs beyond this is none."""
-
-STALL_S: Final = 0.25
-"""A timer that is so late means that this process, or the machine, was suspended or starved."""
-
-STALL_GRACE_S: Final = 5.0
-"""Most time that a model process gets on top then, to be heard."""
 
 
 class Reports(Protocol):
@@ -92,9 +84,8 @@ class ModelProcess:
         self._queue: deque[Work] = deque()
         self._link: Link | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._fires_s = 0.0
-        self._deadline_s = 0.0
+        self._watchdog = Watchdog(self._on_silence)
+        self._restart: asyncio.TimerHandle | None = None
         self._killed_because: str | None = None
         self.warm_usage = Usage()
         self.batches = 0
@@ -133,7 +124,9 @@ class ModelProcess:
         """End the process at once; batches that are not finished get no answer."""
         self.state = State.STOPPED
         self._queue.clear()
-        self._unwatch()
+        self._watchdog.stop()
+        if self._restart is not None:
+            self._restart.cancel()
         if self._starting is not None:
             # Not cancelled: half a connection could not be closed, and a whole one is made in no time.
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -148,7 +141,7 @@ class ModelProcess:
             return
         try:
             self._link = Link(self._launch, self._on_frame, self._on_end)
-            self._watch_for(self._load_timeout_s)
+            self._watchdog.expect(self._load_timeout_s)
             await self._link.connect()
         except OSError as error:
             self._fail(f"the model process cannot be started: {error.strerror or error}")
@@ -161,7 +154,7 @@ class ModelProcess:
         if loaded.code:
             self._killed_because = loaded.message
             return  # it ends now by itself; the timer sees to it otherwise
-        self._unwatch()
+        self._watchdog.rest()
         self.state = State.WARM
         self.warm_usage, self.batches = self.usage(), 0
         _log.info("model_process_warm", extra={"model": str(self._launch.tag), "pid": self.pid})
@@ -172,7 +165,7 @@ class ModelProcess:
 
     def _fail(self, reason: str) -> None:
         self.state = State.STOPPED
-        self._unwatch()
+        self._watchdog.rest()
         while self._queue:
             work = self._queue[0]
             left = work.unanswered()
@@ -190,7 +183,7 @@ class ModelProcess:
     def _send_from_head(self) -> None:
         """Give a process that is idle its work: everything, or one single entry of a suspected batch."""
         if not self._queue:
-            self._unwatch()
+            self._watchdog.rest()
             return
         self._watch(self._queue[0])
         if self._queue[0].singles is not None:
@@ -238,6 +231,8 @@ class ModelProcess:
                 self._send_from_head()
             elif self._queue:
                 self._watch(self._queue[0])
+            else:
+                self._watchdog.rest()
         self._reports.finished(work)
         # A process that runs a suspected batch may not live long: only now it counts as warm.
         if work.singles is not None and self.state is State.WARM:
@@ -247,7 +242,7 @@ class ModelProcess:
 
     def _on_end(self, status: int) -> None:
         self._link = None
-        self._unwatch()
+        self._watchdog.rest()
         reason, self._killed_because = self._killed_because, None
         was, how = self.state, describe_exit(status)
         if was is State.STOPPED:
@@ -266,10 +261,10 @@ class ModelProcess:
             _log.warning(
                 "model_process_backs_off", extra={"model": str(self._launch.tag), "delay_s": delay_s}
             )
-        self._timer = self._loop.call_later(delay_s, self._start_again)
+        self._restart = self._loop.call_later(delay_s, self._start_again)
 
     def _start_again(self) -> None:
-        self._timer = None
+        self._restart = None
         if self.state is State.WAITING:
             self.start()
 
@@ -305,44 +300,13 @@ class ModelProcess:
     # --- hangs -------------------------------------------------------------------------------------------------------
 
     def _watch(self, work: Work) -> None:
-        limit_s = work.batch.hang_us / 1e6
-        if 0 < limit_s < NEVER_S:
-            self._watch_for(limit_s)
-        else:
-            self._unwatch()
+        self._watchdog.expect(work.batch.hang_us / 1e6)
 
-    def _watch_for(self, limit_s: float) -> None:
-        """Expect a sign of life within `limit_s`.
-
-        The timer is not set anew for each batch: when it fires it looks at the deadline that holds by then.
-        """
-        self._deadline_s = self._loop.time() + limit_s
-        if self._timer is None or self._fires_s > self._deadline_s:
-            self._unwatch()
-            self._check_at_deadline()
-
-    def _check_at_deadline(self) -> None:
-        # Remembered apart: what uvloop returns for an instant that is now does not tell when it fires.
-        self._fires_s = self._deadline_s
-        self._timer = self._loop.call_at(self._deadline_s, self._check)
-
-    def _unwatch(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self) -> None:
-        self._timer = None
-        if self._link is None or (self.state is State.WARM and not self._queue):
-            return
-        now_s = self._loop.time()
-        late_s = now_s - self._fires_s
-        if late_s > STALL_S:
-            # This process stood still, so it proves nothing that it heard nothing; what came meanwhile is unread yet.
-            self._deadline_s = now_s + min(late_s, STALL_GRACE_S)
-        if now_s < self._deadline_s:
-            self._check_at_deadline()
-            return
-        took = "load" if self.state is State.STARTING else "compute a batch"
-        self._killed_because = f"took too long to {took}"
-        self._link.kill()
+    def _on_silence(self) -> None:
+        if self._link is not None:
+            self._killed_because = (
+                "took too long to load"
+                if self.state is State.STARTING
+                else "took too long to compute a batch"
+            )
+            self._link.kill()
