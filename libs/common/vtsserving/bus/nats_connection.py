@@ -38,7 +38,8 @@ CONNECT_TIMEOUT_S: Final = 2
 _PING: Final = b"PING\r\n"
 _PONG: Final = b"PONG\r\n"
 _DENIED: Final = "permissions violation"
-_REFUSED: Final = ("authorization violation", "authentication", "account")
+# Not "authentication timeout": that is a slow process or a slow network, and the next attempt may do.
+_REFUSED: Final = ("authorization violation", "authentication expired", "authentication revoked")
 
 FatalCallback = Callable[[VtsServingException], None]
 """Called when going on makes no sense: the server refuses the credentials or forbids a subject."""
