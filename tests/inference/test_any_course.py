@@ -178,12 +178,13 @@ def test_batchers_that_come_and_runners_that_restart_fail_no_call(plan: Plan) ->
 
 @pytest.mark.prove
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_many_courses(proof: Proof) -> None:
     total: Counter[str] = Counter()
 
     @seed(proof.seed)
     @settings(
-        max_examples=proof.count(full=3_000, quick=50),
+        max_examples=proof.count(full=600, quick=50),
         derandomize=False,
         database=None,
         suppress_health_check=list(HealthCheck),
