@@ -1,6 +1,6 @@
 """Refuse files and functions that have grown too long to read in one go.
 
-Hard limits: 400 lines a file (600 in tests), 60 lines a function (docstring not counted). `--report` prints the largest
+Hard limits: 400 lines a file (700 in tests), 60 lines a function (docstring not counted). `--report` prints the largest
 ones, so that a split can be planned before the limit bites.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 FILE_LINES: Final = 400
-TEST_FILE_LINES: Final = 600
+TEST_FILE_LINES: Final = 700
 FUNCTION_LINES: Final = 60
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 TABLES: Final = ("libs/common/vtsserving/exceptions.py",)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from vtsserving.exceptions import BlobUnknown, IntegrityError, NotFound
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
-from vtsserving.registry import RegistryClient, RemoteVersion
+from vtsserving.registry import RegistryClient
+from vtsserving.registry_answers import RemoteVersion
 from vtsserving.store_contexts import connect
 from vtsserving.tag import Tag
 from vtsserving.transfer_download import Downloads, download_model

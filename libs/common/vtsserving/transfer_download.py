@@ -21,7 +21,8 @@ from typing import Final
 from vtsserving.exceptions import DigestMismatch, NoSpace, StorageError
 from vtsserving.local_store_files import write_durably
 from vtsserving.manifest import MANIFEST_FILE, FileEntry
-from vtsserving.registry import CHUNK_BYTES, RegistryClient, RemoteVersion
+from vtsserving.registry import CHUNK_BYTES, RegistryClient
+from vtsserving.registry_answers import RemoteVersion
 from vtsserving.transfer_progress import Progress
 
 STALE_PARTIAL_S: Final = 7 * 24 * 3600.0

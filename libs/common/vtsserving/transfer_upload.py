@@ -15,7 +15,8 @@ from vtsserving.home import home
 from vtsserving.local_store_files import write_durably
 from vtsserving.manifest import FileEntry
 from vtsserving.model import Model
-from vtsserving.registry import CHUNK_BYTES, Push, RegistryClient, Upload
+from vtsserving.registry import CHUNK_BYTES, RegistryClient
+from vtsserving.registry_answers import Push, Upload
 from vtsserving.transfer_progress import Progress
 
 RENEW_FRACTION: Final = 3
