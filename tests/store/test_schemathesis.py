@@ -48,7 +48,14 @@ def test_no_answer_is_undocumented(
     lines = "".join(f'"path.{name}" = "{value}"\n' for name, value in names.items()) if known else ""
     (tmp_path / "schemathesis.toml").write_text(f"[parameters]\n{lines}")
     # The stream of events never ends, so it cannot be called this way.
-    options = ["--exclude-path", "/api/v1/events", "--phases", "examples,coverage,fuzzing", "--checks", CHECKS]
+    options = [
+        "--exclude-path",
+        "/api/v1/events",
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--checks",
+        CHECKS,
+    ]
     done = subprocess.run(
         [
             str(schemathesis),

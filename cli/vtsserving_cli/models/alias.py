@@ -9,6 +9,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.models.arguments import complete_tag
+from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 
 EXAMPLES: Final = (
     "vtsserving models alias iris_clf:2uo5 production",
@@ -30,6 +31,8 @@ def alias_model(
     history: Annotated[
         bool, typer.Option("--history", help="Show where the alias pointed, and when.")
     ] = False,
+    remote: RemoteOption = False,
+    store_url: RemoteUrlOption = None,
 ) -> None:
     """Give a version a movable name.
 
@@ -38,6 +41,11 @@ def alias_model(
     from vtsserving.local_store import LocalStore
     from vtsserving.tag import Tag
 
+    if remote or store_url:
+        from vtsserving_cli.models.remote import alias_remote
+
+        alias_remote(store_url, tag, alias, remove=remove, history=history)
+        return
     store = LocalStore()
     if alias is None:
         if remove or history:

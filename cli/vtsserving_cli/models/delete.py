@@ -9,6 +9,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.console import Console, confirm
 from vtsserving_cli.models.arguments import DryRunOption, LabelOption, YesOption, complete_tag
+from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_pairs
 
 if TYPE_CHECKING:
@@ -35,18 +36,33 @@ def delete_models(
     label: LabelOption = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Also models that aliases point to.")] = False,
     dry_run: DryRunOption = False,
+    remote: RemoteOption = False,
+    store_url: RemoteUrlOption = None,
 ) -> None:
-    """Delete models from the local store.
+    """Delete models from the local store, or with --remote from a model store.
 
     A name without a version means all of its versions: on a terminal you are asked, with --yes it takes
     --all-versions as well.
     """
     from vtsserving.local_store import LocalStore
 
-    store = LocalStore()
     labels = parse_pairs(label or [], "--label")
     if not targets and not labels:
         raise InvalidArgument("name a model to delete, or select some with --label")
+    if remote or store_url:
+        from vtsserving_cli.models.remote import delete_remote
+
+        delete_remote(
+            store_url,
+            targets or [],
+            labels,
+            all_versions=all_versions,
+            yes=yes,
+            force=force,
+            dry_run=dry_run,
+        )
+        return
+    store = LocalStore()
     models = _chosen(store, targets or [], labels, bare_names_allowed=all_versions or not yes)
     remove(store, models, yes=yes, dry_run=dry_run, force=force)
 

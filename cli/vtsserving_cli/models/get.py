@@ -8,6 +8,7 @@ import typer
 
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import GetFormat, TagArgument
+from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.render import put_json
 
 EXAMPLES: Final = (
@@ -20,10 +21,17 @@ EXAMPLES: Final = (
 def get_model(
     tag: TagArgument,
     output: Annotated[GetFormat, typer.Option("--output", "-o", help="How to print.")] = GetFormat.yaml,
+    remote: RemoteOption = False,
+    store_url: RemoteUrlOption = None,
 ) -> None:
     """Show what is known about a model."""
     from vtsserving.local_store import LocalStore
 
+    if remote or store_url:
+        from vtsserving_cli.models.remote import get_remote
+
+        get_remote(store_url, tag, output)
+        return
     model = LocalStore().get(tag)
     if output is GetFormat.path:
         Console.out(str(model.path))

@@ -8,6 +8,7 @@ import typer
 
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.models.arguments import LabelOption, ListFormat, complete_tag
+from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_pairs
 from vtsserving_cli.render import human_size, put_json, put_yaml, short_path
 
@@ -22,6 +23,7 @@ EXAMPLES: Final = (
     "vtsserving models list iris_clf --limit 5",
     "vtsserving models list -l team=nlp -l stage=dev -o json",
     "vtsserving models list -q --sort size",
+    "vtsserving models list --remote",
 )
 
 
@@ -36,13 +38,29 @@ def list_models(
     module: Annotated[str | None, typer.Option("--module", "-m", help="Only this framework's.")] = None,
     sort: Annotated[str, typer.Option("--sort", help="created (newest first), name or size.")] = "created",
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="The first so many.")] = None,
+    remote: RemoteOption = False,
+    store_url: RemoteUrlOption = None,
 ) -> None:
     """List saved models, newest first."""
     from vtsserving import models as saved
     from vtsserving.local_store import LocalStore
 
-    store = LocalStore()
     labels = parse_pairs(label or [], "--label")
+    if remote or store_url:
+        from vtsserving_cli.models.remote import list_remote
+
+        list_remote(
+            store_url,
+            name,
+            labels=labels,
+            module=module,
+            sort=sort,
+            limit=limit,
+            quiet=quiet,
+            output=output,
+        )
+        return
+    store = LocalStore()
     models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit)
     if quiet:
         for model in models:

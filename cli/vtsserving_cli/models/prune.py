@@ -10,6 +10,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.models.arguments import DryRunOption, YesOption, complete_tag
 from vtsserving_cli.models.delete import remove
+from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_age
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def prune_models(
     ] = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
+    remote: RemoteOption = False,
+    store_url: RemoteUrlOption = None,
 ) -> None:
     """Delete old versions.
 
@@ -47,6 +50,11 @@ def prune_models(
     if keep is not None and keep < 0:
         raise InvalidArgument(f"--keep is a number of versions, not {keep}")
     oldest = datetime.now(timezone.utc) - parse_age(keep_newer) if keep_newer is not None else None
+    if remote or store_url:
+        from vtsserving_cli.models.remote import prune_remote
+
+        prune_remote(store_url, names or [], keep or 0, oldest, yes=yes, dry_run=dry_run)
+        return
     store = LocalStore()
     for name in names or []:
         store.resolve(name)

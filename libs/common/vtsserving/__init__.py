@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vtsserving.context import Context, Cookie
     from vtsserving.model import Model, ModelContext, ModelInfo
     from vtsserving.options import ModelOptions
+    from vtsserving.remote_store import Store
     from vtsserving.runnable import Runnable
     from vtsserving.runner import Runner
     from vtsserving.signature import ModelSignature
@@ -49,6 +50,7 @@ __all__ = [
     "Runnable",
     "Runner",
     "Service",
+    "Store",
     "Tag",
     "__version__",
     "catboost",
@@ -77,6 +79,7 @@ _HOMES: Final = {
     "ModelSignature": "signature",
     "Runnable": "runnable",
     "Runner": "runner",
+    "Store": "remote_store",
     "Tag": "tag",
 }
 
