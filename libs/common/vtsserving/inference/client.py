@@ -280,8 +280,11 @@ class InferenceClient:
         if ticket.waiting and len(ticket.parts) > 1:
             self._cancel(ticket)
         self._forget(ticket)
+        outcome = Outcome(ticket, error)
+        # Parts point at their ticket: without this, each request would leave work for the garbage collector.
+        ticket.parts.clear()
         try:
-            on_done(Outcome(ticket, error))
+            on_done(outcome)
         except Exception:
             _log.exception("a caller failed to take its answer")
 

@@ -118,7 +118,9 @@ class Outbox:
         for part in parts:
             part.batcher = batcher
         try:
-            self._bus.publish(subjects.batcher_in(batcher), frames.message(request), reply=self._replies[slot])
+            self._bus.publish(
+                subjects.batcher_in(batcher), frames.message(request), reply=self._replies[slot]
+            )
         except MessageTooLarge as error:
             if len(parts) == 1:
                 self._unsendable(parts, error)

@@ -98,7 +98,7 @@ class Outcome:
         compute_us: how long the model took, microseconds.
     """
 
-    __slots__ = ("_parts", "batch_rows", "compute_us", "entry", "error", "queue_us")
+    __slots__ = ("_answers", "batch_rows", "compute_us", "entry", "error", "queue_us")
 
     def __init__(self, ticket: Ticket, error: VtsServingException | None) -> None:
         """The outcome of a settled ticket."""
@@ -107,11 +107,11 @@ class Outcome:
         self.batch_rows = ticket.batch_rows
         self.queue_us = ticket.queue_us
         self.compute_us = ticket.compute_us
-        self._parts = ticket.parts
+        self._answers = [part.answer for part in ticket.parts if part.answer is not None]
 
     def packed(self) -> list[Packed]:
         """The answers of the parts as they came, in the order of their rows; only when there is no error."""
-        return [part.answer for part in self._parts if part.answer is not None]
+        return self._answers
 
     def value(self) -> Any:
         """What the method returned for this call's rows.
