@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from vtsserving.catalog import CachedCatalog, CatalogEntry
+from vtsserving.catalog import MAX_ENTRIES, CachedCatalog, CatalogEntry
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving.registry import RegistryClient
 
@@ -29,12 +29,23 @@ class StoreCatalog(CachedCatalog):
         # One attempt each: a request waits for the answer, and the next request asks again.
         client = self._client = RegistryClient(url, token, attempts=1)
 
+        exact: dict[str, CatalogEntry] = {}
+
         def fetch(tag: str) -> CatalogEntry:
             try:
                 found = client.version(tag)
-                return CatalogEntry.of(found.info, found.digest)
+                entry = CatalogEntry.of(found.info, found.digest)
+            except StoreUnavailable:
+                # Versions never change, so what was learnt by an alias answers for its exact version, too.
+                if tag not in exact:
+                    raise
+                return exact[tag]
             except IntegrityError as error:
                 raise StoreUnavailable(f"the store's answer for {tag} is damaged: {error.message}") from error
+            if len(exact) >= MAX_ENTRIES:
+                exact.clear()
+            exact[entry.tag] = entry
+            return entry
 
         def fetch_all(name: str | None) -> list[CatalogEntry]:
             rows = client.versions() if name is None else client.name(name)["versions"]
