@@ -286,3 +286,63 @@ def test_a_slow_reader_that_makes_progress_gets_everything(hasty: ServedGateway)
         for _ in range(count):
             assert len(client.receive().json) == 16_000
         sender.join()
+
+
+# --- large bodies do not hold up small ones ---------------------------------------------------------------------------
+
+
+def large(rows: int) -> bytes:
+    return b"[" + b",".join([b"[0.123456789012,1.5,2.5,3.5]"] * rows) + b"]"
+
+
+@pytest.fixture(scope="module")
+def roomy() -> Iterator[ServedGateway]:
+    """A gateway that takes large requests."""
+    with served(ENTRIES, FUNCTIONS, {"max_rows": 1_000_000}) as gateway:
+        yield gateway
+
+
+def test_large_bodies_and_results_are_handled_apart(roomy: ServedGateway) -> None:
+    with roomy.connect() as client:
+        client.send(post(large(30_000)) + post(ROW) + post(large(20_000)[:-1]))
+        assert len(client.receive().json) == 30_000
+        assert client.receive().json == [10.0]
+        assert client.receive().code == "bad_json"
+        assert client.ask(post(large(20_000).replace(b"3.5]]", b'"x"]]'))).code == "wrong_type"
+    wide = roomy.ask(post(large(30_000), "/v1/models/echo/predict"))
+    assert len(wide.json) == 30_000
+    assert roomy.run(lambda: roomy.app.gateway.buffered_bytes) == 0
+
+
+def test_small_requests_are_answered_while_a_large_one_is_read(roomy: ServedGateway) -> None:
+    body = large(150_000).replace(b"3.5]]", b'"x"]]')
+    with roomy.connect() as slow, roomy.connect() as quick:
+        slow.send(post(body))
+        wait_until(lambda: roomy.app.gateway.buffered_bytes >= len(body))
+        answered = 0
+        while roomy.app.gateway.buffered_bytes >= len(body):
+            assert quick.ask(post(ROW)).json == [10.0]
+            answered += 1
+        assert slow.receive().code == "wrong_type"
+    assert answered > 5
+
+
+def test_a_client_that_leaves_while_its_large_body_is_read_is_forgotten(roomy: ServedGateway) -> None:
+    shared = roomy.app.gateway
+    calls = len(roomy.backend.calls)
+    with roomy.connect() as client:
+        client.send(post(large(150_000)))
+        wait_until(lambda: shared.buffered_bytes >= 4_000_000)
+    wait_until(lambda: shared.metrics.in_progress == 0)
+    assert shared.buffered_bytes == 0
+    assert len(roomy.backend.calls) - calls <= 150_000 / 64 + 1
+
+
+def test_a_deadline_counts_while_a_large_body_is_read(roomy: ServedGateway) -> None:
+    answer = roomy.ask(post(large(150_000), headers={"X-Request-Timeout": "0.01"}))
+    assert (answer.code, answer.status) == ("deadline_exceeded", 504)
+
+
+def test_a_body_of_very_many_lists_is_refused(roomy: ServedGateway) -> None:
+    body = b"[" + b",".join([b"[]"] * 1_000_001) + b"]"
+    assert roomy.ask(post(body, "/v1/models/echo/predict")).code == "too_large"

@@ -22,12 +22,16 @@ from vtsserving.exceptions import (
     EmptyBody,
     NonFinite,
     TooDeep,
+    TooLarge,
 )
 from vtsserving.wire.limits import MAX_VALUE_DEPTH
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
+MAX_CONTAINERS: Final = 1_000_000
+"""Most lists and objects in one body."""
+
 UINT64_DIGITS: Final = 20
 
 _CONTAINERS: Final = frozenset((dict, list))
@@ -50,13 +54,14 @@ def read(body: Body, *, unsigned: bool = False) -> Any:
         dict, list, str, int, float, bool or None.
 
     Raises:
-        EmptyBody, BadEncoding, BadJson, NonFinite, BadNumber, TooDeep, DuplicateKey: see their codes.
+        EmptyBody, BadEncoding, BadJson, NonFinite, BadNumber, TooDeep, TooLarge, DuplicateKey: see their codes.
     """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise explain(body, error) from None
     bare = _STRING.sub(b'""', body) if b'"' in body else body
+    check_size(bare)
     check_depth(bare)
     check_integers(bare, UINT64_MAX if unsigned else INT64_MAX)
     # Each key has one colon outside of strings, and a key that was named twice is left once.
@@ -83,6 +88,18 @@ def explain(body: Body, error: orjson.JSONDecodeError) -> BadInput:
     if any(_NOT_A_NUMBER.match(text, max(error.pos - back, 0)) for back in (0, 1)):
         return NonFinite("JSON has no NaN and no Infinity; send null or leave the row out")
     return BadJson(f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+
+
+def check_size(bare: Body) -> None:
+    """Refuse a text of very many small lists or objects, which would take seconds to look at.
+
+    Raises:
+        TooLarge: more than MAX_CONTAINERS.
+    """
+    if bare.count(b"[") + bare.count(b"{") > MAX_CONTAINERS:
+        raise TooLarge(
+            f"the body has more than {MAX_CONTAINERS:,} lists and objects; send an array in a binary form"
+        )
 
 
 def check_depth(bare: Body) -> None:

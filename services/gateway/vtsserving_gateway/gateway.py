@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from vtsserving.catalog import Catalog, CatalogEntry
@@ -23,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 MAX_ROUTES: Final = 4_096
 """Most URLs that are remembered; the memory starts afresh beyond."""
+
+DECODING_THREADS: Final = 2
+"""Threads that read large bodies and write large results; the interpreter runs one at a time anyway."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SECONDS: Final = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,12})?")
@@ -72,6 +76,7 @@ class Gateway:
         self.metrics = Metrics()
         self.statistics = Statistics()
         self.loop = asyncio.get_running_loop()
+        self.threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
         self.now_s = self.loop.time()
         self.draining = False
         self.buffered_bytes = 0
@@ -186,6 +191,7 @@ class Gateway:
         """Look after nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self) -> None:
         """One timer for all connections: a timer for each would cost more than most of their requests."""

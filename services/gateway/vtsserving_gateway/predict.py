@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vtsserving.exceptions import (
     DeadlineExceeded,
@@ -14,7 +14,8 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving.inference.request import Outcome, Ticket
-from vtsserving_gateway.dialect import Api, Dialect
+from vtsserving.wire.rows import Packed
+from vtsserving_gateway.dialect import Api, Content, Dialect
 from vtsserving_gateway.gateway import BoundRoute
 from vtsserving_gateway.respond import INTERNAL, connection_line, error_response, result_response
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from vtsserving_gateway.connection import Connection
 
 _log = logging.getLogger(__name__)
+
+LARGE_BYTES: Final = 128 * 1024
+"""Bodies and results above this are read and written in a thread, so that small requests do not wait for them."""
+
+T = TypeVar("T")
 
 
 class Predict:
@@ -32,6 +38,7 @@ class Predict:
         "_body",
         "_bound",
         "_connection",
+        "_deadline_s",
         "_dialect",
         "_expects",
         "_failure",
@@ -83,6 +90,7 @@ class Predict:
         self._is_whole = False
         self._is_turn = False
         self._started_s = 0.0
+        self._deadline_s = 0.0
         self._failure: VtsServingException | None = None
         self._dialect: Dialect
         self._bound: BoundRoute | None = None
@@ -140,83 +148,112 @@ class Predict:
                 raise self._failure
             self._check_memory()
             self._dialect = self._api.dialect(self._headers)
+            self._deadline_s = self._started_s + self._gateway.timeout_s(
+                self._headers.get(b"x-request-timeout")
+            )
             bound = self._gateway.bound(self._url)
-            if bound is None:
-                self._task = self._gateway.loop.create_task(self._bind_and_submit())
+            if bound is None or len(self._body) > LARGE_BYTES:
+                self._spawn(self._bind_and_decode(bound))
             else:
-                self._submit(bound, self._timeout_s())
+                self._bound = bound
+                self._submit(bound, self._dialect.decode(bound.target, self._body))
         except VtsServingException as error:
             self._refuse(error)
         except Exception:
             self._broken("a request could not be decoded")
 
-    def _timeout_s(self) -> float:
-        return self._gateway.timeout_s(self._headers.get(b"x-request-timeout"))
-
     def _check_memory(self) -> None:
         if self._gateway.buffered_bytes > self._gateway.settings.max_buffered_bytes:
             raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
 
-    async def _bind_and_submit(self) -> None:
-        """The same, for a model that must be looked up first; the deadline runs already."""
-        gateway = self._gateway
-        try:
-            timeout_s = self._timeout_s()
-            bound = await asyncio.wait_for(gateway.bind(self._url, self._api.route), timeout_s)
-            self._submit(bound, max(timeout_s - (gateway.loop.time() - self._started_s), 0.001))
-        except asyncio.TimeoutError:
-            self._refuse(DeadlineExceeded(f"the model was not found within {timeout_s:.3g} s"))
-        except VtsServingException as error:
-            self._refuse(error)
-        except Exception:
-            self._broken("a request could not be submitted")
-
-    def _submit(self, bound: BoundRoute, timeout_s: float) -> None:
+    async def _bind_and_decode(self, bound: BoundRoute | None) -> None:
+        """The same, for a model that must be looked up first or a body that would hold up all other requests."""
+        gateway, body = self._gateway, self._body
+        if bound is None:
+            bound = await self._in_time(gateway.bind(self._url, self._api.route), "the model was not found")
         self._bound = bound
-        self._task = None
+        if len(body) > LARGE_BYTES:
+            decoding = gateway.loop.run_in_executor(gateway.threads, self._dialect.decode, bound.target, body)
+            packed = await self._in_time(decoding, "the body was not decoded")
+        else:
+            packed = self._dialect.decode(bound.target, body)
+        self._submit(bound, packed)
+
+    async def _in_time(self, work: Awaitable[T], complaint: str) -> T:
+        """Wait for a step until the deadline."""
+        try:
+            return await asyncio.wait_for(work, max(self._deadline_s - self._gateway.loop.time(), 0))
+        except asyncio.TimeoutError:
+            timeout_s = self._deadline_s - self._started_s
+            raise DeadlineExceeded(f"{complaint} within {timeout_s:.3g} s") from None
+
+    def _submit(self, bound: BoundRoute, packed: Packed) -> None:
         gateway = self._gateway
-        target = bound.target
-        packed = self._dialect.decode(target, self._body)
         self._rows = packed.rows
-        wanted_s = self._dialect.timeout_s
-        if wanted_s is not None:
-            timeout_s = min(timeout_s, wanted_s)
         if packed.rows > gateway.settings.max_rows:
             raise TooManyRows(
                 f"the request has {packed.rows} rows; at most {gateway.settings.max_rows} are allowed"
             )
+        timeout_s = max(self._deadline_s - gateway.loop.time(), 0.001)
+        wanted_s = self._dialect.timeout_s
+        if wanted_s is not None:
+            timeout_s = min(timeout_s, wanted_s)
         ticket = gateway.client.submit(
-            bound.entry, target.method, packed, timeout_s=timeout_s, on_done=self._done
+            bound.entry, bound.target.method, packed, timeout_s=timeout_s, on_done=self._done
         )
         if self._is_turn:
             self._ticket = ticket
 
     def _done(self, outcome: Outcome) -> None:
         self._ticket = None
-        if outcome.error is not None:
-            self._refuse(outcome.error)
-            return
-        assert self._bound is not None
-        keep_alive = self._keep_alive and not self._connection.last
-        connection = connection_line(keep_alive, self._http_10)
         try:
+            if outcome.error is not None:
+                self._refuse(outcome.error)
+                return
+            assert self._bound is not None
+            if sum([len(part.body) for part in outcome.packed()]) > LARGE_BYTES:
+                self._spawn(self._write_apart(outcome, self._bound))
+                return
             content = self._dialect.answer(outcome, self._bound.route)
-            data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
         except VtsServingException as error:
             self._refuse(error)
         except Exception:
             self._broken("a result could not be written")
         else:
-            self._bound.statistics.succeeded(
-                self._rows,
-                outcome.batch_rows,
-                queue_us=outcome.queue_us,
-                compute_us=outcome.compute_us,
-                duration_s=self._gateway.loop.time() - self._started_s,
-            )
-            self._answer(200, data, keep_alive)
+            self._succeed(outcome, self._bound, content)
+
+    async def _write_apart(self, outcome: Outcome, bound: BoundRoute) -> None:
+        """Write a result that would hold up all other requests."""
+        gateway = self._gateway
+        writing = gateway.loop.run_in_executor(gateway.threads, self._dialect.answer, outcome, bound.route)
+        self._succeed(outcome, bound, await self._in_time(writing, "the result was not written"))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._gateway.loop.create_task(self._guard(work))
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever becomes of a step that was put off, the client gets an answer."""
+        try:
+            await work
+        except VtsServingException as error:
+            self._refuse(error)
+        except Exception:
+            self._broken("a request could not be handled")
 
     # --- the answer ----------------------------------------------------------------------------------------------
+
+    def _succeed(self, outcome: Outcome, bound: BoundRoute, content: Content) -> None:
+        keep_alive = self._keep_alive and not self._connection.last
+        connection = connection_line(keep_alive, self._http_10)
+        data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
+        bound.statistics.succeeded(
+            self._rows,
+            outcome.batch_rows,
+            queue_us=outcome.queue_us,
+            compute_us=outcome.compute_us,
+            duration_s=self._gateway.loop.time() - self._started_s,
+        )
+        self._answer(200, data, keep_alive)
 
     def _broken(self, event: str) -> None:
         _log.exception(event, extra={"request_id": self._request_id.decode("ascii")})
