@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.backend import entry, rows_spec
+from support.nats_server import NatsServer
 from support.served_gateway import ServedGateway, post, served
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, QueueFull
 from vtsserving.signature import ModelSignature
@@ -32,6 +33,8 @@ def _raise(error: Exception) -> object:
     raise error
 
 
+LIMITS = {"max_body_bytes": 200_000, "max_rows": 1_000, "max_header_bytes": 8_192, "max_url_bytes": 1_024}
+
 FUNCTIONS = {
     ("iris", "predict"): lambda X: X.sum(axis=1),
     ("single", "predict"): lambda X: X * np.float32(2),
@@ -50,11 +53,22 @@ FUNCTIONS = {
 }
 
 
+@pytest.fixture(scope="session", params=["inprocess"])
+def bus_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """Where the bus is: nowhere, or on a nats-server, for tests that ask for both."""
+    if request.param == "inprocess":
+        yield None
+        return
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server.url
+    server.kill()
+
+
 @pytest.fixture(scope="session")
-def gateway() -> Iterator[ServedGateway]:
+def gateway(bus_url: str | None) -> Iterator[ServedGateway]:
     """A gateway with small limits and ordinary timeouts."""
-    limits = {"max_body_bytes": 200_000, "max_rows": 1_000, "max_header_bytes": 8_192, "max_url_bytes": 1_024}
-    with served(ENTRIES, FUNCTIONS, limits) as running:
+    with served(ENTRIES, FUNCTIONS, LIMITS, nats_url=bus_url) as running:
         yield running
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from support.served_gateway import ServedGateway, post
 
+pytestmark = pytest.mark.parametrize("bus_url", ["inprocess", "nats"], indirect=True)
+
 IRIS = "/v1/models/iris/predict"
 FREE = "/v1/models/free/predict"
 

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import uvloop
 
 from support.backend import Backend, FixedCatalog, Function
+from support.waiting import eventually
 from vtsserving.bus.inprocess import InProcessBus
+from vtsserving.bus.interface import Bus
+from vtsserving.bus.nats import NatsBus
 from vtsserving.catalog import CatalogEntry
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
@@ -132,7 +135,7 @@ def get(path: str, headers: Mapping[str, str] | None = None) -> bytes:
 
 
 class ServedGateway:
-    """A gateway and a backend on one in-process bus."""
+    """A gateway and a backend on one bus: in process, or on a nats-server."""
 
     def __init__(
         self,
@@ -141,10 +144,12 @@ class ServedGateway:
         settings: Mapping[str, Any] | None = None,
         listener: socket.socket | None = None,
         loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+        nats_url: str | None = None,
     ) -> None:
         self._functions = functions
         self._settings = GatewaySettings(**{"port": 0, **(settings or {})})
         self._listener = listener
+        self._nats_url = nats_url
         self.loop = loop()
         self.catalog = FixedCatalog(*entries)
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -154,11 +159,18 @@ class ServedGateway:
         self.wait(self._start())
 
     async def _start(self) -> None:
-        self.bus = InProcessBus()
-        self.backend = Backend(self.bus, self._functions)
+        if self._nats_url is None:
+            self.bus: Bus = InProcessBus()
+            backend_bus = self.bus
+        else:
+            self.bus = await NatsBus.connect(self._nats_url, timeout_s=SOCKET_TIMEOUT_S)
+            backend_bus = await NatsBus.connect(self._nats_url, timeout_s=SOCKET_TIMEOUT_S)
+        self._backend_bus = backend_bus
+        self.backend = Backend(backend_bus, self._functions)
         self.app = GatewayApp(self.bus, self.catalog, self._settings, listener=self._listener)
         await self.app.start()
         await self.backend.start()
+        await eventually(lambda: self.app.client.ready, what="the gateway hears the backend")
 
     def stop(self) -> None:
         self.wait(self._stop())
@@ -169,6 +181,7 @@ class ServedGateway:
     async def _stop(self) -> None:
         await self.app.close()
         await self.backend.close()
+        await self._backend_bus.close()
         await self.bus.close()
 
     @property
