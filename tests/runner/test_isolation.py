@@ -156,6 +156,56 @@ def test_killing_an_idle_process_only_renews_the_epoch(with_runner, model):
     with_runner(scenario)
 
 
+def test_killing_the_process_while_it_loads_only_delays_it(with_runner, tmp_path):
+    log = str(tmp_path / "loads")
+
+    class LoadsSlowly:
+        def __setstate__(self, state: Any) -> None:
+            import os
+            import time
+
+            with open(log, "a") as file:
+                file.write(f"{os.getpid()}\n")
+            time.sleep(0.3)
+
+        def __getstate__(self) -> Any:
+            return {"some": "state"}
+
+        def predict(self, x: Any) -> Any:
+            return x
+
+    model = save("slowly", LoadsSlowly())
+
+    async def scenario(rig):
+        rig.batcher.command("load", model)
+        for loads in (1, 2):
+            await eventually(lambda loads=loads: lines(log)[loads - 1 :])
+            os.kill(int(lines(log)[-1]), signal.SIGKILL)
+        grant = await rig.batcher.event("credit", "failed")
+        assert grant.event == "credit"
+        assert len(lines(log)) == 3
+
+    with_runner(scenario)
+
+
+def test_a_process_that_is_always_killed_while_it_loads_is_a_failure(with_runner):
+    class KillsItself:
+        def __reduce__(self) -> Any:
+            return (eval, ("__import__('os').kill(__import__('os').getpid(), 9)",))
+
+        def predict(self, x: Any) -> Any:
+            return x
+
+    model = save("kills", KillsItself())
+
+    async def scenario(rig):
+        failed = await rig.batcher.load(model)
+        assert failed.event == "failed"
+        assert "out of memory" in failed.message
+
+    with_runner(scenario)
+
+
 @pytest.mark.slow
 def test_one_that_hangs_in_a_batch_fails_alone(with_runner, model):
     async def scenario(rig):
@@ -243,6 +293,10 @@ def test_what_a_model_starts_ends_with_it(with_runner, tmp_path):
         await eventually(lambda: not alive(int(pid[0, 0])), what="the model's child ends")
 
     with_runner(scenario)
+
+
+def lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if os.path.exists(path) else []
 
 
 def alive(pid: int) -> bool:

@@ -43,7 +43,10 @@ class Stack:
         entry = CatalogEntry.of(model.info, model.digest)
         x = np.array([[first, 1.0]])
         outcome = await self.client.call(entry, "predict", [x], {}, timeout_s=timeout_s)
-        return outcome.error.code if outcome.error else outcome.value()[0, 0] / 2
+        if outcome.error is not None:
+            print(f"{first}: {outcome.error.code}: {outcome.error.message}")  # shown when a test fails
+            return outcome.error.code
+        return outcome.value()[0, 0] / 2
 
     def pids(self) -> list[int]:
         return [f.pid for runner in self.runners for f in runner._models.figures() if f.pid]

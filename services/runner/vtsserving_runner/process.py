@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import deque
 from enum import Enum
 from typing import Final, Protocol
@@ -25,6 +26,10 @@ from vtsserving_runner.work import Work
 _log = logging.getLogger(__name__)
 
 Answer = frames.Result | frames.Fault
+
+
+MAX_KILLED_LOADING: Final = 2
+"""How often loading is begun again after somebody killed the process: that says nothing about the model."""
 
 
 class Reports(Protocol):
@@ -87,6 +92,7 @@ class ModelProcess:
         self._watchdog = Watchdog(self._on_silence)
         self._restart: asyncio.TimerHandle | None = None
         self._killed_because: str | None = None
+        self._killed_loading = 0
         self.warm_usage = Usage()
         self.batches = 0
 
@@ -156,6 +162,7 @@ class ModelProcess:
             return  # it ends now by itself; the timer sees to it otherwise
         self._watchdog.rest()
         self.state = State.WARM
+        self._killed_loading = 0
         self.warm_usage, self.batches = self.usage(), 0
         _log.info("model_process_warm", extra={"model": str(self._launch.tag), "pid": self.pid})
         # First what waits already: who hears that it is warm may submit at once.
@@ -248,7 +255,11 @@ class ModelProcess:
         if was is State.STOPPED:
             return
         if was is State.STARTING:
-            self._fail(reason or f"the model process ended while loading: {how}")
+            if status == -signal.SIGKILL and reason is None and self._killed_loading < MAX_KILLED_LOADING:
+                self._killed_loading += 1
+                self.start()
+            else:
+                self._fail(reason or f"the model process ended while loading: {how}")
             return
         self.state = State.WAITING
         _log.error("model_process_lost", extra={"model": str(self._launch.tag), "how": reason or how})
