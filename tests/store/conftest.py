@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,16 @@ from vtsserving_store.settings import StoreSettings
 from vtsserving_store.storage import open_storage
 
 
+# Read at import: every test forgets the variables of this kind.
+REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of one S3 server for all tests."""
+    """Address of one S3 server for all tests; VTSSERVING_TEST_S3 names another one, with the same keys."""
+    if REAL_S3:
+        yield REAL_S3
+        return
     with moto_server(tmp_path_factory.mktemp("s3")) as endpoint:
         yield endpoint
 
