@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -60,6 +61,7 @@ class Cluster:
     Attributes:
         supervisor: runs them under the names nats, runner, batcher and gateway, and those that tests add.
         tag: of the model.
+        boot_s: how long the processes took to be ready: a measure of what else the machine has to do.
         proxy: between the nats-server and the process that is named `proxied`.
     """
 
@@ -76,6 +78,7 @@ class Cluster:
         """
         self.supervisor = Supervisor(folder)
         self.tag = tag
+        self.boot_s = 0.0
         self._folder = folder
         self._home = home
         self._nats = NatsServer(folder)
@@ -161,9 +164,11 @@ class Cluster:
         self._listening = listening_socket()
         try:
             await self.start_nats()
+            began_s = time.monotonic()
             await asyncio.gather(
                 self.start_runner("runner"), self.start_batcher("batcher"), self.start_gateway("gateway")
             )
+            self.boot_s = time.monotonic() - began_s
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

@@ -27,6 +27,7 @@ ALLOWANCE_S: Final = 0.25
 _HANG_S: Final = 5.0
 """How long after its deadline a request is given up, so that a test with a hung one ends."""
 
+_TICK_S: Final = 0.02
 _TOLERANCE: Final = 1e-9
 
 
@@ -64,11 +65,18 @@ class Target:
 
 
 class Report:
-    """All answers of one load, and the questions that tests ask of them."""
+    """All answers of one load, and the questions that tests ask of them.
 
-    def __init__(self, answers: Sequence[Answer], timeout_s: float) -> None:
+    Attributes:
+        answers: in the order in which the requests began.
+        timeout_s: the deadline of each.
+        stall_s: how long the load itself was kept from running at worst, by whatever else the machine does.
+    """
+
+    def __init__(self, answers: Sequence[Answer], timeout_s: float, stall_s: float = 0.0) -> None:
         self.answers = sorted(answers, key=lambda answer: answer.began_s)
         self.timeout_s = timeout_s
+        self.stall_s = stall_s
 
     def of(self, kind: Kind) -> list[Answer]:
         """The answers of one kind."""
@@ -77,7 +85,8 @@ class Report:
     @property
     def late(self) -> list[Answer]:
         """Those that ended later than their deadline and the allowance."""
-        return [answer for answer in self.answers if answer.latency_s > self.timeout_s + ALLOWANCE_S]
+        limit_s = self.timeout_s + ALLOWANCE_S + self.stall_s
+        return [answer for answer in self.answers if answer.latency_s > limit_s]
 
     def recovery_s(self, fault_s: float, until_s: float = math.inf) -> float:
         """How long after a fault the last request began that did not get its right answer; 0 if all did.
@@ -97,7 +106,8 @@ class Report:
         median_s = latencies[len(latencies) // 2] if latencies else 0.0
         return (
             f"{len(self.answers)} requests: {dict(kinds)}, p50 {median_s * 1e3:.1f} ms,"
-            f" worst {worst_s * 1e3:.0f} ms, not right: {dict(details.most_common(8))}"
+            f" worst {worst_s * 1e3:.0f} ms, stall {self.stall_s * 1e3:.0f} ms,"
+            f" not right: {dict(details.most_common(8))}"
         )
 
 
@@ -114,7 +124,9 @@ class Load:
         self._all: set[_Connection] = set()
         self._answers: list[Answer] = []
         self._stopping = False
+        self._stall_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._run(self._watch_stalls())
 
     @classmethod
     def closed(cls, target: Target, *, clients: int) -> Load:
@@ -153,7 +165,7 @@ class Load:
         self._stopping = True
         while self._tasks:
             await asyncio.gather(*self._tasks)
-        return Report(self._answers, self._target.timeout_s)
+        return Report(self._answers, self._target.timeout_s, self._stall_s)
 
     async def __aenter__(self) -> Load:
         return self
@@ -173,6 +185,12 @@ class Load:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _watch_stalls(self) -> None:
+        while not self._stopping:
+            began_s = time.monotonic()
+            await asyncio.sleep(_TICK_S)
+            self._stall_s = max(self._stall_s, time.monotonic() - began_s - _TICK_S)
 
     async def _ask_for_ever(self) -> None:
         while not self._stopping:
