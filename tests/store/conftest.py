@@ -18,7 +18,6 @@ from vtsserving_store.parts import Parts
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.storage import open_storage
 
-
 # Read at import: every test forgets the variables of this kind.
 REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 

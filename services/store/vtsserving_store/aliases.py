@@ -24,6 +24,10 @@ class Aliases:
         found = self._series.last_of_each(f"{keys.ALIASES}{name}/")
         return {alias: _target(record) for alias, record in sorted(found.items()) if _target(record)}
 
+    def names(self, name: str) -> list[str]:
+        """All aliases that a name ever had, sorted."""
+        return sorted(self._series.last_of_each(f"{keys.ALIASES}{name}/"))
+
     def target(self, name: str, alias: str) -> str | None:
         """The exact version that an alias points to; None if there is no such alias."""
         return _target(self._series.last(keys.alias(name, alias))) or None

@@ -24,6 +24,7 @@ from vtsserving_store import (
     routes_blobs,
     routes_health,
     routes_models,
+    routes_pages,
     routes_uploads,
 )
 from vtsserving_store.changes import Changes
@@ -142,13 +143,16 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
     for routes in (
         routes_health,
         routes_models,
+        routes_pages,
         routes_aliases,
         routes_blobs,
         routes_uploads,
         routes_admin,
     ):
         app.include_router(routes.router)
+    app.include_router(routes_pages.router)
     add_error_handlers(app)
+    app.add_exception_handler(routes_pages.PageError, routes_pages.show_problem)
     return app
 
 

@@ -60,7 +60,7 @@ def list_models(
     """Names that have a fitting version, sorted."""
     after = _read_cursor(cursor, 1)
     by_name: dict[str, list[Summary]] = {}
-    for summary in _fitting(here.parts.index.all(), q, label, module):
+    for summary in fitting(here.parts.index.all(), q, label, module):
         by_name.setdefault(summary.name, []).append(summary)
     names = [name for name in by_name if not after or name > after[0]]
     page = names[:limit]
@@ -80,7 +80,7 @@ def list_versions(
 ) -> dict[str, Any]:
     """Versions of all models, by name, newest first within a name."""
     after = _read_cursor(cursor, 3)
-    found = _fitting(here.parts.index.all(), q, label, module)
+    found = fitting(here.parts.index.all(), q, label, module)
     if after:
         name, time, version = after
         found = (s for s in found if s.name > name or (s.name == name and s[:2] < (time, version)))
@@ -212,7 +212,8 @@ def _sealed(body: dict[str, Any], status: int = 200) -> Response:
     return Response(content, status, {"content-digest": f"sha-256=:{digest}:"}, "application/json")
 
 
-def _fitting(found: Iterable[Summary], q: str, labels: list[str], module: str) -> Iterable[Summary]:
+def fitting(found: Iterable[Summary], q: str, labels: list[str], module: str) -> Iterable[Summary]:
+    """Those of the summaries that fit a search."""
     wanted = [label.partition("=") for label in labels]
     needle = q.lower()
     for summary in found:

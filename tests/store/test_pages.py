@@ -1,0 +1,133 @@
+"""The web pages: every text is escaped, forms work without scripts and only from our own pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from support.sdk import save_text
+from support.stores import ThreadedStore, store_settings
+from vtsserving import transfer
+from vtsserving.local_store import LocalStore
+from vtsserving_store import maintenance
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[ThreadedStore]:
+    with ThreadedStore(store_settings(tmp_path / "store")) as store:
+        yield store
+
+
+@pytest.fixture
+def browser(running: ThreadedStore) -> Iterator[httpx2.Client]:
+    with httpx2.Client(
+        base_url=running.url, headers={"origin": running.url}, follow_redirects=True
+    ) as client:
+        yield client
+
+
+def push(store: ThreadedStore, local: LocalStore, tag: str, **draft: object) -> None:
+    transfer.push(save_text(local, tag, **draft).tag, store_url=store.url, store=local)
+
+
+def test_an_empty_store_says_how_to_fill_it(running: ThreadedStore, browser: httpx2.Client) -> None:
+    answer = browser.get("/")
+    assert answer.status_code == 200
+    assert f"vtsserving login {running.url}" in answer.text
+
+
+def test_models_are_listed_searched_and_shown(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "iris:v1", labels={"team": "nlp"}, metadata={"acc": 0.5})
+    push(running, local, "iris:v2", labels={"team": "nlp"})
+    push(running, local, "digits:v1", labels={"team": "cv"})
+    assert all(f'href="/models/{name}"' in browser.get("/").text for name in ("iris", "digits"))
+    found = browser.get("/", params={"label": "team=cv"}).text
+    assert 'href="/models/digits"' in found
+    assert 'href="/models/iris"' not in found
+    assert "Nothing fits" in browser.get("/", params={"q": "nothing"}).text
+    versions = browser.get("/models/iris").text
+    assert versions.index("v2") < versions.index("v1")
+    version = browser.get("/models/iris/v1").text
+    for text in ("vtsserving models pull iris:v1", "weights.txt", "sha256:", "acc", "0.5", "team"):
+        assert text in version
+
+
+def test_stored_text_is_always_escaped(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:1", labels={"evil": EVIL}, metadata={EVIL: [EVIL]}, extra={"description": EVIL})
+    for path in ("/", "/models/m", "/models/m/1", f"/?q={EVIL}", f"/?label={EVIL}"):
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+        assert "alert" in unescape(answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_forms_edit_labels_move_aliases_and_delete(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:v1", labels={"a": "1", "b": "2"})
+    push(running, local, "m:v2")
+    form = {"value:a": "changed", "value:b": "", "key": "c", "value": "3"}
+    assert browser.post("/models/m/v1/labels", data=form).status_code == 200
+    assert browser.get("/api/v1/models/m/versions/v1").json()["labels"] == {"a": "changed", "c": "3"}
+    for version in ("v1", "v2"):
+        browser.post("/models/m/aliases", data={"alias": "prod", "version": version})
+    assert browser.get("/api/v1/models/m/aliases").json() == {"prod": "v2"}
+    assert "prod" in browser.get("/models/m").text
+    refused = browser.post("/models/m/v1/delete", data={"confirm": "m"})
+    assert (refused.status_code, "type m:v1 to confirm" in refused.text) == (400, True)
+    in_use = browser.post("/models/m/v2/delete", data={"confirm": "m:v2"})
+    assert (in_use.status_code, "has the alias prod" in in_use.text) == (409, True)
+    assert browser.post("/models/m/v1/delete", data={"confirm": "m:v1"}).status_code == 200
+    assert browser.get("/models/m/v1").status_code == 404
+
+
+def test_what_is_wrong_is_shown_as_a_page(browser: httpx2.Client) -> None:
+    for path, status in (("/models/nothing", 404), ("/models/Bad", 422), ("/models/m/x", 404)):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert browser.get("/static/../app.py").status_code == 404
+    assert browser.get("/static/app.py").status_code == 404
+    for name in ("style.css", "htmx.min.js", "pages.js"):
+        assert browser.get(f"/static/{name}").status_code == 200
+
+
+def test_forms_of_other_sites_are_refused(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:v1")
+    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"origin": ""}):
+        answer = browser.post("/models/m/v1/delete", data={"confirm": "m:v1"}, headers=headers)
+        assert answer.status_code == 403, headers
+    assert browser.get("/models/m/v1").status_code == 200
+
+
+def test_a_guarded_store_shows_nothing_before_one_signs_in(tmp_path: Path) -> None:
+    settings = store_settings(tmp_path / "guarded", auth="required")
+    with maintenance.opened(settings) as parts:
+        token = parts.tokens.create("me", "pull")[1]
+    with ThreadedStore(settings) as store:
+        origin = {"origin": store.url}
+        with httpx2.Client(base_url=store.url, headers=origin, follow_redirects=True) as browser:
+            for path in ("/", "/models/m", "/models/m/1"):
+                answer = browser.get(path)
+                assert (answer.status_code, "Sign in" in answer.text) == (401, True)
+            assert browser.post("/login", data={"token": "wrong"}).status_code == 401
+            answer = browser.post("/login", data={"token": token})
+            assert (answer.status_code, "The store is empty" in answer.text) == (200, True)
+            assert browser.post("/models/m/1/delete", data={"confirm": "m:1"}).status_code == 403
+            assert browser.get("/api/v1/models").status_code == 401, "the API takes no cookies"
+            browser.post("/logout")
+            assert browser.get("/").status_code == 401
