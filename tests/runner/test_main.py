@@ -21,6 +21,7 @@ from support.scripted_batcher import ScriptedBatcher
 from support.supervisor import free_port
 from support.waiting import eventually
 from vtsserving.bus.nats import NatsBus
+from vtsserving.health import health_check
 from vtsserving.model import Model
 from vtsserving.wire import frames, subjects
 
@@ -53,6 +54,9 @@ class RunnerProcess:
     def health(self) -> int:
         command = [sys.executable, "-m", "vtsserving_runner", "health"]
         return subprocess.run(command, env=self.env, stderr=subprocess.DEVNULL, check=False).returncode
+
+    def ready(self) -> bool:
+        return health_check(f"http://127.0.0.1:{self.port}/readyz") == 0
 
     async def end(self) -> int:
         return await asyncio.to_thread(self.process.wait, 20)
@@ -133,15 +137,15 @@ def test_a_runner_waits_for_the_bus_and_for_its_model(server, tmp_path):
     with server:
         pass  # it has a port now, and nobody listens there
     with runner_process(server.port, preload="late") as runner:
-        assert runner.health() == 1
+        assert not runner.ready()
         with server:
 
             async def scenario(bus: NatsBus) -> None:
                 await meet(bus)
-                assert runner.health() == 1
+                assert not runner.ready()
                 model = save("late", trouble(tmp_path))
                 await meet(bus, str(model.tag))
-                await eventually(lambda: runner.health() == 0)
+                await eventually(runner.ready)
 
             over_nats(server, scenario)
             assert runner.process.poll() is None
