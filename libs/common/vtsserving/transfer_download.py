@@ -82,8 +82,14 @@ def download_model(
         done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
         for task in done:
             task.result()
-    finally:
+    except Exception:
         pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    except BaseException:
+        # Ctrl-C: whoever interrupts does not want to wait; closing the client ends what is on its way.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
     with _disk_errors(into):
         write_durably(into / MANIFEST_FILE, remote.manifest.to_bytes())
 
