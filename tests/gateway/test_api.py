@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.backend import Backend, entry, rows_spec
@@ -98,6 +99,22 @@ def test_docs_are_served(unharmed: ServedGateway) -> None:
         "/v1/models/{tag}/{method}",
     } <= set(document["paths"])
     assert set(document["paths"]["/v1/models/{tag}"]) == {"get", "post"}
+
+
+def test_the_document_shows_the_methods_of_each_model_with_their_inputs(unharmed: ServedGateway) -> None:
+    paths = unharmed.ask(get("/openapi.json")).json["paths"]
+    operation = paths["/v1/models/iris/predict"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    row = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+    assert schema["oneOf"][0] == {"type": "array", "items": row}
+    (example,) = schema["examples"]
+    assert unharmed.ask(post(json.dumps(example).encode())).json == [0.0]
+    assert operation["summary"] == "predict of iris:v1"
+    assert set(paths["/v1/models/many/first"]) == {"post"}
+
+
+def test_the_document_is_valid(unharmed: ServedGateway) -> None:
+    validate(unharmed.ask(get("/openapi.json")).json)
 
 
 def test_the_document_names_every_status_that_a_call_can_have(unharmed: ServedGateway) -> None:

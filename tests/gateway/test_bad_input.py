@@ -88,6 +88,7 @@ BODIES = [
     ("encoded surrogate", "/v1/models/whole", b'{"args":["\xed\xa0\x80"]}', 400, "bad_encoding"),
     ("unknown field", IRIS, b'{"args":[[[1,2,3,4]]],"extra":1}', 422, "unknown_field"),
     ("another form", IRIS, b'{"instances":[[1,2,3,4]]}', 422, "unknown_field"),
+    ("an argument twice", IRIS, b'{"args":[[[1,2,3,4]]],"kwargs":{"X":[[1,2,3,4]]}}', 400, "bad_input"),
     ("missing argument", IRIS, b'{"kwargs":{}}', 400, "bad_input"),
     ("too many rows", IRIS, b"[" + b",".join([b"[1,2,3,4]"] * 1_001) + b"]", 413, "too_many_rows"),
 ]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 
 from vtsserving.catalog import CatalogEntry
@@ -24,6 +25,7 @@ from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.model_documents import model_paths
 from vtsserving_gateway.oip_document import infer_paths
 from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
@@ -53,7 +55,7 @@ def create_app(
         title="VtsServing gateway",
         version=__version__,
         description="Call saved models over HTTP. Rows of many clients are computed in one batch.",
-        redoc_url=None,
+        openapi_url=None,  # ours, below, has the models too
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
@@ -68,7 +70,24 @@ def create_app(
     if served is not None:
         app.router.routes.extend(served.routes())
     install(app, served.paths() if served is not None else {})
+    _add_documents(app, gateway)
     return app
+
+
+def _add_documents(app: FastAPI, gateway: Gateway) -> None:
+    async def openapi() -> Response:
+        document = app.openapi()
+        try:
+            entries = await gateway.catalog.models()
+        except VtsServingException:
+            entries = []  # the rest of the document is as good without the store
+        return _json({**document, "paths": {**document["paths"], **model_paths(entries)}})
+
+    async def docs() -> Response:
+        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
+
+    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
 
 
 def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) -> None:

@@ -127,7 +127,7 @@ class Target:
         """
         is_argument = not (isinstance(value, dict | int | float | str | bytes) or value is None)
         args, kwargs = ([value], {}) if is_argument else split_call(value)
-        self._check_missing(args, kwargs)
+        self._check_names(args, kwargs)
         decoded = [
             _convert_value(item, self._spec(i), self._where(i, len(args))) for i, item in enumerate(args)
         ]
@@ -161,7 +161,10 @@ class Target:
     def _spec(self, index: int) -> ArraySpec | None:
         return self._args[index] if index < len(self._args) else None
 
-    def _check_missing(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _check_names(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        for spec in self._args[: len(args)]:
+            if spec is not None and spec.name in kwargs:
+                raise BadInput(f'the argument {spec.name!r} is there twice, in "args" and in "kwargs"')
         for spec in self._args[len(args) :]:
             if spec is not None and spec.name not in kwargs:
                 raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
@@ -169,7 +172,7 @@ class Target:
     def _call(self, body: Body) -> tuple[list[Any], dict[str, Any]]:
         """Arguments and keyword arguments, the strict way."""
         args, kwargs = split_call(read(body, unsigned=self._wants_unsigned()))
-        self._check_missing(args, kwargs)
+        self._check_names(args, kwargs)
         decoded = [_convert(value, self._spec(i), self._where(i, len(args))) for i, value in enumerate(args)]
         return decoded, {
             name: _convert(value, self._kwargs.get(name), name[:80]) for name, value in kwargs.items()

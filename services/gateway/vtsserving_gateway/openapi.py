@@ -50,7 +50,7 @@ _CALL: Final[dict[str, Any]] = {
     ]
 }
 
-_BINARY: Final[dict[str, Any]] = {
+BINARY: Final[dict[str, Any]] = {
     form.media_type.decode(): {"schema": {"type": "string", "format": "binary"}}
     for form in dict.fromkeys(known_forms().values())
     if form is not JSON
@@ -96,11 +96,11 @@ def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
             document.setdefault("components", {}).setdefault("schemas", {})["Error"] = ERROR
-            document["paths"].setdefault("/v1/models/{tag}", {})["post"] = _predict(
+            document["paths"].setdefault("/v1/models/{tag}", {})["post"] = call_operation(
                 "call_only_method", ["tag"]
             )
             document["paths"]["/v1/models/{tag}/{method}"] = {
-                "post": _predict("call_method", ["tag", "method"])
+                "post": call_operation("call_method", ["tag", "method"])
             }
             document["paths"].update(infer_paths())
             document["paths"].update(more_paths)
@@ -126,7 +126,8 @@ def _describe_errors(document: dict[str, Any]) -> None:
             responses.setdefault("default", answer("Any other error."))
 
 
-def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
+def call_operation(operation: str, path_parameters: list[str]) -> dict[str, Any]:
+    """A call of a method as an OpenAPI operation; whoever gets it may change it."""
     described = {
         "tag": "`name`, `name:version`, `name:latest`, `name:alias` or `name:prefix`.",
         "method": "One of the model's signatures.",
@@ -165,12 +166,12 @@ def _predict(operation: str, path_parameters: list[str]) -> dict[str, Any]:
         "summary": "Call a method of a model"
         + ("" if "method" in path_parameters else ": `__call__`, or its only one"),
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}, **_BINARY}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}, **BINARY}},
         "responses": {
             "200": {
                 "description": "What the method returned for these rows.",
                 "headers": headers,
-                "content": {"application/json": {"schema": {}}, **_BINARY},
+                "content": {"application/json": {"schema": {}}, **BINARY},
             },
             **answers,
         },
