@@ -1,0 +1,48 @@
+"""What only a server that checks signatures can show; these exist where VTSSERVING_TEST_S3 names one."""
+
+from __future__ import annotations
+
+import os
+
+import httpx2
+import pytest
+
+from support.stores import s3_section, store_settings, wait_until
+from vtsserving.exceptions import StoreUnavailable
+from vtsserving_store import keys
+from vtsserving_store.storage import open_storage
+
+REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
+
+if REAL_S3:
+
+    def test_a_wrong_secret_is_refused_with_a_sentence() -> None:
+        section = {**s3_section(REAL_S3), "secret_key": "wrong"}
+        with pytest.raises(StoreUnavailable, match="check access key and secret key"):
+            open_storage(store_settings(s3=section))
+
+    def test_expired_and_tampered_urls_are_refused() -> None:
+        section = {**s3_section(REAL_S3), "public_endpoint": REAL_S3}
+        blobs = open_storage(store_settings(s3=section))
+        key = keys.part("0" * 32, 1)
+        good = blobs.presign("PUT", key, expires_s=60)
+        assert good is not None
+        with httpx2.Client() as http:
+            assert http.put(good, content=b"x").status_code == 200
+            read = blobs.presign("GET", key, expires_s=60) or ""
+            assert http.get(read).content == b"x"
+            flipped = "1" if read[-1] != "1" else "2"
+            for url in (
+                read[:-1] + flipped,
+                read.replace("00001?", "00002?"),
+                read.replace(key, keys.blob("sha256:" + "0" * 64)),
+                read.replace("X-Amz-Expires=60", "X-Amz-Expires=600"),
+            ):
+                assert url != read
+                assert http.get(url).status_code == 403, url
+                assert http.put(url, content=b"evil").status_code == 403, url
+            assert http.put(read, content=b"evil").status_code == 403, "a URL to read does not let one write"
+            stale = blobs.presign("GET", key, expires_s=1) or ""
+            # It is the server's clock that counts: ask until it refuses.
+            wait_until(lambda: http.get(stale).status_code == 403, within_s=10, what="the URL expires")
+        blobs.close()
