@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ settings.register_profile(
     "full", deadline=None, max_examples=1_000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("full" if os.environ.get("VTSSERVING_PROVE", "") not in ("", "0") else "quick")
+
+# Whoever started the tests in the background may have them ignore Ctrl-C, and so every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED")
 

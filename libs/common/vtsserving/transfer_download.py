@@ -112,7 +112,14 @@ def _fetch(
         part = downloads.partial / f"{entry.sha256}.part"
         # Two pulls of one blob take turns; the second one begins anew, because the first one took the file away.
         with filelock.FileLock(f"{part}.lock"):
-            _receive(client, entry, part, direct, progress)
+            resumed = part.exists() and part.stat().st_size > 0
+            try:
+                _receive(client, entry, part, direct, progress)
+            except DigestMismatch:
+                if not resumed:
+                    raise
+                # What lay there from the last time was damaged; it is gone now, and the whole file may be right.
+                _receive(client, entry, part, direct, progress)
             _move(part, target)
 
 
