@@ -129,7 +129,10 @@ def test_what_arrives_damaged_is_never_used(
             assert list((tmp_path / "cache" / "models").iterdir()) == []
         else:
             assert files_below(path) == files_below(model.path)
+        # A connection keeps the faults that it was made with: what follows needs new ones.
+        source.close()
         proxy.faults = Faults()
+        source = StoreSource(proxy.url, tmp_path / "cache")
         assert files_below(fetch(source, model)) == files_below(model.path)
         source.close()
 
