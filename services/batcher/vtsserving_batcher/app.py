@@ -11,6 +11,7 @@ from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.exceptions import ProtocolError, Unavailable
 from vtsserving.health import HealthServer, health_check
 from vtsserving.wire import frames, subjects
+from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
@@ -21,7 +22,6 @@ from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 0.5
 SWEEP_S = 0.1
 
 

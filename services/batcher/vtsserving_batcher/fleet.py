@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Final
 
 from vtsserving.inference.ownership import owner
 from vtsserving.wire.frames import Heartbeat
-
-DEAD_AFTER_S: Final = 1.5
-"""A process that was silent this long counts as dead; heartbeats come every 0.5 s."""
+from vtsserving.wire.limits import DEAD_AFTER_S
 
 
 @dataclass

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.exceptions import ProtocolError
 from vtsserving.wire import frames, subjects
-
-DEAD_AFTER_S: Final = 1.5
-"""A runner that was not heard for so long is gone, seconds."""
+from vtsserving.wire.limits import DEAD_AFTER_S
 
 
 class Fleet:

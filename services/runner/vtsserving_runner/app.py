@@ -15,6 +15,7 @@ from vtsserving.health import HealthServer, health_check
 from vtsserving.home import home
 from vtsserving.local_store import LocalStore
 from vtsserving.wire import frames, subjects
+from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_runner import metrics
 from vtsserving_runner.intake import Intake
 from vtsserving_runner.memory import free_bytes
@@ -25,7 +26,6 @@ from vtsserving_runner.source import LocalSource, Source
 
 _log = logging.getLogger(__name__)
 
-HEARTBEAT_S: Final = 0.5
 
 PRELOAD_AGAIN_S: Final = 5.0
 """When a patient runner tries a model again that could not be preloaded."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vtsserving.inference.ownership import owner
-
-DEAD_AFTER_S: Final = 1.5
-"""A batcher that was silent this long counts as dead; heartbeats come every 0.5 s."""
+from vtsserving.wire.limits import DEAD_AFTER_S
 
 _MAX_REMEMBERED: Final = 4_096
 

@@ -32,6 +32,7 @@ from vtsserving.inference.parked import Parked
 from vtsserving.inference.request import Outcome, Part, Ticket, pieces
 from vtsserving.wire import frames, rows, subjects
 from vtsserving.wire.kinds import WHOLE_FRAME
+from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving.wire.rows import Packed
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,6 @@ MAX_BOUNCES: Final = 14
 They agree as soon as all have missed the heartbeats of one that died.
 """
 
-HEARTBEAT_S: Final = 0.5
 
 MAX_TIMEOUT_S: Final = 366 * 86400.0
 """Longer timeouts count as this one, so that they fit the wire."""

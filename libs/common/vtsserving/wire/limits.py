@@ -43,3 +43,9 @@ MAX_ROWS: Final = 1 << 31
 REPLICA_BITS: Final = 8
 """The low bits of an epoch number a model process among those of its model on one runner; the bits above only grow. So
 of two epochs with equal low bits the greater one replaces the other."""
+
+HEARTBEAT_S: Final = 0.5
+"""Every gateway, batcher and runner says that it is alive this often, seconds."""
+
+DEAD_AFTER_S: Final = 1.5
+"""A process that was silent this long counts as dead, seconds: everybody must agree on it."""
