@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from vtsserving.exceptions import BadFrame
 from vtsserving.wire import frames
 from vtsserving.wire.frames import Buffer
+from vtsserving_runner.polling import Polling
 from vtsserving_runner.sharing import SLOT_BYTES, SLOTS, Ring
 
 PREFIX: Final = struct.Struct("<IHHQ")
@@ -27,8 +28,6 @@ INLINE: Final = 0xFFFF
 
 MAX_FRAME_BYTES: Final = 1 << 30
 """Largest frame on the socket; far above what any bus carries."""
-
-_CHUNK_BYTES: Final = 256 * 1024
 
 
 class Prefix(NamedTuple):
@@ -65,10 +64,24 @@ class BlockingLink:
     """The model process's end: reads and writes wait."""
 
     def __init__(
-        self, sock: socket.socket, incoming: Ring | None = None, outgoing: Ring | None = None
+        self,
+        sock: socket.socket,
+        incoming: Ring | None = None,
+        outgoing: Ring | None = None,
+        *,
+        poll_us: int = 0,
     ) -> None:
-        """Take over a connected stream socket and the rings beside it, if there are any."""
+        """Take over a connected stream socket.
+
+        Args:
+            sock: the connection.
+            incoming: shared memory towards this side, if there is any.
+            outgoing: the same away from it.
+            poll_us: how long to look for the next message before sleeping, microseconds, while messages come
+                that fast; see `polling`.
+        """
         self._socket = sock
+        self._polling = Polling(poll_us)
         self._incoming = incoming
         self._outgoing = outgoing
         self._rest = bytearray()
@@ -84,7 +97,7 @@ class BlockingLink:
             BadFrame: the message is impossible.
         """
         while len(self._rest) < PREFIX.size:
-            data = self._socket.recv(_CHUNK_BYTES)
+            data = self._polling.receive(self._socket)
             if not data:
                 return None
             self._rest += data

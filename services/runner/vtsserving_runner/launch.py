@@ -57,6 +57,7 @@ class Launch:
         threads: for the model's libraries; None leaves them their default.
         environment: names of further variables that are passed on.
         device: where it computes.
+        poll_us: how long the process stays awake for its next batch, and the runner for its answer; see polling.
     """
 
     tag: Tag
@@ -64,6 +65,7 @@ class Launch:
     threads: int | None = 1
     environment: tuple[str, ...] = ()
     device: Device = CPU
+    poll_us: int = 0
 
 
 def is_secret(name: str) -> bool:
@@ -112,6 +114,7 @@ class Child:
                     *(sys.executable, "-m", "vtsserving_runner.worker", "--fd", str(theirs.fileno())),
                     *("--parent", str(os.getpid()), "--path", str(launch.path), "--tag", str(launch.tag)),
                     *("--device", launch.device.name, "--memory", ",".join(map(str, memory))),
+                    *("--poll-us", str(launch.poll_us)),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *memory),

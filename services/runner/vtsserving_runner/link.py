@@ -12,6 +12,7 @@ from vtsserving.exceptions import BadFrame, ProtocolError
 from vtsserving.wire import frames
 from vtsserving_runner.framing import INLINE, PREFIX, Assembler, Prefix
 from vtsserving_runner.launch import Child, Launch
+from vtsserving_runner.polling import WakefulLoop
 from vtsserving_runner.sharing import Ring
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Link(asyncio.Protocol):
         self._on_end = on_end
         self._assembler = Assembler()
         self._loop = asyncio.get_running_loop()
+        self._wakeful = WakefulLoop(self._loop, launch.poll_us)
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self._status: int | None = None
@@ -66,8 +68,14 @@ class Link(asyncio.Protocol):
             self.kill()
             raise
 
-    def send(self, stamp_us: int, frame: bytes) -> None:
-        """Write one frame; never waits. What a process that ended does not read is lost, as its `on_end` says."""
+    def send(self, stamp_us: int, frame: bytes, *, hurry: bool = False) -> None:
+        """Write one frame; never waits. What a process that ended does not read is lost, as its `on_end` says.
+
+        Args:
+            stamp_us: see framing.
+            frame: what to send.
+            hurry: stay awake for the answer, if answers come fast; see polling.
+        """
         transport = self._transport
         if transport is None or self._closed:
             return
@@ -81,6 +89,8 @@ class Link(asyncio.Protocol):
             transport.write(frame)
         else:
             transport.write(prefix + frame)
+        if hurry:
+            self._wakeful.begin()
 
     def kill(self) -> None:
         """End the process and what it started, at once; `on_end` follows."""
@@ -94,6 +104,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what is complete; a process that sends what it should not is ended."""
+        self._wakeful.end()
         try:
             for prefix, frame in self._assembler.feed(data):
                 self._receive(prefix, frame)

@@ -189,7 +189,9 @@ class Models:
         replicas = min(max(options.replicas, listed), self._settings.max_replicas, MAX_REPLICAS)
         devices = assign(options.device, replicas, visible_gpus(os.environ))
         further = self._settings.model_environment
-        return [Launch(tag, path, options.threads, further, device) for device in devices]
+        # As many processes as processors, all awake, would keep the runner itself waiting.
+        poll_us = self._settings.poll_us if replicas < (os.cpu_count() or 1) else 0
+        return [Launch(tag, path, options.threads, further, device, poll_us) for device in devices]
 
     def _changed(self, model: HostedModel, error: VtsServingException | None) -> None:
         """A model became warm, ceased to be, or failed."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message
+from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message, Payload
 from vtsserving.exceptions import VtsServingException
 from vtsserving.wire import frames, subjects
 from vtsserving_runner.metrics import Counters
@@ -69,7 +69,7 @@ class Outlet:
         if message.payload == NO_RESPONDERS:
             self._counters.unrouted += 1
 
-    def publish(self, subject: str, frame: bytes, *, reply: str = "") -> None:
+    def publish(self, subject: str, frame: Payload, *, reply: str = "") -> None:
         """Publish one frame; a bus that does not take it is counted, since whoever waits has a deadline."""
         try:
             self._bus.publish(subject, frame, reply=reply)

@@ -32,6 +32,10 @@ MAX_KILLED_LOADING: Final = 2
 """How often loading is begun again after somebody killed the process: that says nothing about the model."""
 
 
+FEW_ENTRIES: Final = 4
+"""A batch of more has so many callers that the event loop hardly sleeps anyway."""
+
+
 class Reports(Protocol):
     """What a model process tells its owner; each call is synchronous and must not raise."""
 
@@ -185,7 +189,8 @@ class ModelProcess:
 
     def _send(self, work: Work) -> None:
         if self._link is not None:
-            self._link.send(work.arrived_us, work.message())
+            hurry = len(work.batch.ids) <= FEW_ENTRIES
+            self._link.send(work.arrived_us, work.message(), hurry=hurry)
 
     def _send_from_head(self) -> None:
         """Give a process that is idle its work: everything, or one single entry of a suspected batch."""

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
+from vtsserving.bus.interface import Payload
 from vtsserving.exceptions import ResultTooLarge
 from vtsserving.wire import frames, subjects
 from vtsserving_runner.work import Work
 
 Answer = frames.Result | frames.Fault
-Addressed = tuple[str, bytes]
+Addressed = tuple[str, Payload]
+
+ENTRY_BYTES: Final = 32
+HEADER_BYTES: Final = 256
+"""More than what a reply's header takes, per entry and beside them: most need not be encoded to see that they fit."""
 
 MAX_U32: Final = 0xFFFF_FFFF
 """Columns of times are 32 bits wide."""
@@ -90,13 +95,13 @@ def _pick(whole: frames.Reply, positions: Sequence[int]) -> frames.Reply:
 
 def _sized(subject: str, reply: frames.Reply, max_payload: int) -> Iterator[Addressed]:
     """The reply in as many frames as the bus's limit asks for; what does not fit alone is an error."""
+    count = len(reply.ids)
     size_bytes = len(reply.head) + sum(map(len, reply.bodies))
     if size_bytes < max_payload:
         frame = frames.message(reply)
-        if len(frame) <= max_payload:
+        if size_bytes + count * ENTRY_BYTES + HEADER_BYTES <= max_payload or len(frame) <= max_payload:
             yield subject, frame
             return
-    count = len(reply.ids)
     if count == 1:
         message = f"the result has {size_bytes} bytes; a message may have {max_payload}"
         yield subject, frames.encode(frames.Failure(ResultTooLarge.code, message, 0, reply.ids))

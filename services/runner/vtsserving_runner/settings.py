@@ -43,6 +43,13 @@ class RunnerSettings(BaseSettings):
     recycle_batches: int = Field(
         0, ge=0, description="Replace a model process after so many batches; 0 never does."
     )
+    poll_us: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="How long runner and model process stay awake for each other's next message, microseconds, "
+        "while messages come that fast; 0 saves the processor time.",
+    )
     model_environment: Names = Field(
         (), description="Names of further environment variables that model processes get, joined by commas."
     )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from vtsserving.bus.interface import Payload
 from vtsserving.wire import frames
 
 
@@ -15,7 +16,7 @@ class Work:
 
     Attributes:
         batch: decoded.
-        payload: the frame as it came, which goes to the model process as it is.
+        payload: the frame as it came; its bytes go to the model process as they are.
         arrived_us: when, on the clock of `framing.now_us`.
         answered: positions of entries that are answered; empty until the first partial answer.
         singles: positions that run alone because the batch crashed a process; None for a batch that runs whole.
@@ -24,7 +25,7 @@ class Work:
     """
 
     batch: frames.Batch
-    payload: bytes
+    payload: Payload
     arrived_us: int
     answered: set[int] = field(default_factory=set)
     singles: deque[int] | None = None
@@ -38,7 +39,7 @@ class Work:
     def message(self) -> bytes:
         """The frame for the model process: the batch, or the single entry whose turn it is."""
         if self.singles is None:
-            return self.payload
+            return bytes(self.payload)
         i = self.singles[0]
         batch = self.batch
         return frames.encode(

@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
         argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`,
-            `--device`, `--memory` (descriptors of the memory that is shared: towards this process, back).
+            `--device`, `--memory` (descriptors of the memory that is shared: towards this process, back), `--poll-us`
+            (see polling).
 
     Returns:
         The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
@@ -55,9 +56,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tag", required=True)
     parser.add_argument("--device", default="")
     parser.add_argument("--memory", default="")
+    parser.add_argument("--poll-us", type=int, default=0)
     arguments = parser.parse_args(argv)
     rings = [_ring(int(number)) for number in arguments.memory.split(",") if number]
-    link = BlockingLink(socket.socket(fileno=arguments.fd), *rings)
+    link = BlockingLink(socket.socket(fileno=arguments.fd), *rings, poll_us=arguments.poll_us)
     _isolate(arguments.parent)
     logs.configure(f"model {arguments.tag}")
     try:

@@ -99,7 +99,7 @@ class Changes:
     def _received(self, message: Message) -> None:
         """An event of this or another replica came over the bus."""
         try:
-            event = json.loads(message.payload[:_MAX_MESSAGE_BYTES])
+            event = json.loads(bytes(message.payload)[:_MAX_MESSAGE_BYTES])
             name = str(event["name"])
         except (ValueError, KeyError, TypeError):
             self._on_change("")

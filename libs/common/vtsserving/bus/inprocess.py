@@ -15,6 +15,7 @@ from vtsserving.bus.interface import (
     NO_RESPONDERS,
     Handler,
     Message,
+    Payload,
     StateCallback,
     check_pattern,
     check_subject,
@@ -29,6 +30,9 @@ _log = logging.getLogger(__name__)
 MAX_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
 MAX_WAITING_MESSAGES: Final = 100_000
 """Most messages that handlers may publish before the first of them is delivered."""
+
+DEFERRED_BYTES: Final = 1024 * 1024
+"""No payload without bytes is larger: where more is allowed, they need not be made to be counted."""
 
 _MAX_ROUTES: Final = 4_096
 """Most subjects whose subscribers are remembered; the memory starts afresh beyond."""
@@ -63,15 +67,12 @@ class InProcessBus:
         """Whether a publish would be taken now."""
         return self._connected and not self._ended
 
-    def publish(self, subject: str, payload: bytes, *, reply: str = "") -> None:
+    def publish(self, subject: str, payload: Payload, *, reply: str = "") -> None:
         """Deliver one message; see Bus.publish. The payload passes by reference."""
         if not self._connected or self._ended:
             self._refuse()
-        size_bytes = len(payload)
-        if size_bytes > self._max_payload:
-            raise MessageTooLarge(size=size_bytes, limit=self._max_payload)
-        if not size_bytes:
-            raise InvalidArgument("an empty payload means: no responders")
+        if type(payload) is bytes or self._max_payload < DEFERRED_BYTES:
+            self._check_size(len(payload))
         if subject not in self._routes:
             self._route(subject)
         if reply and not is_plain(reply):
@@ -142,6 +143,12 @@ class InProcessBus:
                     subscription.deliver(message)
         finally:
             self._pumping = False
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._max_payload:
+            raise MessageTooLarge(size=size_bytes, limit=self._max_payload)
+        if not size_bytes:
+            raise InvalidArgument("an empty payload means: no responders")
 
     def _route(self, subject: str) -> tuple[_Subscription, ...]:
         """Find the subscribers of a subject, and remember them until a subscription comes or goes."""

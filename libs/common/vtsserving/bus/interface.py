@@ -25,17 +25,29 @@ MAX_SUBJECT_CHARS: Final = 1_024
 """Longest subject; nats-server refuses a control line of more than 4,096 bytes, which holds two of them."""
 
 
+class Deferred(Protocol):
+    """A payload whose bytes are made when somebody needs them; a bus within one process never does."""
+
+    def __bytes__(self) -> bytes: ...
+
+    def __len__(self) -> int: ...
+
+
+Payload = bytes | Deferred
+
+
 class Message(NamedTuple):
     """One delivered message.
 
     Attributes:
         subject: what it was published to, never a pattern.
-        payload: its bytes; NO_RESPONDERS (empty) when nobody listens on the subject of our own publish.
+        payload: its bytes, or within one process what was published in their place; NO_RESPONDERS (empty) when nobody
+            listens on the subject of our own publish.
         reply: where the sender expects an answer; empty for none.
     """
 
     subject: str
-    payload: bytes
+    payload: Payload
     reply: str
 
 
@@ -70,7 +82,7 @@ class Bus(Protocol):
     def connected(self) -> bool:
         """Whether a publish would be taken now."""
 
-    def publish(self, subject: str, payload: bytes, *, reply: str = "") -> None:
+    def publish(self, subject: str, payload: Payload, *, reply: str = "") -> None:
         """Send one message; never waits.
 
         Args:

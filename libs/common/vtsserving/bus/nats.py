@@ -18,7 +18,7 @@ from itertools import count
 from secrets import token_hex
 from typing import Final
 
-from vtsserving.bus.interface import Handler, StateCallback, check_pattern, check_subject, is_plain
+from vtsserving.bus.interface import Handler, Payload, StateCallback, check_pattern, check_subject, is_plain
 from vtsserving.bus.nats_connection import FatalCallback, NatsConnection
 from vtsserving.bus.requests import Requests
 from vtsserving.exceptions import (
@@ -118,8 +118,10 @@ class NatsBus:
         """Whether a publish would be taken now."""
         return self._connection.online and not self._ended
 
-    def publish(self, subject: str, payload: bytes, *, reply: str = "") -> None:
+    def publish(self, subject: str, payload: Payload, *, reply: str = "") -> None:
         """Send one message; see Bus.publish."""
+        if type(payload) is not bytes:
+            payload = bytes(payload)
         size_bytes = len(payload)
         if (
             not self._connection.online

@@ -66,7 +66,7 @@ class Requests:
         if answer is None or answer.done():
             return
         if message.payload:
-            answer.set_result(message.payload)
+            answer.set_result(bytes(message.payload))
         else:
             answer.set_exception(NoResponders())
 
