@@ -39,6 +39,13 @@ class Phase(enum.IntEnum):
     CLOSED = 5
 
 
+# Under plain names, since each request asks a dozen times and an attribute of an enumeration is a slow thing to read.
+IDLE: Final = Phase.IDLE
+HEADERS: Final = Phase.HEADERS
+BODY: Final = Phase.BODY
+REFUSED: Final = Phase.REFUSED
+
+
 class ReadingFlow(FlowControl):
     """Flow control in which the connection, not only the ASGI application, can hold reading back."""
 
@@ -80,7 +87,7 @@ class Connection(HttpToolsProtocol):
         self.url = b""
         self.deadline_s = math.inf
         self._settings = gateway.settings
-        self._phase = Phase.IDLE
+        self._phase = IDLE
         self._current: Exchange | None = None
         self._incoming: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
@@ -88,7 +95,10 @@ class Connection(HttpToolsProtocol):
         self._is_last = False
         self._is_new = False
         self._refusal: VtsServingException | None = None
-        self._header_bytes = 0
+        self._max_headers = gateway.settings.max_headers
+        self._read_bytes = 0
+        self._head_bytes = 0
+        self._trailer_bytes = 0
         self._body_bytes = 0
         self._raw_bytes = 0
         self._progress_bytes = 0
@@ -122,7 +132,7 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The grace period is over: go as soon as nothing is under way."""
         self._is_last = True
-        if self._current is None and self._phase in (Phase.IDLE, Phase.LINGER):
+        if self._current is None and self._phase in (IDLE, Phase.LINGER):
             self._phase = Phase.CLOSED
             self.transport.close()
 
@@ -151,8 +161,10 @@ class Connection(HttpToolsProtocol):
         self._current = None
         if not keep_alive:
             self._close()
-        else:
+        elif self._waiting or self.flow.held:
             self._advance()
+        else:
+            self._rest()
 
     def on_response_complete(self) -> None:
         """The ASGI application has answered (uvicorn's callback)."""
@@ -180,7 +192,7 @@ class Connection(HttpToolsProtocol):
 
     def _rest(self) -> None:
         """Nothing is being answered: the connection may wait for a request, for a while."""
-        if self._phase == Phase.IDLE and not self._waiting and not self.flow.write_paused:
+        if self._phase is IDLE and not self._waiting and not self.flow.write_paused:
             self.deadline_s = self.gateway.now_s + self._settings.keep_alive_s
 
     # --- bytes out -----------------------------------------------------------------------------------------------
@@ -206,7 +218,7 @@ class Connection(HttpToolsProtocol):
             self._advance()
 
     def _update_reading(self) -> None:
-        held = bool(self._waiting) or self.flow.write_paused or self._phase == Phase.REFUSED
+        held = bool(self._waiting) or self.flow.write_paused or self._phase is REFUSED
         if held == self.flow.held:
             return
         if held:
@@ -214,8 +226,8 @@ class Connection(HttpToolsProtocol):
             self.deadline_s = math.inf
             return
         self.flow.release()
-        if self._phase in (Phase.HEADERS, Phase.BODY):
-            is_headers = self._phase == Phase.HEADERS
+        if self._phase in (HEADERS, BODY):
+            is_headers = self._phase is HEADERS
             timeout_s = self._settings.header_timeout_s if is_headers else self._settings.body_timeout_s
             self.deadline_s = self.loop.time() + timeout_s
 
@@ -224,7 +236,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: VtsServingException) -> None:
         """Read no more; answer, in order, with the error, and close."""
         self._refusal = None
-        self._phase = Phase.REFUSED
+        self._phase = REFUSED
         self.deadline_s = math.inf
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
@@ -232,7 +244,7 @@ class Connection(HttpToolsProtocol):
         else:
             wanted = dict(self.headers or ()).get(b"x-request-id")
             self._enqueue(Refusal(self, error, self.gateway.request_id(wanted)))
-        if self._phase == Phase.REFUSED:
+        if self._phase is REFUSED:
             self._update_reading()
 
     def _close(self) -> None:
@@ -241,7 +253,7 @@ class Connection(HttpToolsProtocol):
         self._waiting.clear()
         for exchange in abandoned:
             exchange.abandon()
-        if self._phase == Phase.IDLE or self.transport.is_closing():
+        if self._phase is IDLE or self.transport.is_closing():
             self._phase = Phase.CLOSED
             self.deadline_s = self.loop.time() + self._settings.write_timeout_s
             self.transport.close()
@@ -263,11 +275,11 @@ class Connection(HttpToolsProtocol):
                 return
             self._unsent_bytes = unsent_bytes
             self.deadline_s = now_s + self._settings.write_timeout_s
-        elif self._phase == Phase.HEADERS:
+        elif self._phase is HEADERS:
             self._refuse(
                 RequestTimeout(f"no whole header block within {self._settings.header_timeout_s:g} s")
             )
-        elif self._phase == Phase.BODY:
+        elif self._phase is BODY:
             self._expire_body(now_s)
         elif self._phase >= Phase.LINGER:
             self.transport.abort()

@@ -19,7 +19,7 @@ from vtsserving.exceptions import BadInput, UnknownField, WrongType
 from vtsserving.json_arrays import Array, ArraySpec, infer, to_array
 from vtsserving.json_reading import Body, read
 from vtsserving.wire import tables
-from vtsserving.wire.limits import MAX_TENSOR_DIMS
+from vtsserving.wire.limits import MAX_ROWS, MAX_TENSOR_DIMS
 from vtsserving.wire.rows import Packed, pack_call
 from vtsserving_gateway.casting import cast
 
@@ -33,7 +33,7 @@ SMALL_BYTES: Final = 64 * 1024
 class Target:
     """One method of one model, with everything that decoding its calls needs."""
 
-    __slots__ = ("_args", "_dtype", "_first", "_kwargs", "_tail", "entry", "method")
+    __slots__ = ("_args", "_dtype", "_first", "_head", "_kwargs", "_tail", "entry", "method")
 
     def __init__(self, entry: CatalogEntry, method: Method) -> None:
         """Read the recorded specs; what cannot be read counts as not recorded."""
@@ -52,6 +52,9 @@ class Target:
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
         is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
         self._tail = first.shape[1:] if first is not None and is_rows else None
+        self._head = b""
+        if first is not None and is_rows and self._dtype is not None and method.axis == 0:
+            self._head = pack_call((np.empty((1, *first.shape[1:]), first.dtype),), {}, 0).head
 
     def decode(self, body: Body) -> Packed:
         """Read the JSON body of one call.
@@ -67,6 +70,8 @@ class Target:
         """
         array = self._plain_numbers(body)
         if array is not None:
+            if self._head and len(array) < MAX_ROWS:
+                return Packed(self._head, len(array), array.tobytes())
             return pack_call((array,), {}, self.method.axis)
         args, kwargs = self._call(body)
         return pack_call(args, kwargs, self.method.axis)

@@ -246,14 +246,15 @@ class Predict:
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
         data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
+        duration_s = self._gateway.loop.time() - self._started_s
         bound.statistics.succeeded(
             self._rows,
             outcome.batch_rows,
             queue_us=outcome.queue_us,
             compute_us=outcome.compute_us,
-            duration_s=self._gateway.loop.time() - self._started_s,
+            duration_s=duration_s,
         )
-        self._answer(200, data, keep_alive)
+        self._answer(200, data, keep_alive, duration_s)
 
     def _broken(self, event: str) -> None:
         _log.exception(event, extra={"request_id": self._request_id.decode("ascii")})
@@ -263,15 +264,15 @@ class Predict:
         self._gateway.metrics.errors[error.wire_code] += 1
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
+        duration_s = self._gateway.loop.time() - self._started_s
         if self._bound is not None:
-            self._bound.statistics.failed(self._gateway.loop.time() - self._started_s)
+            self._bound.statistics.failed(duration_s)
         status, body = self._api.error(error, self._request_id.decode("ascii"))
         data = error_response(error, status, body, self._request_id, self._gateway.date, connection)
-        self._answer(status, data, keep_alive)
+        self._answer(status, data, keep_alive, duration_s)
 
-    def _answer(self, status: int, data: bytes, keep_alive: bool) -> None:
+    def _answer(self, status: int, data: bytes, keep_alive: bool, duration_s: float) -> None:
         gateway = self._gateway
-        duration_s = gateway.loop.time() - self._started_s
         series = gateway.unrouted if self._bound is None else self._bound.series
         series.observe(status, duration_s)
         if gateway.settings.access_log:

@@ -21,7 +21,7 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving_gateway.asgi_exchange import AsgiExchange
-from vtsserving_gateway.connection import Connection, Phase
+from vtsserving_gateway.connection import BODY, HEADERS, IDLE, REFUSED, Connection
 from vtsserving_gateway.exchange import Exchange
 from vtsserving_gateway.predict import Predict
 from vtsserving_gateway.respond import INTERNAL
@@ -35,6 +35,9 @@ CHUNK_OVERHEAD: Final = 4
 """Chunked framing of more than this many bytes per byte of body, beyond FREE_OVERHEAD_BYTES, is an attack."""
 
 FREE_OVERHEAD_BYTES: Final = 64 * 1024
+
+LINE_BYTES: Final = 4
+"""What a header line has beside name and value."""
 _VERSIONS: Final = ("1.1", "1.0")
 
 
@@ -45,20 +48,22 @@ class GatewayProtocol(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Parse; the callbacks below run from here."""
-        if self._phase >= Phase.REFUSED:
+        if self._phase >= REFUSED:
             return
         self._is_new = False
+        self._head_bytes += len(data)
+        self._read_bytes = len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            if self._phase < Phase.REFUSED:
+            if self._phase < REFUSED:
                 self._refuse(self._refusal_of(error))
             return
-        if self._phase == Phase.IDLE:
+        if self._phase is IDLE:
             return
-        if self._phase == Phase.HEADERS:
+        if self._phase is HEADERS:
             self._await_headers(len(data))
-        elif self._phase == Phase.BODY:
+        elif self._phase is BODY:
             self._await_body(len(data))
 
     def _parse(self, data: bytes) -> None:
@@ -111,13 +116,15 @@ class GatewayProtocol(Connection):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        if self._phase >= Phase.REFUSED:
+        if self._phase >= REFUSED:
             raise ConnectionAbortedError("the connection was closed after the last answer")
         self._is_new = True
-        self._phase = Phase.HEADERS
+        self._phase = HEADERS
         self.url = b""
         self.headers = []
-        self._header_bytes = 0
+        self._trailer_bytes = 0
+        # What precedes this request in the same read counts too; only above the limit is it looked at closely.
+        self._head_bytes = self._read_bytes
 
     def on_url(self, url: bytes) -> None:
         """A piece of the URL."""
@@ -127,23 +134,26 @@ class GatewayProtocol(Connection):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line, or a trailer, which counts and is otherwise ignored."""
-        self._header_bytes += len(name) + len(value) + 4
-        if (
-            self._header_bytes > self._settings.max_header_bytes
-            or len(self.headers) >= self._settings.max_headers
-        ):
+        headers = self.headers
+        if len(headers) >= self._max_headers:
             self._stop(HeadersTooLarge(self._header_limit()))
-        if self._phase == Phase.HEADERS:
-            self.headers.append((name.lower(), value))
+        if self._phase is HEADERS:
+            headers.append((name.lower(), value))
+            return
+        self._trailer_bytes += len(name) + len(value) + LINE_BYTES
+        if self._trailer_bytes > self._settings.max_header_bytes:
+            self._stop(HeadersTooLarge(self._header_limit()))
 
     def on_headers_complete(self) -> None:
         """All headers are there: decide which kind of exchange this is."""
+        if self._head_bytes > self._settings.max_header_bytes:
+            self._check_size()
         headers = dict(self.headers)
         version = self.parser.get_http_version()
         is_post = self.parser.get_method() == b"POST"
         has_body = b"content-length" in headers or b"transfer-encoding" in headers
         self._check_head(headers, version, has_body)
-        self._phase = Phase.BODY
+        self._phase = BODY
         self._body_bytes = self._raw_bytes = self._progress_bytes = 0
         self.deadline_s = math.inf
         exchange: Exchange
@@ -155,6 +165,11 @@ class GatewayProtocol(Connection):
             exchange = AsgiExchange(self, version)
         self._incoming = exchange
         self._enqueue(exchange)
+
+    def _check_size(self) -> None:
+        size_bytes = sum(len(name) + len(value) + LINE_BYTES for name, value in self.headers)
+        if size_bytes > self._settings.max_header_bytes:
+            self._stop(HeadersTooLarge(self._header_limit()))
 
     def _check_head(self, headers: dict[bytes, bytes], version: str, has_body: bool) -> None:
         if version not in _VERSIONS:
@@ -179,7 +194,7 @@ class GatewayProtocol(Connection):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._phase = Phase.IDLE
+        self._phase = IDLE
         self.deadline_s = math.inf
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
