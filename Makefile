@@ -7,7 +7,7 @@ PY := .venv/bin/python
 PYTEST_ARGS ?=
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test check docs bench prove test-frameworks nats-server compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test check docs pictures bench prove test-frameworks nats-server chromium compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: venv-demo ## train, save, serve and check one model, all in one process gr
 demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and store as processes over nats-server
 	@$(PY) examples/demo.py --nats
 
-test: venv-test nats-server check compose-check ## every check and every test
+test: venv-test nats-server chromium check compose-check ## every check and every test
 	@$(PY) -m pytest -m "not frameworks" $(PYTEST_ARGS)
 
 check: venv-test ## format, lint, types, sizes, generated docs; no tests
@@ -36,6 +36,9 @@ docs: venv-test ## write docs/errors.md, docs/settings.md and the path tables fr
 	@$(PY) scripts/generate_docs.py
 	@$(PY) scripts/wire_page.py
 	@$(PY) scripts/path_tables.py
+
+pictures: venv-test chromium ## take the pictures of the store's pages anew, for docs/store.md
+	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)
 
 bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
 	@$(PY) -m benchmarks.run
@@ -59,6 +62,9 @@ venv-test:
 
 nats-server:
 	@scripts/nats_server.sh
+
+chromium:
+	@scripts/chromium.sh
 
 compose-check:
 	@scripts/compose_check.sh

@@ -70,7 +70,7 @@ KINDS: Final = {"stock nats-py": stock, "vtsserving": ours}
 async def echo(kind: str, url: str) -> None:
     """Send everything back, until the process is ended."""
     publish, subscribe = await KINDS[kind](url)
-    await subscribe("bench.ping", lambda message: publish(message.reply, message.payload, ""))
+    await subscribe("bench.ping", lambda message: publish(message.reply, bytes(message.payload), ""))
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from support.sdk import save_text
-from support.stores import StoreProcess, ThreadedStore, s3_section, store_settings
+from support.stores import StoreProcess, ThreadedStore, s3_section, store_settings, token
 from vtsserving import store_contexts, transfer
 from vtsserving.exceptions import (
     AuthError,
@@ -23,7 +23,7 @@ from vtsserving.exceptions import (
 )
 from vtsserving.local_store import LocalStore
 from vtsserving.registry import RegistryClient
-from vtsserving_store import maintenance, tokens
+from vtsserving_store import tokens
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.parts import Parts
 from vtsserving_store.s3_errors import translated
@@ -40,11 +40,6 @@ def guarded_settings(tmp_path: Path) -> StoreSettings:
 def guarded(guarded_settings: StoreSettings) -> Iterator[ThreadedStore]:
     with ThreadedStore(guarded_settings) as running:
         yield running
-
-
-def token(settings: StoreSettings, scope: str, **more: float) -> str:
-    with maintenance.opened(settings) as parts:
-        return parts.tokens.create(scope, scope, expires_in_s=more.get("expires_in_s"))[1]
 
 
 def test_each_scope_may_do_its_own_and_less(guarded: ThreadedStore, guarded_settings: StoreSettings) -> None:

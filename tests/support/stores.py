@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from support.supervisor import free_port
+from vtsserving_store import maintenance
 from vtsserving_store.app import StoreApp
 from vtsserving_store.settings import StoreSettings, read_settings
 
@@ -76,6 +77,12 @@ def store_settings(
     auth = more.pop("auth", "off")
     section: dict[str, Any] = {"port": 0, "index_max_age_s": 0, "dir": directory, **more}
     return read_settings(store=section, s3=dict(s3 or {}), auth=auth)
+
+
+def token(settings: StoreSettings, scope: str, *, expires_in_s: float | None = None) -> str:
+    """Create a token in a store's storage and return its text."""
+    with maintenance.opened(settings) as parts:
+        return parts.tokens.create(scope, scope, expires_in_s=expires_in_s)[1]
 
 
 class ThreadedStore:

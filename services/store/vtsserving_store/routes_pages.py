@@ -124,14 +124,12 @@ def show_model(request: Request, here: InContext, _: Reader, name: str) -> Respo
 
     def find() -> Response:
         here.parts.registry.versions(name)
-        known = here.parts.aliases.names(name)
         return page(
             request,
             "model.html",
             name=name,
             versions=here.parts.index.labelled(name),
-            aliases=here.parts.aliases.all(name),
-            histories={alias: here.parts.aliases.history(name, alias) for alias in known},
+            **_aliases(here, name),
         )
 
     return _paged(find)
@@ -155,7 +153,8 @@ async def move_alias(request: Request, here: InContext, token: Writer, name: str
         here.changes.announce("alias", name, alias=alias, version=version)
 
     await run_sync(_paged, work)
-    return RedirectResponse(f"/models/{name}", 303)
+    back = f"/{form.get('version', '')}" if form.get("back") == "version" else ""
+    return RedirectResponse(f"/models/{name}{back}", 303)
 
 
 @router.post("/models/{name}/{version}/labels")
@@ -245,6 +244,21 @@ def _paged(work: Callable[[], T]) -> T:
         raise PageError(error) from error
 
 
+def _aliases(here: Context, name: str) -> dict[str, Any]:
+    """Where the aliases of a model point now, removed ones nowhere, and where each pointed before."""
+    aliases = here.parts.aliases
+    names, targets = aliases.names(name), aliases.all(name)
+    return {
+        "known": {alias: targets.get(alias, "") for alias in names},
+        "histories": {alias: aliases.history(name, alias) for alias in names},
+    }
+
+
+def _call(tag: str, method: str) -> str:
+    """A command that asks a gateway for a prediction."""
+    return f"curl http://127.0.0.1:3000/v1/models/{tag}/{method} -d '[[...]]'"
+
+
 def _version_page(request: Request, here: Context, name: str, ref: str) -> Response:
     found = here.parts.registry.get(name, ref)
     version, extra = found.manifest.version, found.manifest.extra
@@ -257,6 +271,7 @@ def _version_page(request: Request, here: Context, name: str, ref: str) -> Respo
             "Python",
             f'import vtsserving\n\nmodel = vtsserving.models.pull("{tag}")\nrunner = model.to_runner()',
         ),
+        *((f"HTTP, {method}", _call(tag, method)) for method in list(found.info.get("signatures", {}))[:8]),
     ]
     files = found.manifest.files
     return page(
@@ -269,7 +284,7 @@ def _version_page(request: Request, here: Context, name: str, ref: str) -> Respo
         description=extra.get("description", ""),
         info=found.info,
         labels=found.info.get("labels", {}) if edited is None else edited,
-        aliases=[alias for alias, target in here.parts.aliases.all(name).items() if target == version],
+        **_aliases(here, name),
         pushed_at=found.pushed_at,
         pushed_by=found.pushed_by,
         size_bytes=found.manifest.size_bytes,
