@@ -134,6 +134,36 @@ def test_a_call_without_an_answer_ends_at_its_deadline(timeout_s: float) -> None
     run(scenario())
 
 
+@pytest.mark.parametrize(("timeout_s", "code"), [(5.0, "overloaded"), (0.1, "deadline_exceeded")])
+def test_a_call_that_exceeds_its_methods_latency_is_refused_as_overload(timeout_s: float, code: str) -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        quick = entry(method_configs={"predict": {"max_latency_ms": 250}})
+        call = caller.submit(timeout_s=timeout_s, model=quick)
+        patient = caller.submit(timeout_s=timeout_s, model=quick, method="single")
+        await asyncio.sleep(0)
+        assert batcher.requests[0][0].remaining_us == (pytest.approx(min(timeout_s, 0.25) * 1e6, abs=2),)
+        await asyncio.sleep(6)
+        assert (call.codes, patient.codes) == ([code], ["deadline_exceeded"])
+        assert call.settled_s[0] - call.sent_s == pytest.approx(min(timeout_s, 0.25), abs=0.02)
+
+    run(scenario())
+
+
+def test_what_the_batcher_drops_because_of_the_latency_is_overload_too() -> None:
+    async def scenario() -> None:
+        cluster, caller = await stack(Script(compute_s=lambda rows: 1.0))
+        await caller.client.call(entry(), "predict", (np.zeros((1, 1)),), {}, timeout_s=9)
+        quick = entry(max_latency_ms=1500)
+        calls = [caller.submit(rows=8, model=quick) for _ in range(6)]
+        await asyncio.sleep(9)
+        assert {code for call in calls for code in call.codes} == {"", "overloaded"}
+        computed = sum(sum(served.batch.rows) for served in cluster.served)
+        assert computed < 1 + 6 * 8, "what is refused must not be computed"
+
+    run(scenario())
+
+
 def test_a_deadline_travels_as_the_time_that_remains() -> None:
     async def scenario() -> None:
         batcher, caller = await silence()

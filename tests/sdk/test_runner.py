@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vtsserving
-from vtsserving.exceptions import InvalidArgument, InvalidSignature, RunnerNotInitialized
+from vtsserving.exceptions import InvalidArgument, InvalidSignature, MethodNotFound, RunnerNotInitialized
 from vtsserving.runner import Runner
 
 
@@ -72,6 +73,93 @@ def test_what_is_no_runnable_is_refused() -> None:
             Runner(bad)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument):
         Runner(Scaler, options={"replicas": 0})
+
+
+def test_a_runner_without_a_place_to_run_says_how_to_get_one() -> None:
+    runner = Runner(Scaler, name="lonely")
+    for call in (runner.scale.run, lambda rows: asyncio.run(runner.scale.async_run(rows))):
+        with pytest.raises(RunnerNotInitialized, match=r"'lonely'.*init_local\(\).*service"):
+            call([1])
+
+
+def test_run_calls_the_only_method_and_of_several_none() -> None:
+    class Single(vtsserving.Runnable):
+        @vtsserving.Runnable.method
+        def shout(self, text: str) -> str:
+            return text.upper()
+
+    runner = Runner(Single)
+    runner.init_local()
+    assert runner.run("hi") == "HI"
+    assert asyncio.run(runner.async_run("hi")) == "HI"
+    with pytest.raises(MethodNotFound, match="name, scale"):
+        Runner(Scaler).run()
+
+
+def test_limits_are_given_to_the_class_the_model_or_one_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path))
+    configs = {"scale": {"max_batch_size": 8, "max_latency_ms": 100}}
+    custom = Runner(Scaler, max_batch_size=32, max_latency_ms=500, method_configs=configs)
+    assert (custom.options.max_batch_size, custom.options.max_latency_ms) == (32, 500)
+    assert custom.options.of_method("name").max_batch_size == 32
+    own = custom.options.of_method("scale")
+    assert (own.max_batch_size, own.max_latency_ms, own.max_wait_ms) == (8, 100, 0)
+
+    model = vtsserving.picklable_model.save_model("demo", len, options={"max_batch_size": 8, "timeout_s": 5})
+    runner = model.to_runner(
+        max_batch_size=4, method_configs={"__call__": {"max_wait_ms": 2}}, options={"threads": 3}
+    )
+    assert runner.overrides == {
+        "max_batch_size": 4,
+        "method_configs": {"__call__": {"max_wait_ms": 2}},
+        "threads": 3,
+    }
+    assert (runner.options.timeout_s, runner.options.of_method("__call__").max_wait_ms) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size is a number from 1"),
+        ({"max_latency_ms": -1}, "max_latency_ms is a number from"),
+        ({"method_configs": {"train": {"max_batch_size": 8}}}, "'train'; the methods are name, scale"),
+        ({"method_configs": {"scale": {"replicas": 2}}}, "'replicas'; a method has max_batch_size"),
+        ({"method_configs": {"scale": {"max_wait_ms": "2"}}}, "max_wait_ms is a number"),
+        ({"method_configs": ["scale"]}, "method_configs is a dict like"),
+    ],
+)
+def test_impossible_limits_are_refused_with_what_is_possible(limits: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidArgument, match=complaint):
+        Runner(Scaler, **limits)
+
+
+def test_a_class_says_which_devices_and_threads_it_can_use() -> None:
+    class Wide(Scaler):
+        SUPPORTED_RESOURCES = ("nvidia.com/gpu", "cpu")
+        SUPPORTS_CPU_MULTI_THREADING = True
+
+    assert (Runner(Scaler).options.device, Runner(Scaler).options.threads) == ("cpu", 1)
+    assert (Runner(Wide).options.device, Runner(Wide).options.threads) == (None, None)
+    assert Runner(Wide, options={"threads": 2, "device": "cuda:1"}).options.threads == 2
+
+
+def test_a_chosen_limit_of_rows_holds_in_this_process_too() -> None:
+    class Counting(vtsserving.Runnable):
+        def __init__(self) -> None:
+            self.calls: list[int] = []
+
+        @vtsserving.Runnable.method(batchable=True, batch_dim=(1, 0))
+        def columns(self, x: Any, factor: int = 1) -> Any:
+            self.calls.append(x.shape[1])
+            return x.sum(axis=0) * factor
+
+    runner = Runner(Counting, max_batch_size=3)
+    runner.init_local()
+    x = np.arange(14.0).reshape(2, 7)
+    assert runner.columns.run(x, factor=2).tolist() == (2 * x.sum(axis=0)).tolist()
+    assert runner.handle.target.calls == [3, 3, 1]  # type: ignore[attr-defined]
 
 
 def test_a_private_method_cannot_be_marked() -> None:

@@ -45,6 +45,7 @@ class Method(NamedTuple):
         max_bytes: most bytes of inputs in one batch.
         max_wait_us: how long a call may wait for company, microseconds.
         hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
+        max_latency_s: a call that is not answered within this time is refused as overload; None: never.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Method(NamedTuple):
     max_bytes: int
     max_wait_us: int
     hang_us: int
+    max_latency_s: float | None = None
 
 
 NEVER_US: Final = 0
@@ -108,14 +110,15 @@ class CatalogEntry:
 
     @cached_property
     def _methods(self) -> dict[str, Method]:
-        options = self.options
-        hang_us = NEVER_US if options.timeout_s is None else int(options.timeout_s * 1e6)
         methods = {}
         for name, signature in self.signatures.items():
+            options = self.options.of_method(name)
+            hang_us = NEVER_US if options.timeout_s is None else int(options.timeout_s * 1e6)
+            latency_s = None if options.max_latency_ms is None else options.max_latency_ms / 1000
             axis = signature.batch_dim[0] if signature.batchable else None
             max_rows = (options.max_batch_size or NO_ROW_LIMIT) if signature.batchable else 0
             wait_us = int(options.max_wait_ms * 1000)
-            methods[name] = Method(name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us)
+            methods[name] = Method(name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s)
         return methods
 
     def method(self, name: str = "") -> Method:

@@ -144,6 +144,7 @@ def save(
     if framework.serve is None:
         check_methods(model, signatures)
     options = framework.options.from_dict(known.get("options") or {})
+    options.check_methods(signatures)
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
     store = LocalStore()

@@ -168,17 +168,36 @@ class Model:
         return load_model(self, **options)
 
     def to_runner(
-        self, name: str | None = None, *, options: ModelOptions | Mapping[str, Any] | None = None
+        self,
+        name: str | None = None,
+        *,
+        max_batch_size: int | None = None,
+        max_latency_ms: float | None = None,
+        method_configs: Mapping[str, Mapping[str, Any]] | None = None,
+        options: ModelOptions | Mapping[str, Any] | None = None,
     ) -> Runner:
         """Create a handle on which the model's signatures can be called.
 
         Args:
             name: the runner's name; the model's by default.
-            options: override the model's own, one by one.
+            max_batch_size: most rows in one call.
+            max_latency_ms: a call that is not answered within this time is refused as overload, milliseconds.
+            method_configs: method to limits of its own, such as `{"predict": {"max_batch_size": 8}}`.
+            options: override the model's own, one by one; see ModelOptions.
+
+        Raises:
+            InvalidArgument: an option is impossible.
         """
         from vtsserving.runner import Runner
 
-        return Runner.of_model(self, name=name, options=options)
+        return Runner.of_model(
+            self,
+            name=name,
+            max_batch_size=max_batch_size,
+            max_latency_ms=max_latency_ms,
+            method_configs=method_configs,
+            options=options,
+        )
 
     def verify(self) -> None:
         """Compare every file with the manifest.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -12,6 +12,9 @@ from vtsserving.exceptions import InvalidArgument
 
 MAX_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1_000_000
+
+PER_METHOD: Final = ("max_batch_size", "max_wait_ms", "max_latency_ms", "timeout_s")
+"""Options that methods of one model may have of their own."""
 
 _Options = TypeVar("_Options", bound="ModelOptions")
 
@@ -23,18 +26,24 @@ class ModelOptions:
     Attributes:
         max_batch_size: most rows in one call; None: no limit of its own.
         max_wait_ms: longest that a batch waits for more rows, milliseconds.
+        max_latency_ms: a call that is not answered within this time is refused as overload, milliseconds; None: only
+            its deadline counts. It never delays a batch.
         timeout_s: a call that takes longer counts as hung, seconds; None: never.
         threads: threads that the model's libraries may use; None: their own default.
         replicas: model processes per runner.
         device: `cpu`, `cuda`, `cuda:0`, or a list of them, one for each replica.
+        method_configs: method to the options of PER_METHOD that are others for it, such as
+            `{"predict": {"max_batch_size": 8}}`.
     """
 
     max_batch_size: int | None = 64
     max_wait_ms: float = 0.0
+    max_latency_ms: float | None = None
     timeout_s: float | None = 60.0
     threads: int | None = 1
     replicas: int = 1
     device: str | tuple[str, ...] | None = None
+    method_configs: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -46,9 +55,12 @@ class ModelOptions:
         _check_count("threads", self.threads, optional=True)
         _check_count("replicas", self.replicas, optional=False)
         _check_time("max_wait_ms", self.max_wait_ms, at_least=0.0, most=MAX_TIME_S * 1_000)
+        if self.max_latency_ms is not None:
+            _check_time("max_latency_ms", self.max_latency_ms, at_least=0.001, most=MAX_TIME_S * 1_000)
         if self.timeout_s is not None:
             _check_time("timeout_s", self.timeout_s, at_least=0.001, most=MAX_TIME_S)
         object.__setattr__(self, "device", _device(self.device))
+        object.__setattr__(self, "method_configs", _method_configs(self.method_configs))
 
     @classmethod
     def from_dict(
@@ -77,14 +89,54 @@ class ModelOptions:
             raise InvalidArgument(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
         return cls(**{name: value for name, value in raw.items() if name in known})
 
+    def of_method(self, name: str) -> ModelOptions:
+        """The options that count for one method."""
+        own = (self.method_configs or {}).get(name)
+        return self if own is None else dataclasses.replace(self, method_configs=None, **own)
+
+    def check_methods(self, methods: Iterable[str]) -> None:
+        """Check that `method_configs` names methods that there are.
+
+        Raises:
+            InvalidArgument: it names another one.
+        """
+        known = sorted(methods)
+        for name in self.method_configs or {}:
+            if name not in known:
+                raise InvalidArgument(f"method_configs names {name!r}; the methods are {', '.join(known)}")
+
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, as model.yaml has it."""
         changed: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                changed[field.name] = list(value) if isinstance(value, tuple) else value
+                changed[field.name] = _plain(value)
         return changed
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as YAML and JSON have it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _method_configs(raw: object) -> dict[str, dict[str, Any]] | None:
+    if raw is None or raw == {}:
+        return None
+    if not isinstance(raw, Mapping) or not all(isinstance(own, Mapping) for own in raw.values()):
+        raise InvalidArgument(
+            f"method_configs is a dict like {{'predict': {{'max_batch_size': 8}}}}, not {raw!r:.80}"
+        )
+    for name, own in raw.items():
+        unknown = sorted(str(key) for key in own if key not in PER_METHOD)
+        if unknown:
+            raise InvalidArgument(
+                f"method_configs[{name!r}] has {unknown[0]!r:.80}; a method has {', '.join(PER_METHOD)}"
+            )
+        ModelOptions(**own)
+    return {str(name): dict(own) for name, own in raw.items() if own} or None
 
 
 def _check_count(name: str, value: object, *, optional: bool) -> None:

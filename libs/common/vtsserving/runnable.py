@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from vtsserving.signature import ModelSignature, check_method_name
 
 _MARK: Final = "__vtsserving_signature__"
+_GPUS: Final = frozenset(("nvidia.com/gpu", "gpu", "cuda"))
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -23,10 +24,10 @@ class Runnable:
     """
 
     SUPPORTED_RESOURCES: ClassVar[tuple[str, ...]] = ("cpu",)
-    """Kinds of devices that the class can use."""
+    """Kinds of devices that the class can use: `cpu`, and `nvidia.com/gpu` (or `gpu`) if its processes may have one."""
 
     SUPPORTS_CPU_MULTI_THREADING: ClassVar[bool] = False
-    """Whether one call profits from several threads."""
+    """Whether one call profits from several threads; if not, its libraries get one each."""
 
     @staticmethod
     def method(
@@ -53,6 +54,12 @@ class Runnable:
             return marked
 
         return mark if function is None else mark(function)
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        """The serving options that follow from what the class supports."""
+        options: dict[str, Any] = {} if _GPUS.intersection(cls.SUPPORTED_RESOURCES) else {"device": "cpu"}
+        return {**options, "threads": None} if cls.SUPPORTS_CPU_MULTI_THREADING else options
 
     @classmethod
     def signatures(cls) -> dict[str, ModelSignature]:

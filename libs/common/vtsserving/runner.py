@@ -24,27 +24,6 @@ class RunnerHandle(Protocol):
         """Call a method without blocking the event loop."""
 
 
-class LocalHandle:
-    """Calls an object in this process.
-
-    Attributes:
-        target: the object whose methods are called.
-    """
-
-    def __init__(self, target: Any) -> None:
-        self.target = target
-
-    def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method."""
-        return getattr(self.target, method)(*args, **kwargs)
-
-    async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method in a thread."""
-        import asyncio
-
-        return await asyncio.to_thread(self.call, method, args, kwargs)
-
-
 class RunnerMethod:
     """One signature of a runner.
 
@@ -77,13 +56,14 @@ class RunnerMethod:
 class Runner:
     """A handle on a model or a custom Runnable.
 
-    Its signatures are attributes: `runner.predict.run(rows)`; `runner.run(...)` calls `__call__`.
+    Its signatures are attributes: `runner.predict.run(rows)`; `runner.run(...)` calls `__call__`, or the only one.
 
     Attributes:
         name: the runner's name, unique in a service.
         models: the saved models that it uses.
         signatures: callable method to how it may be called.
         options: how it wants to be served.
+        overrides: those of the options that were given to this runner; the others are the model's own.
     """
 
     def __init__(
@@ -92,7 +72,10 @@ class Runner:
         *,
         name: str | None = None,
         runnable_init_params: Mapping[str, Any] | None = None,
-        models: Sequence[Model] = (),
+        models: Sequence[Model] | None = None,
+        max_batch_size: int | None = None,
+        max_latency_ms: float | None = None,
+        method_configs: Mapping[str, Mapping[str, Any]] | None = None,
         options: ModelOptions | Mapping[str, Any] | None = None,
     ) -> None:
         """Create a handle on a custom Runnable.
@@ -101,11 +84,14 @@ class Runner:
             runnable_class: a subclass of Runnable with marked methods.
             name: the runner's name; the class's in lower case by default.
             runnable_init_params: keyword arguments with which the class is constructed, where it runs.
-            models: saved models that the class uses.
-            options: how it wants to be served.
+            models: saved models that the class uses; they are there where it runs.
+            max_batch_size: most rows in one call.
+            max_latency_ms: a call that is not answered within this time is refused as overload, milliseconds.
+            method_configs: method to limits of its own, such as `{"predict": {"max_batch_size": 8}}`.
+            options: more on how it wants to be served; see ModelOptions.
 
         Raises:
-            InvalidArgument: the class has no marked method.
+            InvalidArgument: the class has no marked method, or an option is impossible.
         """
         if not isinstance(runnable_class, type) or not issubclass(runnable_class, Runnable):
             raise InvalidArgument(
@@ -116,18 +102,22 @@ class Runner:
             raise InvalidArgument(f"{runnable_class.__name__} has no method marked with @Runnable.method")
         self.runnable_class: type[Runnable] | None = runnable_class
         self.runnable_init_params = dict(runnable_init_params or {})
-        self._set_up(name or _snake(runnable_class.__name__), models, signatures, options or {})
+        chosen = chosen_options(options, max_batch_size, max_latency_ms, method_configs)
+        base = runnable_class.default_options()
+        self._set_up(name or _snake(runnable_class.__name__), models or (), signatures, base, chosen)
 
     @classmethod
     def of_model(
-        cls, model: Model, *, name: str | None = None, options: ModelOptions | Mapping[str, Any] | None = None
+        cls,
+        model: Model,
+        *,
+        name: str | None = None,
+        max_batch_size: int | None = None,
+        max_latency_ms: float | None = None,
+        method_configs: Mapping[str, Mapping[str, Any]] | None = None,
+        options: ModelOptions | Mapping[str, Any] | None = None,
     ) -> Runner:
-        """Create a handle on a saved model.
-
-        Args:
-            model: the model.
-            name: the runner's name; the model's by default.
-            options: override the model's own, one by one.
+        """Create a handle on a saved model; arguments as those of the class, the options override the model's own.
 
         Raises:
             InvalidArgument: an option is impossible.
@@ -135,9 +125,9 @@ class Runner:
         runner = cls.__new__(cls)
         runner.runnable_class = None
         runner.runnable_init_params = {}
-        chosen = options.to_dict() if isinstance(options, ModelOptions) else dict(options or {})
-        merged = {**model.info.options.to_dict(), **chosen}
-        runner._set_up(name or model.tag.name, (model,), model.info.signatures, merged)
+        chosen = chosen_options(options, max_batch_size, max_latency_ms, method_configs)
+        info = model.info
+        runner._set_up(name or model.tag.name, (model,), info.signatures, info.options.to_dict(), chosen)
         return runner
 
     def __repr__(self) -> str:
@@ -154,10 +144,10 @@ class Runner:
         return [*super().__dir__(), *self.methods]
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model's `__call__`, or its `run` where it has only that, and wait for the result.
+        """Call the model's `__call__`, or its only method, and wait for the result.
 
         Raises:
-            MethodNotFound: the model has neither signature.
+            MethodNotFound: the model has several methods, and none is `__call__`.
             RunnerNotInitialized: the runner is neither local nor part of a service that runs.
         """
         return self._default().run(*args, **kwargs)
@@ -172,12 +162,15 @@ class Runner:
         Raises:
             VtsServingException: the model cannot be loaded here.
         """
-        if self.runnable_class is not None:
-            self.bind(LocalHandle(self.runnable_class(**self.runnable_init_params)))
-            return
-        from vtsserving.framework import load_for_serving
+        from vtsserving.local_handle import LocalHandle
 
-        self.bind(LocalHandle(load_for_serving(self.models[0].path)))
+        if self.runnable_class is not None:
+            target: Any = self.runnable_class(**self.runnable_init_params)
+        else:
+            from vtsserving.framework import load_for_serving
+
+            target = load_for_serving(self.models[0].path)
+        self.bind(LocalHandle(target, self.signatures, self.options))
 
     def bind(self, handle: RunnerHandle) -> None:
         """Send calls somewhere else from now on; services use it to reach model processes.
@@ -206,22 +199,41 @@ class Runner:
         name: str,
         models: Sequence[Model],
         signatures: Mapping[str, ModelSignature],
-        options: ModelOptions | Mapping[str, Any],
+        base: Mapping[str, Any],
+        chosen: Mapping[str, Any],
     ) -> None:
         self.name = Tag(name).name
         self.models = tuple(models)
         self.signatures = dict(signatures)
-        self.options = ModelOptions.from_dict(options)
+        self.overrides = dict(chosen)
+        self.options = ModelOptions.from_dict({**base, **chosen})
+        self.options.check_methods(signatures)
         self._handle = None
         self.methods = {method: RunnerMethod(self, method, one) for method, one in self.signatures.items()}
 
     def _default(self) -> RunnerMethod:
-        method = self.methods.get(CALL) or self.methods.get("run")
-        return method or self._no_method(CALL, MethodNotFound)
+        only = next(iter(self.methods.values())) if len(self.methods) == 1 else self.methods.get("run")
+        return self.methods.get(CALL) or only or self._no_method(CALL, MethodNotFound)
 
     def _no_method(self, name: str, error: type[Exception]) -> NoReturn:
         known = ", ".join(vars(self).get("signatures", {}))
         raise error(f"the runner {vars(self).get('name', '')!r} has no method {name!r}; it has {known}")
+
+
+def chosen_options(
+    options: ModelOptions | Mapping[str, Any] | None,
+    max_batch_size: int | None,
+    max_latency_ms: float | None,
+    method_configs: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, Any]:
+    """The options that a runner was given, in whatever way; an argument of its own wins over `options`."""
+    chosen = options.to_dict() if isinstance(options, ModelOptions) else dict(options or {})
+    own = {
+        "max_batch_size": max_batch_size,
+        "max_latency_ms": max_latency_ms,
+        "method_configs": method_configs,
+    }
+    return {**chosen, **{name: value for name, value in own.items() if value is not None}}
 
 
 def _snake(name: str) -> str:

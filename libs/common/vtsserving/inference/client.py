@@ -50,10 +50,6 @@ They agree as soon as all have missed the heartbeats of one that died.
 """
 
 
-MAX_TIMEOUT_S: Final = 366 * 86400.0
-"""Longer timeouts count as this one, so that they fit the wire."""
-
-
 class InferenceClient:
     """Sends calls over a bus and settles them. Create it inside of a running event loop."""
 
@@ -145,7 +141,7 @@ class InferenceClient:
             For `abandon`.
         """
         now_s = self._loop.time()
-        ticket = Ticket(entry, method, on_done, now_s, now_s + min(timeout_s, MAX_TIMEOUT_S))
+        ticket = Ticket(entry, method, on_done, now_s, timeout_s)
         if self._closing:
             self._settle(ticket, ShuttingDown("the gateway is shutting down; try again", retry_after_s=1.0))
             return ticket
@@ -267,6 +263,8 @@ class InferenceClient:
                 self.late_replies += 1
             elif failure.code in (BatcherLost.code, ShuttingDown.code) and part.bounces < MAX_BOUNCES:
                 self._bounced(part)
+            elif failure.code == DeadlineExceeded.code and part.ticket.sheds:
+                self._expired(part.ticket)
             else:
                 self._settle(
                     part.ticket, from_code(failure.code, failure.message, retry_after_s=retry_after_s)
@@ -295,8 +293,7 @@ class InferenceClient:
                 self._parts.pop(part.id, None)
 
     def _expired(self, ticket: Ticket) -> None:
-        timeout_s = ticket.deadline_s - ticket.started_s
-        self._settle(ticket, DeadlineExceeded(f"no answer within {timeout_s:.3g} s"))
+        self._settle(ticket, ticket.late())
 
     # --- trouble -------------------------------------------------------------------------------------------------
 

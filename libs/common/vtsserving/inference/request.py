@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from vtsserving.catalog import CatalogEntry, Method
-from vtsserving.exceptions import BadModelOutput, VtsServingException
+from vtsserving.exceptions import BadModelOutput, DeadlineExceeded, Overloaded, VtsServingException
 from vtsserving.wire.layout import layout
 from vtsserving.wire.rows import Packed, join_results
+
+MAX_TIMEOUT_S: Final = 366 * 86400.0
+"""Longer timeouts count as this one, so that they fit the wire."""
 
 
 class Ticket:
@@ -23,6 +26,7 @@ class Ticket:
         "on_done",
         "parts",
         "queue_us",
+        "sheds",
         "started_s",
         "waiting",
     )
@@ -33,19 +37,29 @@ class Ticket:
         method: Method,
         on_done: Callable[[Outcome], None],
         started_s: float,
-        deadline_s: float,
+        timeout_s: float,
     ) -> None:
-        """Create an unsettled ticket without parts; times are loop time."""
+        """Create an unsettled ticket without parts; `started_s` is loop time."""
         self.entry = entry
         self.method = method
         self.on_done: Callable[[Outcome], None] | None = on_done
-        self.deadline_s = deadline_s
+        latency_s = method.max_latency_s
+        self.sheds = latency_s is not None and latency_s < timeout_s
+        self.deadline_s = started_s + (latency_s if self.sheds else min(timeout_s, MAX_TIMEOUT_S))  # type: ignore[operator]
         self.started_s = started_s
         self.parts: list[Part] = []
         self.waiting = 0
         self.batch_rows = 0
         self.queue_us = 0
         self.compute_us = 0
+
+    def late(self) -> VtsServingException:
+        """Why a call ends whose time is over: its deadline passed, or the method's max_latency_ms."""
+        within = f"{self.deadline_s - self.started_s:.3g} s"
+        if self.sheds:
+            message = f"{self.entry.tag} is overloaded: no answer within its max_latency_ms, {within}"
+            return Overloaded(message, retry_after_s=1.0)
+        return DeadlineExceeded(f"no answer within {within}")
 
 
 class Part:
