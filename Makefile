@@ -5,6 +5,8 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 PYTEST_ARGS ?=
+# What the extras would bring with gigabytes for graphics cards, without them.
+CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
 .PHONY: help demo demo-nats test check docs pictures bench prove test-frameworks nats-server chromium compose-check clean venv-demo venv-test
@@ -47,7 +49,7 @@ prove: venv-test nats-server ## the tests marked `prove` at full size; appends t
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m prove $(PYTEST_ARGS)
 
 test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
-	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0' '.[onnx,xgboost,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'
+	@$(PY) -m pip --disable-pip-version-check install --quiet $(CPU_BUILDS) --editable '.[onnx,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'
 	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
 
 clean: ## remove what the targets above made, .venv included

@@ -11,6 +11,7 @@ import pytest
 
 import vtsserving
 from support.framework_cases import HEAVY, LIGHT, Case
+from support.sdk import save_copy
 from vtsserving.exceptions import IntegrityError, InvalidSignature, ModelNotFound, VtsServingException
 from vtsserving.framework import MODULES, load_for_serving
 from vtsserving.input_example import warmup_calls
@@ -128,6 +129,17 @@ def test_a_damaged_file_is_refused_before_it_is_loaded(bound: Bound) -> None:
     file.write_bytes(raw)
     for load in (lambda: bound.module.load_model(model.tag), lambda: load_for_serving(model.path)):
         with pytest.raises(IntegrityError, match="damaged"):
+            load()
+
+
+@pytest.mark.parametrize("lie", [{"runs_code": False}, {"runs_code": False, "weights_only": True}], ids=str)
+def test_a_record_that_denies_the_code_in_its_files_loads_nothing(bound: Bound, lie: dict[str, Any]) -> None:
+    copy = save_copy(bound.save(), lie)
+    if not bound.case.runs_code:
+        load_for_serving(copy.path)
+        return
+    for load in (lambda: bound.module.load_model(copy.tag), lambda: load_for_serving(copy.path)):
+        with pytest.raises(IntegrityError, match="nothing was loaded"):
             load()
 
 

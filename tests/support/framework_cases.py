@@ -130,6 +130,21 @@ def _torch_case(model: Any, plain: Any, runs_code: bool) -> Case:
 
 def pytorch(_: Path) -> Case:
     model = _linear()
+    return _torch_case(model, model, runs_code=False)
+
+
+def pytorch_own_class(_: Path) -> Case:
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = _linear()
+
+        def forward(self, rows: Any) -> Any:
+            return self.layers(rows)
+
+    model = Net()
     return _torch_case(model, model, runs_code=True)
 
 
@@ -195,7 +210,8 @@ HEAVY: dict[str, tuple[str, Callable[[Path], Case]]] = {
     "lightgbm classifier": ("lightgbm", lightgbm_classifier),
     "catboost": ("catboost", catboost),
     "onnx": ("onnx", onnx),
-    "pytorch": ("pytorch", pytorch),
+    "pytorch, torch's layers": ("pytorch", pytorch),
+    "pytorch, own class": ("pytorch", pytorch_own_class),
     "torchscript": ("torchscript", torchscript),
     "pytorch_lightning": ("pytorch_lightning", pytorch_lightning),
     "transformers": ("transformers", transformers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from vtsserving.draft import Draft
 from vtsserving.local_store import LocalStore
+from vtsserving.manifest import MANIFEST_FILE, MODEL_FILE
 from vtsserving.model import Model, ModelContext
 from vtsserving.tag import Tag
 
@@ -20,6 +22,19 @@ def save_text(store: LocalStore, tag: str, content: str = "weights", **draft: An
     with store.staging() as staged:
         (staged / "weights.txt").write_text(content)
         return store.save(staged, Draft(Tag.parse(tag), "", CONTEXT, **draft))
+
+
+def save_copy(model: Model, extra: dict[str, Any]) -> Model:
+    """Save a model's files a second time, under the name `copy`, with something else in the record beside them."""
+    info, store = model.info, LocalStore()
+    with store.staging() as staged:
+        shutil.copytree(model.path, staged, dirs_exist_ok=True)
+        for written_by_the_store in (MANIFEST_FILE, MODEL_FILE):
+            (staged / written_by_the_store).unlink()
+        draft = Draft(
+            Tag("copy"), info.module, info.context, signatures=info.signatures, extra={**info.extra, **extra}
+        )
+        return store.save(staged, draft)
 
 
 def iris_classifier() -> Any:

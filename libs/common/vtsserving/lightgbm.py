@@ -90,9 +90,7 @@ def _read(model: Model) -> Any:
         import lightgbm
     if model.manifest.entry(BOOSTER_FILE) is not None:
         return lightgbm.Booster(model_file=model.path_of(BOOSTER_FILE))
-    has_code = bool(model.info.extra.get("pickle_by_value", True))
-    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
-    return pickles.load(model.path_of(PICKLE_FILE), str(model.tag))
+    return pickles.load_model_file(model, PICKLE_FILE)
 
 
 def _input_specs(booster: Any, features: int) -> dict[str, Any]:

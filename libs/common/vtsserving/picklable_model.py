@@ -71,9 +71,7 @@ def get(tag: str | Tag) -> Model:
 
 
 def _read(model: Model) -> Any:
-    has_code = bool(model.info.extra.get("pickle_by_value", True))
-    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
-    return pickles.load(model.path_of(MODEL_FILE), str(model.tag))
+    return pickles.load_model_file(model, MODEL_FILE)
 
 
 FRAMEWORK: Final = Framework(

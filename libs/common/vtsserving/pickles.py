@@ -13,9 +13,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from vtsserving.exceptions import ModelLoadFailed, PythonVersionMismatch, SerializationError
+from vtsserving.exceptions import IntegrityError, ModelLoadFailed, PythonVersionMismatch, SerializationError
+
+if TYPE_CHECKING:
+    from vtsserving.model import Model
 
 # Cloudpickle's constructors of functions, code and classes; a pickle without them carries no code.
 _CODE_MARKS: Final = (b"_make_function", b"CodeType", b"_make_skeleton")
@@ -109,6 +112,41 @@ def load(path: Path, what: str) -> Any:
         raise ModelLoadFailed(
             f"{what} cannot be loaded: {type(error).__name__}: {_short(error)}{hint}"
         ) from error
+
+
+def load_model_file(model: Model, name: str) -> Any:
+    """Unpickle the file that holds a model object, which runs its author's code.
+
+    Args:
+        model: the model; its digests were checked.
+        name: the file, relative to the model's directory.
+
+    Raises:
+        IntegrityError: the model is recorded as one that runs no code when it is loaded.
+        PythonVersionMismatch: it carries code of another Python version.
+        ModelLoadFailed: it cannot be unpickled here.
+    """
+    check_may_run(model)
+    return load(model.path_of(name), str(model.tag))
+
+
+def check_may_run(model: Model) -> None:
+    """Check that a model's pickle may be read here, before any of it is.
+
+    Whoever looked at `info.runs_code` first must be able to rely on it, so a record that denies the pickle which the
+    model holds is refused, not corrected.
+
+    Raises:
+        IntegrityError: the model is recorded as one that runs no code when it is loaded.
+        PythonVersionMismatch: it carries code of another Python version.
+    """
+    if not model.info.runs_code:
+        raise IntegrityError(
+            f"{model.tag} is recorded as running no code when it is loaded, but it holds a pickle, which may run any; "
+            "nothing was loaded"
+        )
+    has_code = bool(model.info.extra.get("pickle_by_value", True))
+    check_python(model.info.context.python_version, has_code, str(model.tag))
 
 
 def check_python(saved_with: str, has_code: bool, what: str) -> None:

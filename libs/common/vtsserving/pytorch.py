@@ -1,4 +1,4 @@
-"""PyTorch modules, pickled with their code. [M1]"""
+"""PyTorch modules: those of torch's own layers as data, others pickled with their code. [M1]"""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
 def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
     """Save a module with its weights and its code.
+
+    A module that is made of torch's own layers alone (`torch.nn.Sequential(torch.nn.Linear(4, 3))`, say) is read back
+    by torch's restricted unpickler (`weights_only`), so loading it runs no code; any other class comes back by
+    running its own. `model.info.runs_code` says which. To serve a class of your own without running its Python, save
+    it with `vtsserving.torchscript`.
 
     Args:
         name: `name` or `name:version`.

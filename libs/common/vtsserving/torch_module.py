@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -9,10 +11,14 @@ from typing import Any, Final
 
 from vtsserving import pickles
 from vtsserving.environment import framework_import
+from vtsserving.exceptions import IncompatibleEnvironment, IntegrityError
 from vtsserving.framework import Written
 from vtsserving.model import Model, ModelInfo
 
 MODEL_FILE: Final = "model.pt"
+
+_LAYERS: Final = "torch.nn.modules."
+"""Where torch's own layers live."""
 
 
 class TorchCaller:
@@ -93,7 +99,67 @@ def write_module(path: Path, module: Any, external_modules: Sequence[ModuleType]
         torch.save(module, file, pickle_module=cloudpickle)
 
     has_code = pickles.write_watched(path / MODEL_FILE, save, "the model", external_modules)
-    return Written(runs_code=True, extra={"pickle_by_value": has_code}, served=TorchCaller(module))
+    is_data = not has_code and _can_be_read_as_data(path / MODEL_FILE)
+    return Written(
+        runs_code=not is_data,
+        extra={"pickle_by_value": has_code, "weights_only": is_data},
+        served=TorchCaller(module),
+    )
+
+
+def layers_of(file: Path) -> list[type] | None:
+    """The classes that a file needs beside tensors, if they are layers of torch alone.
+
+    Such a file is read by torch's restricted unpickler, which builds tensors and these classes and calls nothing else.
+
+    Args:
+        file: what `torch.save` wrote.
+
+    Returns:
+        The layers; None when it needs anything else, or when this torch (before 2.6) cannot say.
+    """
+    if not _can_tell_layers():
+        return None
+    from torch import nn, serialization
+
+    try:
+        names = serialization.get_unsafe_globals_in_checkpoint(file)
+    except pickle.UnpicklingError:  # an operation that the restricted unpickler does not know
+        return None
+    layers = []
+    for name in names:
+        module_name, _, class_name = name.rpartition(".")
+        module = sys.modules.get(module_name) if module_name.startswith(_LAYERS) else None
+        found = getattr(module, class_name, None)
+        if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module_name):
+            return None
+        layers.append(found)
+    return layers
+
+
+def _can_be_read_as_data(file: Path) -> bool:
+    """Try it, without reading the weights: a promise that loading could not keep would lose the model."""
+    layers = layers_of(file)
+    if layers is None:
+        return False
+    try:
+        _unpickle_restricted(file, layers, "meta", mmap=True)
+    except Exception:  # the unpickler's errors are of many types; the file is then one that runs code
+        return False
+    return True
+
+
+def _unpickle_restricted(file: Path, layers: list[type], device: str, **options: Any) -> Any:
+    import torch
+
+    with torch.serialization.safe_globals(layers):
+        return torch.load(str(file), map_location=device, weights_only=True, **options)
+
+
+def _can_tell_layers() -> bool:
+    from torch import serialization
+
+    return hasattr(serialization, "get_unsafe_globals_in_checkpoint")
 
 
 def read_module(model: Model, device: str = "cpu") -> Any:
@@ -104,13 +170,32 @@ def read_module(model: Model, device: str = "cpu") -> Any:
         device: where its weights go.
 
     Raises:
+        IntegrityError: its record promises that loading it runs no code, and its file needs more.
+        IncompatibleEnvironment: its record promises that, and this torch cannot keep the promise.
         PythonVersionMismatch: it carries code of another Python version.
         ModelLoadFailed: it cannot be loaded here.
     """
     torch = import_torch()
-    has_code = bool(model.info.extra.get("pickle_by_value", True))
-    pickles.check_python(model.info.context.python_version, has_code, str(model.tag))
+    if model.info.extra.get("weights_only"):
+        return _read_data(model, device, torch)
+    pickles.check_may_run(model)
     return torch.load(model.path_of(MODEL_FILE), map_location=device, weights_only=False)
+
+
+def _read_data(model: Model, device: str, torch: Any) -> Any:
+    """Read a module with torch's restricted unpickler; there is no other way in for one that is recorded as data."""
+    if not _can_tell_layers():
+        raise IncompatibleEnvironment(
+            f"{model.tag} is recorded as loaded without running code, which needs torch 2.6 or newer; "
+            f"{torch.__version__} is installed: pip install 'torch>=2.6'"
+        )
+    file = model.path_of(MODEL_FILE)
+    layers = layers_of(file)
+    if layers is None:
+        raise IntegrityError(
+            f"{model.tag} is recorded as made of torch's own layers alone, but its file needs more; nothing was loaded"
+        )
+    return _unpickle_restricted(file, layers, device)
 
 
 def serve_module(module: Any, info: ModelInfo | None = None) -> TorchCaller:
