@@ -139,13 +139,13 @@ class ScriptedRunner:
             return
         if control.digest in self._processes:
             for process in self._processes[control.digest]:
-                process.wanted_by = control.batcher
+                process.wanted_by = control.sender
                 if process.is_warm:
-                    self._grant(process, control.batcher, afresh=process.owner != control.batcher)
+                    self._grant(process, control.sender, afresh=process.owner != control.sender)
         elif control.digest in self._loading:
-            self._loading[control.digest] = control.batcher
+            self._loading[control.digest] = control.sender
         else:
-            self._loading[control.digest] = control.batcher
+            self._loading[control.digest] = control.sender
             self._loop.call_later(self.script.load_s, self._loaded, control)
 
     def _loaded(self, control: frames.Control) -> None:

@@ -66,6 +66,13 @@ FRAMES: Final[dict[str, frames.Frame]] = {
     "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"\x90", [b"ab", b""]),
     "fault": frames.Fault(17, 1_150, False, "model_failed", "ValueError: no", (0,)),
     "loaded": frames.Loaded("", "", 12_345_678),
+    "event unloaded": frames.Event("unloaded", _RUNNER, *_MODEL, 0, [], 0, 0, "", ""),
+    "order to unload": frames.Control("unload", _GATEWAY, *_MODEL),
+    "report": frames.Report("", "", 0),
+    "report of a failure": frames.Report("model_load_failed", "No module named 'caf\u00e9'", 1_000),
+    "heartbeat of a batcher that loads": frames.Heartbeat(
+        "batcher", _BATCHER, "ready", 0, ["iris:1 loading "]
+    ),
 }
 
 VALUES: Final[dict[str, Any]] = {

@@ -496,6 +496,12 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class ModelUnloading(Unavailable):
+    """The model is being unloaded, or was a moment ago; a later request loads it again."""
+
+    code = "model_unloading"
+
+
 class ModelLoadFailed(Unavailable):
     """The model could not be loaded; the message has the reason."""
 

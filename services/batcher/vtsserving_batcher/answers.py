@@ -44,6 +44,17 @@ class Answers:
         for gateway, ids in by_gateway.items():
             self.refuse(gateway, ids, code, message, retry_after_s)
 
+    def report(
+        self, reply: str, code: str = "", message: str = "", retry_after_s: float | None = None
+    ) -> None:
+        """Tell a gateway how its order ended; without a code, as it was told."""
+        report = frames.Report(code, message, int((retry_after_s or 0) * 1000))
+        try:
+            self._bus.publish(reply, frames.encode(report))
+        except VtsServingException as error:
+            # The gateway asks again until it hears, or until its own deadline.
+            _log.warning("report_lost code=%s reason=%s", code, error.code)
+
     def refuse(
         self, gateway: str, ids: list[int], code: str, message: str, retry_after_s: float | None = None
     ) -> None:

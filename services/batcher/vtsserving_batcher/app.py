@@ -18,6 +18,7 @@ from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.intake import Intake
 from vtsserving_batcher.loading import Loading
+from vtsserving_batcher.orders import Orders
 from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class BatcherApp:
         answers = Answers(bus, self.counters)
         loading = Loading(bus, self.id, self._fleet, settings.load_wait_s, settings.runner_wait_s)
         self._dispatcher = Dispatcher(bus, self.id, self._fleet, loading, answers, self.counters)
-        self._intake = Intake(self._dispatcher, answers, self.counters, settings)
+        self._orders = Orders(bus, self.id, self._fleet, self._dispatcher, answers, self._beat)
+        self._intake = Intake(self._dispatcher, self._orders, answers, self.counters, settings)
         self.exposition: Callable[[], bytes] = metrics.exposition(self.counters, self._dispatcher.depth)
         self._loop = asyncio.get_running_loop()
         self._inbox: Subscription | None = None
@@ -55,6 +57,7 @@ class BatcherApp:
             "nack": self._dispatcher.nacked,
             "gone": self._dispatcher.gone,
             "failed": self._dispatcher.load_failed,
+            "unloaded": self._orders.unloaded,
             "reconnected": lambda event: self._dispatcher.reconnected(),
         }
 
@@ -111,6 +114,8 @@ class BatcherApp:
         handler = self._events.get(event.event)
         if handler is not None:
             handler(event)
+            if event.event != "done":
+                self._orders.say_what_is_new()
 
     def _on_heartbeat(self, message: Message) -> None:
         try:
@@ -138,7 +143,7 @@ class BatcherApp:
         try:
             self._bus.publish(
                 subjects.heartbeat("batcher"),
-                frames.encode(frames.Heartbeat("batcher", self.id, state, 0, [])),
+                frames.encode(frames.Heartbeat("batcher", self.id, state, 0, self._orders.states())),
             )
         except Unavailable:
             _log.debug("no heartbeat while the bus is down")
@@ -150,6 +155,7 @@ class BatcherApp:
             _log.warning("runner_lost runner=%s", runner)
             self._dispatcher.runner_lost(runner)
         self._dispatcher.sweep()
+        self._orders.sweep()
 
     def _every(self, interval_s: float, action: Callable[[], None]) -> None:
         """Run `action` now and then every `interval_s` seconds; an error in it is logged and does not end it."""

@@ -17,6 +17,7 @@ from vtsserving.exceptions import (
     BatcherLost,
     DeadlineExceeded,
     MessageTooLarge,
+    ModelUnloading,
     RunnerLost,
     Unavailable,
     from_code,
@@ -29,7 +30,7 @@ from vtsserving_batcher.loading import Loading
 from vtsserving_batcher.metrics import Counters
 from vtsserving_batcher.policy import Take, decide
 from vtsserving_batcher.queue import Entry, Queue
-from vtsserving_batcher.served import InFlight, Process, Refusal, ServedModel
+from vtsserving_batcher.served import InFlight, Process, Refusal, ServedModel, unloading
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class Dispatcher:
         """(entries that wait, batches in flight)."""
         return sum(model.waiting_entries for model in self._models.values()), len(self._in_flight)
 
-    def model_for(self, request: frames.Request) -> ServedModel:
-        """The model that a request names, made when it is the first."""
+    def model_for(self, request: frames.Request | frames.Control) -> ServedModel:
+        """The model that a request or an order names, made when it is the first."""
         return self._model(request.model, request.version, request.digest)
 
     def _model(self, name: str, version: str, digest: str) -> ServedModel:
@@ -94,12 +95,15 @@ class Dispatcher:
     def check_servable(self, model: ServedModel) -> None:
         """Raise what new requests for a model are refused with, if they must be."""
         refusal = self._loading.refusal(model, self._loop.time())
+        if model.leaving is not None:
+            raise ModelUnloading(unloading(model), retry_after_s=1.0)
         if refusal is not None:
             raise from_code(refusal.code, refusal.message, retry_after_s=refusal.until_s - self._loop.time())
-        if not model.processes and not self._owns(model):
+        if not model.processes and not self.owns(model):
             raise BatcherLost(f"another batcher serves {model.tag} now")
 
-    def _owns(self, model: ServedModel) -> bool:
+    def owns(self, model: ServedModel) -> bool:
+        """Whether this batcher is the one that sees to a model."""
         return self._fleet.owns(model.tag, draining=self.draining)
 
     # --- out -----------------------------------------------------------------------------------------------------
@@ -207,10 +211,14 @@ class Dispatcher:
 
     def request_capacity(self, model: ServedModel, now_s: float) -> None:
         """See to it that some runner grants credits for a model, or that its callers learn why none can."""
-        if not self._owns(model):
+        if not self.owns(model):
             self._hand_back(model)
             return
-        refusal = self._loading.ask(model, now_s)
+        if model.leaving is not None:
+            # What was lost with its process while the model leaves does not bring it back.
+            refusal: Refusal | None = Refusal(ModelUnloading.code, unloading(model), now_s)
+        else:
+            refusal = self._loading.ask(model, now_s)
         if refusal is not None:
             self.refuse_waiting(model, refusal)
 
@@ -219,6 +227,9 @@ class Dispatcher:
         for queue in list(model.turns):
             refused = queue.drop(lambda entry: entry.arrived_s <= refusal.arrived_by_s)
             self._answers.fail(refused, refusal.code, refusal.message, 1.0)
+        for reply in [reply for reply, since_s in model.callers.items() if since_s <= refusal.arrived_by_s]:
+            del model.callers[reply]
+            self._answers.report(reply, refusal.code, refusal.message, 1.0)
 
     def _hand_back(self, model: ServedModel) -> None:
         # Its gateway sends on what it gets back as never computed; of what a lost runner held, nobody knows that.
@@ -233,6 +244,8 @@ class Dispatcher:
         """A runner says which credits of a model process are free."""
         model = self._model(event.model, event.version, event.digest)
         self._loading.granted(model, event.runner)
+        while model.callers:
+            self._answers.report(model.callers.popitem()[0])
         for old in [p for p in model.processes.values() if p.is_replaced_by(event)]:
             del model.processes[old.runner, old.epoch]
         process = model.processes.get((event.runner, event.epoch)) or self._known(model, event)
@@ -342,7 +355,7 @@ class Dispatcher:
         for model in self._models.values():
             for queue in list(model.turns):
                 self.expire(queue.drop(lambda entry: entry.is_dead(now_s)))
-            if not model.processes and model.waiting_entries:
+            if not model.processes and model.is_wanted:
                 self.request_capacity(model, now_s)
             elif self._loading.is_stuck(model, now_s):
                 self._loading.ask_again(model, now_s)

@@ -12,6 +12,7 @@ from vtsserving.wire.kinds import WHOLE_FRAME
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.orders import Orders
 from vtsserving_batcher.policy import finish_s
 from vtsserving_batcher.queue import Entry, Queue
 from vtsserving_batcher.served import ServedModel
@@ -24,10 +25,16 @@ class Intake:
     """Handles what gateways send to this batcher."""
 
     def __init__(
-        self, dispatcher: Dispatcher, answers: Answers, counters: Counters, settings: BatcherSettings
+        self,
+        dispatcher: Dispatcher,
+        orders: Orders,
+        answers: Answers,
+        counters: Counters,
+        settings: BatcherSettings,
     ) -> None:
-        """Feed `dispatcher` within the bounds of `settings`."""
+        """Feed `dispatcher` within the bounds of `settings`, and give orders to `orders`."""
         self._dispatcher = dispatcher
+        self._orders = orders
         self._answers = answers
         self._counters = counters
         self._settings = settings
@@ -41,6 +48,8 @@ class Intake:
                 self._dispatcher.abandon(frame)
             elif isinstance(frame, frames.Request):
                 self._take(frame, message.reply)
+            elif isinstance(frame, frames.Control):
+                self._orders.take(frame, message.reply)
             else:
                 raise BadFrame(f"a batcher takes no {type(frame).__name__}")
         except ProtocolError as error:

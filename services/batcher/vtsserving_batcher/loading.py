@@ -10,7 +10,7 @@ from vtsserving.bus.interface import Bus
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.served import Refusal, ServedModel
+from vtsserving_batcher.served import Failed, Refusal, ServedModel
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +19,9 @@ ASK_AGAIN_S: Final = 1.0
 
 REMEMBER_FAILURE_S: Final = 5.0
 """A model that could not be loaded answers with the reason for this long; then it is tried again."""
+
+TELL_FAILURE_S: Final = 600.0
+"""For this long, or until it is loaded, heartbeats say why a model could not be loaded."""
 
 
 class Loading:
@@ -59,8 +62,7 @@ class Loading:
         if model.wanting_s is None:
             model.wanting_s = now_s
         # What comes back from a lost runner arrived long ago, but the wait for another one begins now.
-        oldest_s = min((queue.queued().oldest_s for queue in model.waiting()), default=now_s)
-        waited_s = now_s - max(oldest_s, model.wanting_s)
+        waited_s = now_s - max(model.wanted_since_s(now_s), model.wanting_s)
         asked = [id for id in model.asked_s if self._fleet.is_ready(id)]
         runner = asked[0] if asked else self._fleet.choose(model.tag, model.failed)
         if runner is None:
@@ -111,12 +113,14 @@ class Loading:
         model.failed.pop(runner, None)
         model.asked_s.pop(runner, None)
         model.wanting_s = None
+        model.failure = None
 
     def failed(self, model: ServedModel, event: frames.Event, now_s: float) -> None:
         """A runner said that it cannot load a model."""
         model.asked_s.pop(event.runner, None)
         code = event.code or ModelLoadFailed.code
         model.failed[event.runner] = Refusal(code, event.message, now_s + REMEMBER_FAILURE_S)
+        model.failure = Failed(event.message, now_s + TELL_FAILURE_S)
         _log.error("model_load_failed model=%s runner=%s reason=%s", model.tag, event.runner, event.message)
 
     def forget(self, model: ServedModel, runner: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vtsserving.wire.frames import Event, Request
 from vtsserving.wire.limits import REPLICA_BITS
@@ -61,6 +62,23 @@ class Process:
 
 
 @dataclass
+class Leaving:
+    """A model that is being unloaded.
+
+    Attributes:
+        callers: reply subjects that want to know when it is over.
+        told_s: when each runner was last told.
+        ended: runners that have said that their processes ended.
+        over_s: since when it is unloaded; None before.
+    """
+
+    callers: set[str] = field(default_factory=set)
+    told_s: dict[str, float] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    over_s: float | None = None
+
+
+@dataclass
 class Refusal:
     """Why the model cannot be served until `until_s`; it ends what arrived by `arrived_by_s`."""
 
@@ -68,6 +86,18 @@ class Refusal:
     message: str
     until_s: float
     arrived_by_s: float = math.inf
+
+
+class Failed(NamedTuple):
+    """Why a model could not be loaded, and until when that is worth telling."""
+
+    message: str
+    until_s: float
+
+
+def unloading(model: ServedModel) -> str:
+    """What those hear who want a model that is leaving."""
+    return f"{model.tag} is being unloaded, or was a moment ago; a later request loads it again"
 
 
 @dataclass(eq=False)
@@ -86,6 +116,11 @@ class ServedModel:
     wake_s: float | None = None
     wanting_s: float | None = None
     """Since when it has no process though something waits."""
+    callers: dict[str, float] = field(default_factory=dict)
+    """Who ordered it to be loaded and waits for that: reply subject, since when."""
+    leaving: Leaving | None = None
+    failure: Failed | None = None
+    """Why it could not be loaded the last time, unless it was since."""
 
     @property
     def tag(self) -> str:
@@ -112,6 +147,16 @@ class ServedModel:
         queue.limits = limits
         queue.hang_us = request.hang_us
         return queue
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for it: with a request, or for it to be loaded."""
+        return bool(self.waiting_entries or self.callers)
+
+    def wanted_since_s(self, now_s: float) -> float:
+        """Since when the first of those waits; `now_s` if nobody does."""
+        oldest_s = min((queue.queued().oldest_s for queue in self.waiting()), default=now_s)
+        return min(oldest_s, *self.callers.values(), now_s)
 
     def line_up(self, queue: Queue) -> None:
         """Give a queue that has entries again its turn, after the others."""
@@ -140,7 +185,8 @@ class ServedModel:
     def is_forgettable(self, now_s: float) -> bool:
         """Whether nothing is known of it that would be missed."""
         has_failed = any(refusal.until_s > now_s for refusal in self.failed.values())
-        return not (self.processes or self.asked_s or has_failed or self.waiting_entries)
+        has_failed = has_failed or (self.failure is not None and self.failure.until_s > now_s)
+        return not (self.processes or self.asked_s or has_failed or self.is_wanted or self.leaving)
 
     def idle(self) -> bool:
         """Whether a model process has nothing to do."""

@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 
-from vtsserving.catalog import CatalogEntry
 from vtsserving.exceptions import (
     BadInput,
     MethodNotAllowed,
@@ -19,18 +18,18 @@ from vtsserving.exceptions import (
     Unavailable,
     VtsServingException,
 )
-from vtsserving.json_writing import to_json
 from vtsserving.version import __version__
 from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.json_text import answer
 from vtsserving_gateway.model_documents import model_paths
+from vtsserving_gateway.model_routes import CALLED_PATHS, ModelRoutes
 from vtsserving_gateway.oip_document import infer_paths
 from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
 from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
-from vtsserving_gateway.routes import Route, known_tag
 from vtsserving_gateway.service_routes import ServiceRoutes
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -59,10 +58,11 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
-    _add_models(app, gateway, fleet)
-    OipRoutes(gateway, fleet, not_ready).add_to(app)
-    for path in infer_paths():
-        _add_other_methods(app, path, "POST")
+    models = ModelRoutes(gateway, fleet)
+    models.add_to(app)
+    OipRoutes(gateway, fleet, models, not_ready).add_to(app)
+    for path, allowed in (*CALLED_PATHS.items(), *((path, "POST") for path in infer_paths())):
+        _add_other_methods(app, path, allowed)
     app.add_exception_handler(VtsServingException, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -81,7 +81,7 @@ def _add_documents(app: FastAPI, gateway: Gateway) -> None:
             entries = await gateway.catalog.models()
         except VtsServingException:
             entries = []  # the rest of the document is as good without the store
-        return _json({**document, "paths": {**document["paths"], **model_paths(entries)}})
+        return answer({**document, "paths": {**document["paths"], **model_paths(entries)}})
 
     async def docs() -> Response:
         return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
@@ -95,14 +95,14 @@ def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) ->
 
     async def live() -> Response:
         """Whether the process runs; says nothing about anything else."""
-        return _json({"live": True})
+        return answer({"live": True})
 
     async def ready() -> Response:
         """Whether a call would be taken now: the bus is connected, a batcher is alive, preloaded models are loaded."""
         reason = "draining" if gateway.draining else not_ready()
         if reason:
             raise Unavailable(f"not ready: {reason}", retry_after_s=1.0)
-        return _json({"ready": True})
+        return answer({"ready": True})
 
     async def metrics() -> Response:
         """Counters in the Prometheus text format."""
@@ -121,27 +121,6 @@ def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) ->
     )
 
 
-def _add_models(app: FastAPI, gateway: Gateway, fleet: Fleet) -> None:
-    async def describe(tag: str) -> Response:
-        """What is known of a model: its exact version, signatures, specs, options, and the runners that loaded it."""
-        entry = await gateway.resolve(Route(known_tag(tag)))
-        counted = gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
-        return _json({**describe_entry(entry, fleet), "statistics": counted})
-
-    async def models() -> Response:
-        """All models, newest first, and whether a runner has loaded them."""
-        return _json({"models": [describe_entry(entry, fleet) for entry in await gateway.catalog.models()]})
-
-    errors: dict[int | str, dict[str, Any]] = {
-        404: error_answer("No such model or version."),
-        503: error_answer("The models cannot be looked up now."),
-    }
-    app.add_api_route("/v1/models", models, methods=["GET"], responses={503: errors[503]}, tags=["models"])
-    app.add_api_route("/v1/models/{tag}", describe, methods=["GET"], responses=errors, tags=["models"])
-    _add_other_methods(app, "/v1/models/{tag}", "GET, POST")
-    _add_other_methods(app, "/v1/models/{tag}/{method}", "POST")
-
-
 def _add_other_methods(app: FastAPI, path: str, allowed: str) -> None:
     """Refuse the methods that a path does not have where FastAPI does not know all that it has."""
 
@@ -150,29 +129,6 @@ def _add_other_methods(app: FastAPI, path: str, allowed: str) -> None:
 
     others = [method for method in ALL_METHODS if method not in allowed]
     app.add_api_route(path, refuse, methods=others, include_in_schema=False)
-
-
-def describe_entry(entry: CatalogEntry, fleet: Fleet) -> dict[str, Any]:
-    """A model as `GET /v1/models/{tag}` shows it."""
-    runners = fleet.runners(entry.tag)
-    return {
-        "tag": entry.tag,
-        "name": entry.name,
-        "version": entry.version,
-        "digest": entry.digest,
-        "ordinal": entry.ordinal,
-        "module": entry.module,
-        "state": "ready" if runners else "not_loaded",
-        "runners": len(runners),
-        "signatures": {name: signature.to_dict() for name, signature in entry.signatures.items()},
-        "input_specs": dict(entry.input_specs),
-        "output_specs": dict(entry.output_specs),
-        "options": entry.options.to_dict(),
-    }
-
-
-def _json(value: Any) -> Response:
-    return Response(to_json(value), media_type="application/json")
 
 
 def _error(request: Request, error: VtsServingException, headers: dict[str, str] | None = None) -> Response:

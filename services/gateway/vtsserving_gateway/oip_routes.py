@@ -1,4 +1,4 @@
-"""The Open Inference Protocol beside inference: health, metadata, configuration, statistics, repository index."""
+"""The Open Inference Protocol beside inference: health, metadata, configuration, statistics, model repository."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from vtsserving.catalog import CatalogEntry
 from vtsserving.exceptions import BadInput, Unavailable
 from vtsserving.json_arrays import ArraySpec
 from vtsserving.json_reading import read
-from vtsserving.json_writing import to_json
 from vtsserving.version import __version__
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.json_text import answer
+from vtsserving_gateway.model_routes import ModelRoutes
 from vtsserving_gateway.oip import PREFERRED_METHOD, route_of
 from vtsserving_gateway.oip_tensors import datatype_of
 from vtsserving_gateway.routes import Route
 from vtsserving_gateway.statistics import ModelStatistics
 
 PLATFORM: Final = "vtsserving"
-EXTENSIONS: Final = ["binary_tensor_data", "statistics", "model_configuration"]
+EXTENSIONS: Final = ["binary_tensor_data", "model_repository", "statistics", "model_configuration"]
 MODEL: Final = "/v2/models/{model}"
 VERSION: Final = "/v2/models/{model}/versions/{version}"
 
@@ -33,16 +34,20 @@ Handler = Callable[[str, str], Awaitable[Response]]
 class OipRoutes:
     """The handlers; what they tell comes from the catalog, the runners' heartbeats and the gateway's counters."""
 
-    def __init__(self, gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str]) -> None:
+    def __init__(
+        self, gateway: Gateway, fleet: Fleet, models: ModelRoutes, not_ready: Callable[[], str]
+    ) -> None:
         """Answer for one gateway.
 
         Args:
             gateway: shared with the connections.
             fleet: knows what is loaded where.
+            models: loads and unloads.
             not_ready: why requests would be refused now; empty when they would not.
         """
         self._gateway = gateway
         self._fleet = fleet
+        self._models = models
         self._not_ready = not_ready
 
     def add_to(self, app: FastAPI) -> None:
@@ -62,33 +67,30 @@ class OipRoutes:
             name = handler.__name__
             app.add_api_route(MODEL + end, _of_latest(handler), operation_id=f"oip_{name}", **get)
             app.add_api_route(VERSION + end, handler, operation_id=f"oip_{name}_of_version", **get)
-        app.add_api_route(
-            "/v2/repository/index",
-            self.index,
-            methods=["POST"],
-            tags=["open inference protocol"],
-            responses=_ERRORS,
-        )
+        post = {**get, "methods": ["POST"]}
+        app.add_api_route("/v2/repository/index", self.index, **post)
+        app.add_api_route("/v2/repository/models/{model}/load", self.load, **post)
+        app.add_api_route("/v2/repository/models/{model}/unload", self.unload, **post)
 
     async def server(self) -> Response:
         """Name, version and extensions."""
-        return _json({"name": PLATFORM, "version": __version__, "extensions": EXTENSIONS})
+        return answer({"name": PLATFORM, "version": __version__, "extensions": EXTENSIONS})
 
     async def live(self) -> Response:
         """Whether the process runs."""
-        return _json({"live": True})
+        return answer({"live": True})
 
     async def ready(self) -> Response:
         """Whether an inference would be taken now."""
         reason = "draining" if self._gateway.draining else self._not_ready()
         if reason:
             raise Unavailable(f"not ready: {reason}", retry_after_s=1.0)
-        return _json({"ready": True})
+        return answer({"ready": True})
 
     async def model(self, model: str, version: str) -> Response:
         """Metadata of a model: inputs and outputs, as far as they are recorded."""
         route, entry, target = await self._find(model, version)
-        return _json(
+        return answer(
             {
                 "name": entry.name,
                 "versions": [route.ordinal or entry.version],
@@ -101,15 +103,16 @@ class OipRoutes:
     async def model_ready(self, model: str, version: str) -> Response:
         """Whether a runner has loaded the model; the first call of another one loads it."""
         _, entry, _ = await self._find(model, version)
-        if not self._fleet.runners(entry.tag):
-            raise Unavailable(f"{entry.tag} is not loaded; its first call loads it", retry_after_s=1.0)
-        return _json({"name": entry.name, "ready": True})
+        state = self._fleet.state(entry.tag)
+        if state.name != "ready":
+            raise Unavailable(f"{entry.tag}: {state.reason}", retry_after_s=1.0)
+        return answer({"name": entry.name, "ready": True})
 
     async def configuration(self, model: str, version: str) -> Response:
         """The model's configuration as clients of Triton expect it."""
         _, entry, target = await self._find(model, version)
         batched = target.method.max_rows if target.method.axis == 0 else 0
-        return _json(
+        return answer(
             {
                 "name": entry.name,
                 "platform": PLATFORM,
@@ -124,38 +127,56 @@ class OipRoutes:
         """Counts and times of a model since this gateway started."""
         route, entry, _ = await self._find(model, version)
         counted = self._gateway.statistics.of(entry.name, entry.version)
-        return _json({"model_stats": [counted.shown(entry.name, route.ordinal or entry.version)]})
+        return answer({"model_stats": [counted.shown(entry.name, route.ordinal or entry.version)]})
 
     async def all_statistics(self) -> Response:
         """The same of all models that were called."""
         counted: dict[tuple[str, str], ModelStatistics] = self._gateway.statistics.all()
-        return _json(
+        return answer(
             {"model_stats": [each.shown(name, version) for (name, version), each in counted.items()]}
         )
 
     async def index(self, request: Request) -> Response:
         """All models and whether they are loaded; `{"ready": true}` leaves out those that are not."""
-        body = await request.body()
-        wanted = read(body) if body.strip() not in (b"", b'""') else {}
-        if not isinstance(wanted, dict):
-            raise BadInput('the body is empty or {"ready": true}')
+        wanted = await _optional(request, 'the body is empty or {"ready": true}')
         shown = [self._indexed(entry) for entry in await self._gateway.catalog.models()]
-        return _json([each for each in shown if not wanted.get("ready") or each["state"] == "READY"])
+        return answer([each for each in shown if not wanted.get("ready") or each["state"] == "READY"])
 
     def _indexed(self, entry: CatalogEntry) -> dict[str, str]:
-        is_loaded = bool(self._fleet.runners(entry.tag))
-        return {
-            "name": entry.name,
-            "version": entry.version,
-            "state": "READY" if is_loaded else "UNAVAILABLE",
-            "reason": "" if is_loaded else "not loaded; its first call loads it",
-        }
+        state = self._fleet.state(entry.tag)
+        named = {"ready": "READY", "loading": "LOADING", "unloading": "UNLOADING"}.get(
+            state.name, "UNAVAILABLE"
+        )
+        return {"name": entry.name, "version": entry.version, "state": named, "reason": state.reason}
+
+    async def load(self, model: str, request: Request) -> Response:
+        """Load a model as it was saved; answers when it is ready."""
+        wanted = (await _optional(request, 'the body is empty or {"parameters": {...}}')).get("parameters")
+        if wanted:
+            raise BadInput("models are loaded as they were saved: `config` and `file:` are not supported")
+        await self._models.order("load", route_of(model), request.headers.get("x-request-timeout"))
+        return Response()
+
+    async def unload(self, model: str, request: Request) -> Response:
+        """Unload a model; answers when what came before is served and its processes have ended."""
+        await _optional(request, 'the body is empty or {"parameters": {...}}')  # models have no dependents
+        await self._models.order("unload", route_of(model), request.headers.get("x-request-timeout"))
+        return Response()
 
     async def _find(self, model: str, version: str) -> tuple[Route, CatalogEntry, Target]:
         route = route_of(model, version)
         entry = await self._gateway.resolve(route)
         preferred = PREFERRED_METHOD if PREFERRED_METHOD in entry.signatures else ""
         return route, entry, Target(entry, entry.method(preferred))
+
+
+async def _optional(request: Request, form: str) -> dict[str, Any]:
+    """A JSON object that may be left out."""
+    body = await request.body()
+    value = read(body) if body.strip() not in (b"", b'""') else {}
+    if not isinstance(value, dict):
+        raise BadInput(form)
+    return value
 
 
 def _of_latest(handler: Handler) -> Callable[[str], Awaitable[Response]]:
@@ -180,6 +201,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The request cannot be read.", **_ERROR},
     404: {"description": "No such model, version or method.", **_ERROR},
     503: {"description": "Not now.", **_ERROR},
+    504: {"description": "Not in time.", **_ERROR},
 }
 
 
@@ -195,7 +217,3 @@ def _configured(spec: ArraySpec, batched: int) -> dict[str, Any]:
         "data_type": f"TYPE_{'STRING' if name == 'BYTES' else name}",
         "dims": list(dims) or [1],
     }
-
-
-def _json(value: Any) -> Response:
-    return Response(to_json(value), media_type="application/json")

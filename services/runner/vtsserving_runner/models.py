@@ -78,6 +78,7 @@ class Models:
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, HostedModel] = {}
         self._leaving: set[HostedModel] = set()
+        self._told: dict[str, set[str]] = {}
         self._kept: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._allowance = Allowance(settings.recycle_growth_bytes, settings.recycle_batches)
@@ -103,7 +104,7 @@ class Models:
         """Take one command of a batcher."""
         try:
             control = frames.decode_as(frames.Control, message.payload)
-            if not subjects.is_id(control.batcher):
+            if not subjects.is_id(control.sender):
                 raise BadFrame("a command without a batcher's id")
         except ProtocolError as error:
             self._counters.bad_frames += 1
@@ -111,9 +112,9 @@ class Models:
             return
         id = ModelId(control.model, control.version, control.digest)
         if control.op == "load":
-            self.load(id, control.batcher)
+            self.load(id, control.sender)
         elif control.op == "unload":
-            self.unload(id.digest)
+            self._leave(id, control.sender)
 
     def load(self, id: ModelId, batcher: str) -> None:
         """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
@@ -134,6 +135,14 @@ class Models:
             model.revoke()
             self._on_change()
             self._run(self._retire(model))
+
+    def _leave(self, id: ModelId, batcher: str) -> None:
+        """Unload a model because a batcher says so; an `unloaded` event follows when its processes have ended."""
+        self.unload(id.digest)
+        if any(model.id == id for model in self._leaving):
+            self._told.setdefault(id.digest, set()).add(batcher)
+        else:
+            self._outlet.event(batcher, "unloaded", id)
 
     def reconnected(self) -> None:
         """The bus was gone: batches and events may be lost, so the batchers had better ask which credits are free."""
@@ -210,6 +219,8 @@ class Models:
         await model.idle()
         await model.stop()
         self._leaving.discard(model)
+        for batcher in self._told.pop(model.id.digest, ()):
+            self._outlet.event(batcher, "unloaded", model.id)
         if model.id.digest not in self._models:
             self._source.release(model.id.digest)
         _log.info("unloaded", extra={"model": str(model.id)})

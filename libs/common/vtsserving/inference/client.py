@@ -27,7 +27,8 @@ from vtsserving.exceptions import (
 )
 from vtsserving.inference.batchers import Batchers
 from vtsserving.inference.deadlines import Deadlines
-from vtsserving.inference.outbox import Outbox, Publish
+from vtsserving.inference.orders import Orders
+from vtsserving.inference.outbox import Outbox
 from vtsserving.inference.parked import Parked
 from vtsserving.inference.request import Outcome, Part, Ticket, pieces
 from vtsserving.wire import frames, rows, subjects
@@ -67,6 +68,7 @@ class InferenceClient:
         self._batchers = Batchers()
         self._parked = Parked(self._no_batcher)
         self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._parked.add)
+        self.orders = Orders(bus, self.id, self._batchers)
         self._deadlines = Deadlines(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
@@ -207,9 +209,7 @@ class InferenceClient:
 
     def _on_reply(self, message: Message) -> None:
         if message.payload == NO_RESPONDERS:
-            publish = self._outbox.publish_of(message.subject)
-            if publish is not None:
-                self._batcher_gone(publish)
+            self._unheard(message.subject)
             return
         try:
             frame = frames.decode(message.payload)
@@ -225,6 +225,8 @@ class InferenceClient:
                 self._refused(message.subject, from_code(frame.code, frame.message))
             else:
                 self._failed(frame)
+        elif isinstance(frame, frames.Report):
+            self.orders.reported(message.subject, frame)
 
     def _answered(self, reply: frames.Reply) -> None:
         parts = self._parts
@@ -249,10 +251,11 @@ class InferenceClient:
 
     def _refused(self, reply_subject: str, error: VtsServingException) -> None:
         """A batcher could not read a frame of ours."""
-        publish = self._outbox.publish_of(reply_subject)
-        for id in publish.ids if publish is not None else ():
-            part = self._parts.get(id)
-            if part is not None:
+        if (publish := self._outbox.publish_of(reply_subject)) is None:
+            self.orders.unread(reply_subject, error)
+            return
+        for id in publish.ids:
+            if (part := self._parts.get(id)) is not None:
                 self._settle(part.ticket, error)
 
     def _failed(self, failure: frames.Failure) -> None:
@@ -323,12 +326,14 @@ class InferenceClient:
         self.retries += 1
         self._loop.call_later(delay_s, self._send_again, part)
 
-    def _batcher_gone(self, publish: Publish) -> None:
+    def _unheard(self, reply_subject: str) -> None:
         """Nobody listened when these parts were published, so they were not taken: send them elsewhere."""
+        if (publish := self._outbox.publish_of(reply_subject)) is None:
+            self.orders.unheard(reply_subject)
+            return
         self._batchers.forget(publish.batcher)
         for id in publish.ids:
-            part = self._parts.get(id)
-            if part is not None:
+            if (part := self._parts.get(id)) is not None:
                 # Not counted as an attempt: the message reached no batcher.
                 self._send_again(part)
 

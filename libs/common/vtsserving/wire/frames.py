@@ -33,6 +33,7 @@ from vtsserving.wire.kinds import (
     Heartbeat,
     Loaded,
     Reply,
+    Report,
     Request,
     Result,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Heartbeat",
     "Loaded",
     "Reply",
+    "Report",
     "Request",
     "Result",
     "decode",

@@ -154,8 +154,8 @@ class Event(NamedTuple):
     Attributes:
         event: `credit` (`credits` are free), `done` (`batch_id` is answered, its credit free again), `nack`
             (`batch_id` was refused unread), `gone` (the process and all credits of the epoch are void), `failed`
-            (the model cannot be loaded), `reconnected` (the runner was off the bus; what was sent to it or by it
-            since may be lost).
+            (the model cannot be loaded), `unloaded` (as it was told to: its processes have ended), `reconnected` (the
+            runner was off the bus; what was sent to it or by it since may be lost).
         runner: its id.
         model: as in Request.
         version: as in Request.
@@ -182,21 +182,36 @@ class Event(NamedTuple):
 
 
 class Control(NamedTuple):
-    """Batcher -> runner: what to do with a model.
+    """Batcher -> runner, gateway -> batcher: what to do with a model.
 
     Attributes:
-        op: `load` (load it if need be, and grant its credits to `batcher`) or `unload`.
-        batcher: its id.
+        op: `load` or `unload`. To a runner: load it if need be, and grant its credits to `sender`; or finish what was
+            taken, end the processes, and say so (`unloaded`). To a batcher: see to it, and answer with a Report.
+        sender: id of the batcher or gateway.
         model: as in Request.
         version: as in Request.
         digest: as in Request.
     """
 
     op: str
-    batcher: str
+    sender: str
     model: str
     version: str
     digest: str
+
+
+class Report(NamedTuple):
+    """Batcher -> gateway, on the reply subject of its order: how the order ended.
+
+    Attributes:
+        code: empty if the model is loaded, or unloaded, as it was ordered; else why it is not.
+        message: the same for people.
+        retry_after_ms: as in Failure.
+    """
+
+    code: str
+    message: str
+    retry_after_ms: int
 
 
 class Heartbeat(NamedTuple):
@@ -208,7 +223,8 @@ class Heartbeat(NamedTuple):
         state: `ready`; `reconnected`, which is ready too, after it was off the bus: what was sent to it or by it since
             may be lost; `draining`: it takes nothing new.
         free_bytes: memory for further models; of runners, else 0.
-        models: `name:version` of the models that are loaded; of runners.
+        models: of runners, `name:version` of the models that are loaded. Of batchers, what else there is to say of a
+            model: its `name:version`, `loading`, `unloading` or `failed`, and the reason, with blanks between them.
     """
 
     role: str
@@ -274,7 +290,20 @@ class Loaded(NamedTuple):
     rss_bytes: int
 
 
-Frame = Request | Batch | Reply | Failure | Cancel | Event | Control | Heartbeat | Result | Fault | Loaded
+Frame = (
+    Request
+    | Batch
+    | Reply
+    | Failure
+    | Cancel
+    | Event
+    | Control
+    | Heartbeat
+    | Result
+    | Fault
+    | Loaded
+    | Report
+)
 
 KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     1: (Request, "ssssiiiiQUQBHV"),
@@ -288,5 +317,6 @@ KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     9: (Result, "iibUUHV"),
     10: (Fault, "iibsmU"),
     11: (Loaded, "smi"),
+    12: (Report, "smi"),
 }
 """Number of each kind on the wire, its class, and one letter per field; fields.py says what the letters mean."""

@@ -2,7 +2,7 @@
 
 Grammar (`id` is 16 lower-case hex digits, so nothing a client sends can reach a subject):
 
-    vts.v1.bat.<id>.in              gateway -> that batcher
+    vts.v1.bat.<id>.in              gateway -> that batcher: requests, cancellations, orders
     vts.v1.bat.<id>.event           runner -> that batcher
     vts.v1.gw.<id>.reply.<n>        runner, batcher -> that gateway; n > 0 numbers the gateway's publishes and is where
                                     the bus says that nobody listened; answers go to n = 0, whatever the publish
@@ -49,7 +49,7 @@ def gateway_answers(reply_subject: str) -> str | None:
 
 
 def batcher_in(batcher_id: str) -> str:
-    """Where a batcher takes requests and cancellations."""
+    """Where a batcher takes requests, cancellations and orders."""
     return f"vts.v1.bat.{batcher_id}.in"
 
 

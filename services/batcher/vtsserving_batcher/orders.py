@@ -1,0 +1,179 @@
+"""Orders of gateways to load or unload a model, and what heartbeats say of models that are not simply loaded.
+
+An order is repeated by its gateway until it hears how it ended, so nothing here outlives a lost message. Unloading
+serves what came before it; what comes while it goes on, and for a moment after, is refused, so that the requests of
+that moment do not bring back what an operator has just sent away. Later ones load the model as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from vtsserving.bus.interface import Bus
+from vtsserving.exceptions import BadFrame, BatcherLost, ModelUnloading, Unavailable
+from vtsserving.wire import frames, subjects
+from vtsserving_batcher.answers import Answers
+from vtsserving_batcher.dispatch import Dispatcher
+from vtsserving_batcher.fleet import Fleet
+from vtsserving_batcher.served import Leaving, Refusal, ServedModel, unloading
+
+_log = logging.getLogger(__name__)
+
+HOLD_S: Final = 1.0
+"""For this long after it was unloaded, requests do not load a model again."""
+
+TELL_AGAIN_S: Final = 1.0
+"""A runner that was told to unload and is silent is told again after this time."""
+
+MAX_REASON_CHARS: Final = 200
+"""Most characters of a reason in a heartbeat."""
+
+
+class Orders:
+    """Sees to orders; everything runs on the event loop, without tasks."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        id: str,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        answers: Answers,
+        beat: Callable[[], None],
+    ) -> None:
+        """Take orders for batcher `id`.
+
+        Args:
+            bus: to tell runners on.
+            id: of this batcher.
+            fleet: who is alive, and has loaded what.
+            dispatcher: owns the models.
+            answers: tells gateways how their orders ended.
+            beat: sends a heartbeat, for when there is something new to say.
+        """
+        self._bus = bus
+        self._id = id
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._answers = answers
+        self._beat = beat
+        self._said: list[str] = []
+        self._now_s = asyncio.get_running_loop().time
+
+    def take(self, order: frames.Control, reply: str) -> None:
+        """Take one order; a Report goes to `reply` when it has ended.
+
+        Raises:
+            BadFrame: it is none of a gateway.
+        """
+        if not subjects.is_gateway_reply(reply):
+            raise BadFrame("an order without a gateway's reply subject")
+        model = self._dispatcher.model_for(order)
+        if not self._dispatcher.owns(model):
+            self._answers.report(reply, BatcherLost.code, f"another batcher serves {model.tag} now")
+        elif order.op == "load":
+            self._load(model, reply)
+        elif order.op == "unload":
+            self._unload(model, reply)
+        self.say_what_is_new()
+
+    def _load(self, model: ServedModel, reply: str) -> None:
+        if model.leaving is not None and model.leaving.over_s is not None:
+            model.leaving = None
+        if model.leaving is not None:
+            self._answers.report(reply, ModelUnloading.code, unloading(model), 1.0)
+        elif model.processes:
+            self._answers.report(reply)
+        else:
+            now_s = self._now_s()
+            model.callers.setdefault(reply, now_s)
+            self._dispatcher.request_capacity(model, now_s)
+
+    def _unload(self, model: ServedModel, reply: str) -> None:
+        if model.leaving is None:
+            _log.info("unload_ordered model=%s", model.tag)
+            model.leaving = Leaving()
+        model.leaving.callers.add(reply)
+        self._advance(model)
+
+    def unloaded(self, event: frames.Event) -> None:
+        """A runner has ended its processes of a model."""
+        for model in list(self._dispatcher.models):
+            if model.digest == event.digest and model.leaving is not None:
+                model.leaving.ended.add(event.runner)
+                for key in [key for key in model.processes if key[0] == event.runner]:
+                    del model.processes[key]
+                model.asked_s.pop(event.runner, None)
+                self._advance(model)
+
+    def sweep(self) -> None:
+        """Go on with what leaves; for every now and then."""
+        for model in list(self._dispatcher.models):
+            if model.leaving is not None:
+                self._advance(model)
+        self.say_what_is_new()
+
+    def _advance(self, model: ServedModel) -> None:
+        """One step: serve what waits, tell the runners, report."""
+        leaving, now_s = model.leaving, self._now_s()
+        assert leaving is not None
+        if leaving.over_s is None:
+            if not model.processes:
+                refusal = Refusal(ModelUnloading.code, unloading(model), now_s)
+                self._dispatcher.refuse_waiting(model, refusal)
+            if model.waiting_entries or any(process.batches for process in model.processes.values()):
+                return
+            for runner in self._holders(model) - leaving.ended:
+                self._tell(model, leaving, runner, now_s)
+            if not self._holders(model) <= leaving.ended:
+                return
+            _log.info("unloaded model=%s", model.tag)
+            leaving.over_s = now_s
+        while leaving.callers:
+            self._answers.report(leaving.callers.pop())
+        if now_s - leaving.over_s > HOLD_S:
+            model.leaving = None
+
+    def _holders(self, model: ServedModel) -> set[str]:
+        """Runners that have the model, or were asked to load it; of those that are alive."""
+        loaded = {id for id, runner in self._fleet.runners.items() if model.tag in runner.models}
+        known = {process.runner for process in model.processes.values()} | model.asked_s.keys()
+        return loaded | {id for id in known if id in self._fleet.runners}
+
+    def _tell(self, model: ServedModel, leaving: Leaving, runner: str, now_s: float) -> None:
+        if now_s - leaving.told_s.get(runner, -math.inf) < TELL_AGAIN_S:
+            return
+        # Noted first: on the in-process bus the runner may have answered when `publish` returns.
+        leaving.told_s[runner] = now_s
+        control = frames.Control("unload", self._id, model.model, model.version, model.digest)
+        try:
+            self._bus.publish(subjects.runner_control(runner), frames.encode(control))
+        except Unavailable as error:
+            _log.warning("unload_not_told model=%s runner=%s reason=%s", model.tag, runner, error.code)
+            del leaving.told_s[runner]
+
+    # --- heartbeats --------------------------------------------------------------------------------------------------
+
+    def states(self) -> list[str]:
+        """What this batcher's heartbeat says of models: `name:version`, state and reason, with blanks between."""
+        self._said = list(self._states())
+        return self._said
+
+    def say_what_is_new(self) -> None:
+        """Send a heartbeat if the last one would say something else now."""
+        if list(self._states()) != self._said:
+            self._beat()
+
+    def _states(self) -> Iterator[str]:
+        for model in self._dispatcher.models:
+            if model.leaving is not None and model.leaving.over_s is None:
+                yield f"{model.tag} unloading "
+            elif not model.processes and model.is_wanted:
+                yield f"{model.tag} loading "
+            elif not model.processes and model.failure is not None:
+                reason = " ".join(model.failure.message.split())
+                yield f"{model.tag} failed {reason[:MAX_REASON_CHARS]}"
