@@ -5,8 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
+
+MAX_FILE_ROWS: Final = 10
+"""Files that are shown by themselves at the same time; the others only count."""
+
+FILE_CHARS: Final = 40
 
 
 @contextlib.contextmanager
@@ -29,20 +35,62 @@ def byte_progress(title: str, total_bytes: int | None) -> Iterator[Callable[[int
 
 
 class TransferBar:
-    """Shows the files of a push or a pull as one bar; called from several threads at once."""
+    """Shows a push or a pull: a bar for all bytes, and below it one for each large file that is on its way.
+
+    Called from several threads at once.
+    """
 
     def __init__(self, bar: Any, title: str) -> None:
         self._bar = bar
         self._title = title
-        self._task: Any = None
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._rows: dict[str, Any] = {}
+        self._total: Any = None
+        self._finished: set[str] = set()
 
     def begin(self, files: Mapping[str, int]) -> None:
         """Path and bytes of each file that will travel."""
-        self._task = self._bar.add_task(self._title, total=sum(files.values()))
+        with self._lock:
+            if self._total is not None:
+                self._bar.remove_task(self._total)
+            self._sizes, self._done, self._finished = dict(files), dict.fromkeys(files, 0), set()
+            self._total = self._bar.add_task(self._description(), total=sum(files.values()))
 
     def advance(self, path: str, n_bytes: int) -> None:
         """Bytes of a file are done; negative when they must travel again."""
-        self._bar.advance(self._task, n_bytes)
+        with self._lock:
+            size = self._sizes[path]
+            self._done[path] = done = self._done[path] + n_bytes
+            if done == size:
+                self._finished.add(path)
+            else:
+                self._finished.discard(path)
+            self._bar.update(self._total, advance=n_bytes, description=self._description())
+            self._show_file(path, done, size)
+
+    def _show_file(self, path: str, done: int, size: int) -> None:
+        row = self._rows.get(path)
+        if done == size:
+            if row is not None:
+                self._bar.remove_task(self._rows.pop(path))
+        elif row is not None:
+            self._bar.update(row, completed=done)
+        elif len(self._rows) < MAX_FILE_ROWS:
+            self._rows[path] = self._bar.add_task(f"  {short(path)}", total=size, completed=done)
+
+    def _description(self) -> str:
+        finished, count = len(self._finished), len(self._sizes)
+        if finished == count:
+            return f"{self._title}, checking"
+        return f"{self._title}, {finished} of {count} files" if count > 1 else self._title
+
+
+def short(path: str) -> str:
+    """A path in at most FILE_CHARS characters that no terminal acts on; its end says most."""
+    shown = "".join(c if c.isprintable() else "?" for c in path)
+    return shown if len(shown) <= FILE_CHARS else f"…{shown[1 - FILE_CHARS :]}"
 
 
 @contextlib.contextmanager
@@ -70,7 +118,20 @@ def _wanted() -> bool:
 
 def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)

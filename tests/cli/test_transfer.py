@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import vtsserving
 from support.archives import save_model, tree
 from support.command_line import CommandLine, Terminal
+from support.sdk import CONTEXT, save_text
 from support.stores import ThreadedStore, store_settings
+from vtsserving.draft import Draft
 from vtsserving.local_store import LocalStore
+from vtsserving.tag import Tag
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def test_push_and_pull_again_succeed(vts: CommandLine, store: LocalStore, servic
     for arguments in (
         ("push",),
         ("push", "--force"),
-        ("push", "-l", "stage=prod", "-t", "2"),
+        ("push", "--set-label", "stage=prod", "-t", "2"),
         ("pull",),
         ("pull", "-f"),
     ):
@@ -55,11 +61,92 @@ def test_store_flag_beats_the_environment(
     assert vts("models", "push", "iris_clf", "--store", service.url).code == 0
 
 
-def test_a_terminal_sees_the_sentence_after_the_bar(store: LocalStore, service: ThreadedStore) -> None:
-    saved = save_model(store)
+def test_several_models_each_get_a_sentence_and_together_a_sum(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    first, second = save_text(store, "a:1"), save_text(store, "b:1")
+    said = [f'Successfully pushed model "{model.tag}"' for model in (first, second)]
+    ended = vts("models", "push", "a", "b:latest", "a")
+    assert (ended.code, ended.out.splitlines()) == (0, said)
+    assert ended.err == "INFO [cli] 2 of 2 models pushed\n"
+    vts("models", "delete", "a:1", "b:1", "-y")
+    ended = vts("models", "pull", "b", "a")
+    assert (ended.code, ended.err) == (0, "INFO [cli] 2 of 2 models pulled\n")
+    assert {model.digest for model in store.list()} == {first.digest, second.digest}
+
+
+def test_one_of_several_that_fails_does_not_hold_up_the_others(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    saved = save_text(store, "a:1")
+    ended = vts("models", "push", "nothing", "a:b:c", "a")
+    assert ended.code == 3, "the largest code: not found, not usage"
+    assert ended.out == f'Successfully pushed model "{saved.tag}"\n'
+    nothing, malformed, total = ended.err.splitlines()
+    assert nothing.startswith("Error: nothing: ")
+    assert malformed.startswith("Error: a:b:c: ")
+    assert total == "INFO [cli] 1 of 3 models pushed, 2 failed"
+
+
+def test_what_would_fail_alike_is_not_tried(
+    vts: CommandLine, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tag in ("a:1", "b:1", "c:1"):
+        save_text(store, tag)
+    monkeypatch.setenv("VTSSERVING_STORE_URL", "http://127.0.0.1:9")
+    ended = vts("models", "push", "a", "b", "c")
+    assert (ended.code, ended.out) == (7, "")
+    error, total = ended.err.splitlines()
+    assert "nothing answers" in error
+    assert total == "INFO [cli] 0 of 3 models pushed, 1 failed, 2 not tried: they would fail alike"
+
+
+def test_a_label_chooses_the_versions_that_carry_it(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    for tag, stage in (("a:1", "dev"), ("a:2", "prod"), ("a:3", "prod"), ("b:1", "prod"), ("c:1", "dev")):
+        save_text(store, tag, labels={"stage": stage})
+
+    def tags(*arguments: str) -> list[str]:
+        ended = vts("models", *arguments)
+        assert ended.code == 0, ended.err
+        return sorted(line.split('"')[1] for line in ended.out.splitlines())
+
+    assert tags("push", "-l", "stage=prod") == ["a:2", "a:3", "b:1"]
+    assert tags("push", "-l", "stage=dev", "a") == ["a:1"]
+    assert tags("push", "-l", "stage=dev", "c:1", "b:1") == ["c:1"]
+    vts("models", "delete", "a", "b", "c", "--all-versions", "-y")
+    assert tags("pull", "-l", "stage=prod", "a") == ["a:2", "a:3"]
+    assert tags("pull", "-l", "stage=dev", "a:1", "a:2") == ["a:1"]
+    assert tags("pull", "--label", "stage=prod") == ["a:2", "a:3", "b:1"]
+
+
+def test_python_transfers_one_model_or_several(store: LocalStore, service: ThreadedStore) -> None:
+    first, second = save_text(store, "a:1"), save_text(store, "b:1")
+    assert vtsserving.models.push("a").tag == first.tag
+    assert [model.tag for model in vtsserving.models.push(["a", second.tag])] == [first.tag, second.tag]
+    for tag in (first.tag, second.tag):
+        vtsserving.models.delete(tag)
+    assert [model.digest for model in vtsserving.models.pull(["b", "a"])] == [second.digest, first.digest]
+
+
+def test_a_terminal_sees_the_files_the_speed_and_the_time_left_and_then_the_sentence(
+    store: LocalStore, service: ThreadedStore
+) -> None:
+    with store.staging() as staged:
+        (staged / "weights.bin").write_bytes(os.urandom(20_000_000))
+        (staged / "small.bin").write_bytes(b"x")
+        saved = store.save(staged, Draft(Tag("iris_clf"), "", CONTEXT))
     terminal = Terminal("models", "push", "iris_clf", env={"TERM": "xterm", "COLUMNS": "200"})
     assert terminal.end() == 0
-    assert f'Successfully pushed model "{saved.tag}"' in terminal.text
+    shown = terminal.text
+    assert f'Successfully pushed model "{saved.tag}"' in shown.splitlines()[-1]
+    assert "Pushing iris_clf, " in shown
+    assert "of 3 files" in shown
+    assert "  weights.bin " in shown
+    assert re.search(r"\d/20\.0 MB|\d/19\.1 MiB", shown), "bytes done of all"
+    assert "B/s" in shown
+    assert re.search(r"\d\d:\d\d", shown), "time left"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +157,11 @@ def test_a_terminal_sees_the_sentence_after_the_bar(store: LocalStore, service: 
         (("pull", "iris_clf:nothing"), 3),
         (("push", "iris_clf", "-t", "0"), 2),
         (("push", "iris_clf", "-l", "stage"), 2),
+        (("push", "iris_clf", "--set-label", "stage"), 2),
+        (("push", "-l", "stage=none"), 3),
+        (("pull", "-l", "stage=none"), 3),
+        (("push",), 2),
+        (("pull",), 2),
         (("push", "iris_clf", "--store", "gopher://x"), 2),
         (("pull", "a:b:c"), 2),
     ],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from vtsserving.exceptions import InvalidArgument
 from vtsserving.local_store import LocalStore
@@ -242,36 +242,49 @@ def import_model(path: str | Path, **options: Any) -> Model:
     return model
 
 
-def push(tag: str | Tag, **options: Any) -> Model:
-    """Send a model to the store service.
+@overload
+def push(tag: str | Tag, **options: Any) -> Model: ...
+@overload
+def push(tag: Iterable[str | Tag], **options: Any) -> builtins.list[Model]: ...
+def push(tag: str | Tag | Iterable[str | Tag], **options: Any) -> Model | builtins.list[Model]:
+    """Send a model, or several, to the store service.
 
     Args:
-        tag: anything that `get` accepts.
+        tag: anything that `get` accepts; or several of these, which are sent in this order until one fails. Pushing
+            them again sends only what is not there.
         options: see `vtsserving.transfer.push`.
 
     Returns:
-        The model.
+        The model; of several, the list of them.
     """
     from vtsserving import transfer
 
-    model: Model = transfer.push(tag, **options)
-    return model
+    if isinstance(tag, (str, Tag)):
+        return transfer.push(tag, **options)
+    return [transfer.push(one, **options) for one in tag]
 
 
-def pull(tag: str | Tag, **options: Any) -> Model:
-    """Fetch a model from the store service.
+@overload
+def pull(tag: str | Tag, **options: Any) -> Model: ...
+@overload
+def pull(tag: Iterable[str | Tag], **options: Any) -> builtins.list[Model]: ...
+def pull(tag: str | Tag | Iterable[str | Tag], **options: Any) -> Model | builtins.list[Model]:
+    """Fetch a model, or several, from the store service.
 
     Args:
-        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix, resolved by the service.
+        tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix, resolved by the service; or
+            several of these, which are fetched in this order until one fails. Pulling them again fetches only what is
+            not here.
         options: see `vtsserving.transfer.pull`.
 
     Returns:
-        The model, in the local store.
+        The model in the local store; of several, the list of them.
     """
     from vtsserving import transfer
 
-    model: Model = transfer.pull(tag, **options)
-    return model
+    if isinstance(tag, (str, Tag)):
+        return transfer.pull(tag, **options)
+    return [transfer.pull(one, **options) for one in tag]
 
 
 def _candidates(tag: str | Tag | None, limit: int | None) -> builtins.list[Model]:

@@ -137,8 +137,18 @@ class _File:
         digest = hashlib.sha256()
         for chunk in self._chunks(start, length):
             digest.update(chunk)
-        self._client.put_part(upload, number, lambda: self._chunks(start, length), digest.hexdigest())
-        self._progress.advance(self._entry.path, length)
+        told = 0
+
+        def attempt() -> Iterator[bytes]:
+            nonlocal told
+            self._progress.advance(self._entry.path, -told)
+            told = 0
+            for chunk in self._chunks(start, length):
+                yield chunk
+                told += len(chunk)
+                self._progress.advance(self._entry.path, len(chunk))
+
+        self._client.put_part(upload, number, attempt, digest.hexdigest())
         with self._lock:
             self._left -= 1
             last = self._left == 0
