@@ -18,7 +18,9 @@ from vtsserving.exceptions import (
     DigestMismatch,
     IntegrityError,
     NotAStore,
+    RequestTimeout,
     StoreUnavailable,
+    Unavailable,
 )
 from vtsserving.manifest import Manifest, canonical_json
 from vtsserving.registry_answers import Push, RemoteVersion, Upload
@@ -250,7 +252,7 @@ class RegistryClient:
                     yield chunk
                 if start < size_bytes:
                     raise StoreUnavailable(f"{self.url} ended a download {size_bytes - start} bytes early")
-            except StoreUnavailable as error:
+            except Unavailable as error:
                 failures += 1
                 direct = False
                 if failures == self._attempts:
@@ -336,8 +338,8 @@ class RegistryClient:
                 if answer.is_success:
                     return answer
                 raise wire.error_of(answer, self.url)
-            except (StoreUnavailable, DigestMismatch) as error:
-                # A part that was damaged on its way is worth another try, too.
+            except (Unavailable, RequestTimeout, DigestMismatch) as error:
+                # A part that was damaged or held up on its way is worth another try, too.
                 if attempt == self._attempts or (isinstance(error, DigestMismatch) and body is None):
                     raise
                 _pause(attempt, error.retry_after_s)

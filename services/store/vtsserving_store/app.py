@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from anyio.to_thread import run_sync
@@ -32,6 +33,7 @@ from vtsserving_store.http_context import Context
 from vtsserving_store.http_errors import add_error_handlers
 from vtsserving_store.observe import Metrics, Observe
 from vtsserving_store.parts import Parts
+from vtsserving_store.protocol import Limits, StoreProtocol
 from vtsserving_store.routes_health import Readiness
 from vtsserving_store.settings import StoreSettings, read_settings
 from vtsserving_store.storage import open_storage, probe
@@ -89,7 +91,8 @@ class StoreApp:
                 lifespan="off",
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=settings.store.drain_s,
-                h11_max_incomplete_event_size=64 * 1024,
+                http=_protocol(settings),
+                ws="none",
             )
         )
         await _startup(server, listener)
@@ -150,10 +153,16 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
         routes_admin,
     ):
         app.include_router(routes.router)
-    app.include_router(routes_pages.router)
     add_error_handlers(app)
     app.add_exception_handler(routes_pages.PageError, routes_pages.show_problem)
     return app
+
+
+def _protocol(settings: StoreSettings) -> Any:
+    """What uvicorn calls for each connection."""
+    own = settings.store
+    limits = Limits(own.max_connections, own.header_timeout_s, own.stall_timeout_s)
+    return functools.partial(StoreProtocol, limits=limits)
 
 
 async def _startup(server: uvicorn.Server, listener: socket.socket) -> None:

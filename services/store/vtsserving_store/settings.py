@@ -99,6 +99,12 @@ class StoreSection(BaseModel, frozen=True, extra="forbid"):
     """Keep everything in this directory instead of a bucket."""
     concurrent_transfers: int = Field(8, ge=1, le=256)
     """Bodies received or sent at once; each holds at most one part in memory."""
+    max_connections: int = Field(800, ge=1)
+    """Connections open at once; more are answered 503."""
+    header_timeout_s: float = Field(10.0, gt=0)
+    """How long a client may take for the headers of a request."""
+    stall_timeout_s: float = Field(30.0, gt=0)
+    """A connection ends when a body makes no progress for this long, in either direction."""
     lease_s: int = Field(3600, ge=60)
     """How long a push may take between asking what is missing and committing; asking again renews it."""
     grace_s: int = Field(3600, ge=0)
