@@ -55,7 +55,7 @@ def test_the_index_is_rebuilt_in_time_while_tags_resolve(
     thread.start()
     slowest_s = 0.0
     resolved = 0
-    while not done.is_set():
+    while not done.wait(0.05):  # as often as a busy gateway asks; more would measure the server's limit
         began_s = time.monotonic()
         assert parts.registry.get("m7", "latest").manifest.version == "v9"
         slowest_s = max(slowest_s, time.monotonic() - began_s)
@@ -76,4 +76,5 @@ def test_the_index_is_rebuilt_in_time_while_tags_resolve(
         slowest_ms=round(slowest_s * 1e3),
     )
     assert resolved > 0
+    assert slowest_s < 5
     assert took[0] < (10 if directory else 60)

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 import vtsserving.sklearn
+from support.fault_proxy import FaultProxy
 from support.load import Target
 from support.nats_server import NatsServer
 from support.supervisor import (
@@ -28,7 +29,6 @@ from support.supervisor import (
     listening_socket,
     tcp_open,
 )
-from support.tcp_proxy import TcpProxy
 from vtsserving.signature import ModelSignature
 
 WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
@@ -65,7 +65,7 @@ class Cluster:
         proxy: between the nats-server and the process that is named `proxied`.
     """
 
-    proxy: TcpProxy
+    proxy: FaultProxy
 
     def __init__(self, folder: Path, home: Path, tag: str, *, proxied: str = "") -> None:
         """Create it, not started.
@@ -104,8 +104,7 @@ class Cluster:
         self._nats.port = free_port()
         program = Program(self._nats.command(), os.environ, tcp_open(self._nats.port))
         await self.supervisor.start("nats", program)
-        self.proxy = TcpProxy(self._nats.port)
-        await self.proxy.start()
+        self.proxy = FaultProxy(self._nats.port).start()
 
     async def start_runner(self, name: str) -> None:
         """Start a runner and return when its model is warm."""
@@ -178,6 +177,6 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.supervisor.__aexit__(kind, error, trace)
-        await self.proxy.close()
+        self.proxy.close()
         if self._listening is not None:
             self._listening.close()
