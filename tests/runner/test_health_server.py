@@ -9,7 +9,8 @@ from contextlib import closing
 import httpx2
 import pytest
 
-from vtsserving.health import MAX_REQUEST_BYTES, HealthServer, health_check
+from vtsserving.health import MAX_REQUEST_BYTES, HealthServer
+from vtsserving.health_check import health_check
 
 
 def serving(ready: Callable[[], bool], check: Callable[[int], object]) -> object:
@@ -68,8 +69,7 @@ def test_what_is_no_request_ends_the_connection_and_not_the_server(sent: bytes) 
                     answer = await reader.read()
                 except ConnectionResetError:
                     answer = b""
-            url = f"http://127.0.0.1:{server.port}/readyz"
-            return answer, await asyncio.to_thread(health_check, url)
+            return answer, await asyncio.to_thread(health_check, "127.0.0.1", server.port)
         finally:
             await server.close()
 
@@ -93,20 +93,3 @@ def test_close_does_not_wait_for_a_client_that_sends_nothing() -> None:
                 return b""
 
     assert asyncio.run(run()) == b""
-
-
-@pytest.mark.parametrize(("ready", "code"), [(True, 0), (False, 1)])
-def test_health_check_is_an_exit_code(ready: bool, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert serving(lambda: ready, lambda port: health_check(f"http://127.0.0.1:{port}/readyz")) == code
-    assert ("answered 503" in capsys.readouterr().err) is not ready
-
-
-def test_health_check_of_nobody_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    async def free_port() -> int:
-        server = HealthServer("127.0.0.1", 0, lambda: True, lambda: b"")
-        await server.start()
-        await server.close()
-        return server.port
-
-    assert health_check(f"http://127.0.0.1:{asyncio.run(free_port())}/readyz") == 1
-    assert "does not answer" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from support.scripted_batcher import ScriptedBatcher
 from support.supervisor import free_port
 from support.waiting import eventually
 from vtsserving.bus.nats import NatsBus
-from vtsserving.health import health_check
+from vtsserving.health_check import health_check
 from vtsserving.model import Model
 from vtsserving.wire import frames, subjects
 
@@ -56,7 +56,7 @@ class RunnerProcess:
         return subprocess.run(command, env=self.env, stderr=subprocess.DEVNULL, check=False).returncode
 
     def ready(self) -> bool:
-        return health_check(f"http://127.0.0.1:{self.port}/readyz") == 0
+        return health_check("127.0.0.1", self.port) == 0
 
     async def end(self) -> int:
         return await asyncio.to_thread(self.process.wait, 20)

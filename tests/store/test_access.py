@@ -15,7 +15,9 @@ from vtsserving.exceptions import (
     AuthError,
     ClockSkew,
     ConfigurationError,
+    Conflict,
     Forbidden,
+    InvalidArgument,
     NoSpace,
     NotAStore,
     StorageError,
@@ -23,7 +25,7 @@ from vtsserving.exceptions import (
 )
 from vtsserving.local_store import LocalStore
 from vtsserving.registry import RegistryClient
-from vtsserving_store import tokens
+from vtsserving_store import maintenance, tokens
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.parts import Parts
 from vtsserving_store.s3_errors import translated
@@ -103,6 +105,23 @@ def test_a_revoked_token_ends_at_once_and_secrets_are_not_kept(
         assert http.delete(f"/api/v1/tokens/{made['id']}").status_code == 204
         assert http.get("/api/v1/models", headers=mine).status_code == 401
         assert http.delete(f"/api/v1/tokens/{made['id']}").status_code == 404
+
+
+def test_a_token_that_was_made_before_the_store_works_once_it_is_adopted(
+    guarded: ThreadedStore, guarded_settings: StoreSettings
+) -> None:
+    text = f"vts_{'0a' * 8}_{'1b' * 32}"
+    with maintenance.opened(guarded_settings) as parts:
+        made = parts.tokens.adopt(text, "services", "pull")
+        assert parts.tokens.adopt(text, "services", "pull") == made
+        with pytest.raises(Conflict):
+            parts.tokens.adopt(text[:-1] + "0", "services", "pull")
+        for malformed in ("", "vts_", text + "0", text.upper()):
+            with pytest.raises(InvalidArgument):
+                parts.tokens.adopt(malformed, "services", "pull")
+    with httpx2.Client(base_url=guarded.url, headers={"authorization": f"Bearer {text}"}) as http:
+        assert http.get("/api/v1/models").status_code == 200
+        assert http.get("/api/v1/tokens").status_code == 403
 
 
 def test_a_token_is_needed_unless_only_this_machine_can_connect() -> None:

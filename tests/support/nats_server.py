@@ -31,15 +31,24 @@ class NatsServer:
         port: chosen by the server at its first start, kept afterwards.
     """
 
-    def __init__(self, folder: Path, *, max_payload: int = MAX_PAYLOAD_BYTES, extra: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_payload: int = MAX_PAYLOAD_BYTES,
+        extra: str = "",
+        config: Path | None = None,
+    ) -> None:
         """Create it, not started.
 
         Args:
             folder: an existing folder of the test's own; configuration and log go there.
             max_payload: in bytes.
             extra: more lines of configuration, such as authorization or tls.
+            config: a whole configuration to run with, but for address and port, instead of the above.
         """
         self.port = -1
+        self._given = config
         self._config = folder / "nats-server.conf"
         self._log = folder / "nats-server.log"
         self._max_payload = max_payload
@@ -76,6 +85,8 @@ class NatsServer:
         """Write the configuration and return the command line, for those who run it in another way."""
         binary = shutil.which("nats-server")
         assert binary is not None, "nats-server is not installed: apt-get install nats-server"
+        if self._given is not None:
+            return [binary, "-c", str(self._given), "-a", "127.0.0.1", "-p", str(self.port)]
         self._config.write_text(
             _CONFIG.format(port=self.port, max_payload=self._max_payload, extra=self._extra)
         )

@@ -12,16 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import sys
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 MAX_REQUEST_BYTES: Final = 8 * 1024
 MAX_CONNECTIONS: Final = 64
 READ_TIMEOUT_S: Final = 5.0
-CHECK_TIMEOUT_S: Final = 3.0
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -114,29 +110,3 @@ def _response(head: bytes, answer: Callable[[str], Answer]) -> bytes:
         "cache-control: no-store\r\nconnection: close\r\n\r\n"
     )
     return header.encode() + (b"" if words[0] == b"HEAD" else body)
-
-
-def health_check(url: str, *, timeout_s: float = CHECK_TIMEOUT_S) -> int:
-    """Ask a service for its health, for the health check of a container.
-
-    Args:
-        url: for example http://127.0.0.1:3003/readyz.
-        timeout_s: longest wait for the answer, in seconds.
-
-    Returns:
-        0 when it answered 200, otherwise 1, with the reason in one line on standard error.
-    """
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
-    try:
-        connection.request("GET", parts.path or "/readyz")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        print(f"{url} does not answer: {error}", file=sys.stderr)
-        return 1
-    finally:
-        connection.close()
-    if status != http.client.OK:
-        print(f"{url} answered {status}", file=sys.stderr)
-        return 1
-    return 0

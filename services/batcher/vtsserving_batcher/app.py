@@ -9,7 +9,7 @@ from collections.abc import Callable
 from vtsserving import service, settings
 from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.exceptions import ProtocolError, Unavailable
-from vtsserving.health import HealthServer, health_check
+from vtsserving.health import HealthServer
 from vtsserving.wire import frames, subjects
 from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_batcher import metrics
@@ -192,8 +192,3 @@ async def serve(stop: service.Stop) -> None:
 def main() -> int:
     """Run the service; returns the exit code."""
     return service.run("batcher", serve)
-
-
-def health() -> int:
-    """Ask the batcher of this container whether it is ready; returns 0 or 1."""
-    return health_check(f"http://127.0.0.1:{settings.read(BatcherSettings).port}/readyz")

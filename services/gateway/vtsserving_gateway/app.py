@@ -12,7 +12,6 @@ from vtsserving.apis import Service
 from vtsserving.bus.interface import Bus, Message, Subscription
 from vtsserving.catalog import Catalog, LocalCatalog
 from vtsserving.exceptions import VtsServingException
-from vtsserving.health import health_check
 from vtsserving.inference.client import InferenceClient
 from vtsserving.local_store import LocalStore
 from vtsserving.service_import import load_service
@@ -200,10 +199,3 @@ def _catalog(shared: settings.SharedSettings) -> Catalog:
 def main() -> int:
     """Run the service; returns the exit code."""
     return service.run("gateway", serve)
-
-
-def health() -> int:
-    """Ask the gateway of this container whether it is ready; returns 0 or 1."""
-    own = settings.read(GatewaySettings)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(own.host, own.host)
-    return health_check(f"http://{host}:{own.port}/readyz")

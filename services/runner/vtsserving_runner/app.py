@@ -11,7 +11,7 @@ from vtsserving import service, settings
 from vtsserving.bus.interface import Bus, Subscription
 from vtsserving.catalog import Catalog, LocalCatalog
 from vtsserving.exceptions import Unavailable, VtsServingException
-from vtsserving.health import HealthServer, health_check
+from vtsserving.health import HealthServer
 from vtsserving.home import home
 from vtsserving.local_store import LocalStore
 from vtsserving.wire import frames, subjects
@@ -220,8 +220,3 @@ def _models(shared: settings.SharedSettings) -> tuple[Source, Catalog]:
 def main() -> int:
     """Run the service; returns the exit code."""
     return service.run("runner", serve)
-
-
-def health() -> int:
-    """Ask the runner of this container whether it is ready; returns 0 or 1."""
-    return health_check(f"http://127.0.0.1:{settings.read(RunnerSettings).port}/readyz")

@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from vtsserving import service
 from vtsserving.bus.interface import Bus
 from vtsserving.exceptions import ConfigurationError
-from vtsserving.health import health_check
 from vtsserving.settings import SharedSettings, read
 from vtsserving.version import __version__
 from vtsserving_store import (
@@ -225,10 +224,3 @@ def main() -> int:
         await serve(read_settings(), stop)
 
     return service.run("store", life)
-
-
-def health() -> int:
-    """Ask the store of this container whether it is ready; returns 0 or 1."""
-    own = read_settings().store
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(own.host, own.host)
-    return health_check(f"http://{host}:{own.port}/readyz")

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vtsserving.exceptions import AuthError, InvalidArgument, NotFound
+from vtsserving.exceptions import AuthError, Conflict, InvalidArgument, NotFound
 from vtsserving_store import keys
 from vtsserving_store.blobs import Blobs
 from vtsserving_store.records import now
@@ -79,16 +79,44 @@ class Tokens:
         Raises:
             InvalidArgument: the scope is unknown, or the name is not printable.
         """
+        text = f"vts_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
+        expires_s = None if expires_in_s is None else time.time() + expires_in_s
+        return self._keep(text, name, scope, expires_s)[0], text
+
+    def adopt(self, text: str, name: str, scope: str) -> Token:
+        """Let a token work that somebody else made, as whoever sets up services does before a store runs.
+
+        Args:
+            text: `vts_`, 16 hexadecimal digits that name it, `_`, 64 random ones.
+            name: what it is for.
+            scope: one of SCOPES.
+
+        Returns:
+            The token; the one that was there already, if this text was adopted before.
+
+        Raises:
+            InvalidArgument: text, name or scope is malformed.
+            Conflict: another token has these first 16 digits.
+        """
+        token, is_new = self._keep(text, name, scope, None)
+        if is_new:
+            return token
+        try:
+            return self.check(text)
+        except AuthError as error:
+            raise Conflict(f"the token {token.id} is there already, with another secret or scope") from error
+
+    def _keep(self, text: str, name: str, scope: str, expires_s: float | None) -> tuple[Token, bool]:
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise InvalidArgument("a token is vts_, 16 hexadecimal digits, _, and 64 more")
         if scope not in SCOPES:
             raise InvalidArgument(f"{scope!a:.40} is not a scope; choose one of {', '.join(SCOPES)}")
         if not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
             raise InvalidArgument(f"a token needs a printable name of 1 to {_NAME_CHARS} characters")
-        secret = secrets.token_hex(32)
-        expires_s = None if expires_in_s is None else time.time() + expires_in_s
-        token = Token(secrets.token_hex(8), name, scope, now(), expires_s)
-        body = json.dumps({**token.to_dict(), "sha256": _hash(secret)}).encode()
-        self._blobs.create(keys.token(token.id), body)
-        return token, f"vts_{token.id}_{secret}"
+        token = Token(match[1], name, scope, now(), expires_s)
+        body = json.dumps({**token.to_dict(), "sha256": _hash(match[2])}).encode()
+        return token, self._blobs.create(keys.token(token.id), body)
 
     def list(self) -> list[Token]:
         """All tokens, oldest first; expired ones too."""
