@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -276,8 +277,8 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
     if nats_server is None:
         raise DemoFailed("nats-server is not on PATH; run: apt-get install nats-server")
     nats, monitor, store, gateway = free_port(), free_port(), free_port(), free_port()
-    config = str(ROOT / "deploy" / "nats.conf")
-    command = [nats_server, "-c", config, "-a", "127.0.0.1", "-p", str(nats), "-m", str(monitor)]
+    config, passwords = bus_users(processes.home)
+    command = [nats_server, "-c", str(config), "-a", "127.0.0.1", "-p", str(nats), "-m", str(monitor)]
     broker = processes.start("nats-server", command, {})
     wait_ready(broker, monitor, "/healthz")
     env = {
@@ -291,10 +292,12 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
     }
 
     def service(name: str) -> Child:
-        home = {
-            "VTSSERVING_HOME": str(processes.home / name)
-        }  # its own: nothing is shared but the bus and the store
-        return processes.start(name, [sys.executable, "-m", f"vtsserving_{name}"], {**env, **home})
+        own = {
+            "VTSSERVING_HOME": str(processes.home / name),  # nothing is shared but the bus and the store
+            "VTSSERVING_NATS_USER": name,
+            "VTSSERVING_NATS_PASSWORD": passwords[name],
+        }
+        return processes.start(name, [sys.executable, "-m", f"vtsserving_{name}"], {**env, **own})
 
     wait_ready(service("store"), store)
     pushed = run_cli("models", "push", "iris_clf:latest", env={**env, "VTSSERVING_HOME": str(processes.home)})
@@ -302,6 +305,16 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
     service("runner")
     service("batcher")
     return service("gateway"), gateway
+
+
+def bus_users(home: Path) -> tuple[Path, dict[str, str]]:
+    """nats-server's configuration as deploy/ has it, and a fresh password for each service's user."""
+    passwords = {name: secrets.token_hex(16) for name in ("gateway", "batcher", "runner", "store")}
+    config = home / "nats.conf"
+    shutil.copy(ROOT / "deploy" / "nats.conf", config)
+    lines = [f'{name}_password: "{password}"\n' for name, password in passwords.items()]
+    (home / "nats-passwords.conf").write_text("".join(lines))
+    return config, passwords
 
 
 def how_to_go_on(home: Path) -> None:
