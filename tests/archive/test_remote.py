@@ -179,7 +179,7 @@ def test_memory_brings_back_the_same_model(saved: Model, origin: LocalStore, sto
     [
         ("s3://bucket/x", "s3fs", "vtsserving[s3]"),
         ("gs://bucket/x", "gcsfs", "vtsserving[gs]"),
-        ("sftp://127.0.0.1/x", "paramiko", "paramiko"),
+        ("sftp://127.0.0.1/x", "paramiko", "vtsserving[sftp]"),
         ("dropbox://folder/x", "dropboxdrivefs", "dropboxdrivefs"),
         ("az://container/x", "adlfs", "adlfs"),
     ],
@@ -188,6 +188,7 @@ def test_missing_plug_in_says_how_to_get_it(
     url: str, package: str, hint: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "vtsserving.archive.sftp", raising=False)
     imported = importlib.import_module("fsspec.registry")._registry
     for scheme in list(imported):
         monkeypatch.delitem(imported, scheme)

@@ -16,8 +16,8 @@ INSTALL_HINTS: Final = {
     "s3a": "pip install 'vtsserving[s3]'",
     "gs": "pip install 'vtsserving[gs]'",
     "gcs": "pip install 'vtsserving[gs]'",
-    "sftp": "pip install paramiko",
-    "ssh": "pip install paramiko",
+    "sftp": "pip install 'vtsserving[sftp]'",
+    "ssh": "pip install 'vtsserving[sftp]'",
     "dropbox": "pip install dropboxdrivefs dropbox requests",
     "abfs": "pip install adlfs",
     "abfss": "pip install adlfs",
@@ -115,3 +115,11 @@ def parse_location(text: str | os.PathLike[str]) -> Location:
         known = ", ".join(sorted(SCHEMES | {"file"}))
         raise ForbiddenSource(f"the address scheme {scheme[:20]!r} is not supported; supported are: {known}")
     return Location(scheme, address)
+
+
+def split_login(address: str) -> tuple[str, dict[str, str]]:
+    """A URL without its user name and password, and these by themselves, with percent signs decoded."""
+    parts = urlsplit(address)
+    given = {"username": parts.username, "password": parts.password}
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return bare, {key: unquote(value) for key, value in given.items() if value}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from vtsserving.archive.addresses import addresses_of, check_named
 from vtsserving.archive.limits import MIB
-from vtsserving.archive.locations import HOST_SCHEMES, INSTALL_HINTS, Location
+from vtsserving.archive.locations import HOST_SCHEMES, INSTALL_HINTS, Location, split_login
 from vtsserving.archive.streams import Readable, Writable
 from vtsserving.exceptions import (
     AlreadyExists,
@@ -62,8 +62,15 @@ def connect(location: Location, options: Mapping[str, Any]) -> Remote:
         _check_host(address)
     try:
         with remote_errors(location):
+            if location.scheme in {"sftp", "ssh"}:
+                from vtsserving.archive.sftp import connect_sftp
+
+                return Remote(*connect_sftp(location.address, options), location)
             # Instances are cached by default, with their connection and its listings; neither must be stale here.
-            fs, path = fsspec.url_to_fs(location.address, skip_instance_cache=True, **options)
+            address, login = (
+                split_login(location.address) if location.scheme == "ftp" else (location.address, {})
+            )
+            fs, path = fsspec.url_to_fs(address, skip_instance_cache=True, **{**login, **options})
     except ImportError as e:
         hint = INSTALL_HINTS.get(location.scheme, "install its fsspec plug-in")
         raise MissingDependency(f"{location.scheme}:// needs a plug-in that is not installed: {hint}") from e
