@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -92,24 +93,33 @@ print(json.dumps({"path": str(saved.path / "model.pkl"), "save_s": save_s, "expo
 def test_a_large_model_costs_little_memory_and_little_more_time_than_copying_it(
     tmp_path: Path, proof: Proof
 ) -> None:
-    mib = proof.count(full=2_048, quick=48)
+    """Each the best of three, in turn: the machine may do other things for a while."""
+    mib, rounds = proof.count(full=2_048, quick=48), proof.count(full=3, quick=1)
     environment = {**os.environ, "VTSSERVING_HOME": str(tmp_path / "home")}
     command = (sys.executable, "-c", LARGE, str(mib * 2**20), str(tmp_path / "large.vtsmodel"))
-    figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
-    started_s = time.perf_counter()
-    subprocess.run(("cp", figures["path"], tmp_path / "copy"), check=True)
-    subprocess.run(("sha256sum", tmp_path / "copy"), check=True, stdout=subprocess.DEVNULL)
-    copy_s = time.perf_counter() - started_s
-    (tmp_path / "copy").unlink()
-    save, export = figures["save_s"] / copy_s, figures["export_s"] / copy_s
+    measured = []
+    for _ in range(rounds):
+        ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+        figures = json.loads(ended.stdout)
+        started_s = time.perf_counter()
+        subprocess.run(("cp", figures["path"], tmp_path / "copy"), check=True)
+        subprocess.run(("sha256sum", tmp_path / "copy"), check=True, stdout=subprocess.DEVNULL)
+        measured.append({**figures, "copy_s": time.perf_counter() - started_s})
+        for path in (tmp_path / "copy", tmp_path / "large.vtsmodel"):
+            path.unlink()
+        shutil.rmtree(tmp_path / "home")
+    copy_s, save_s, export_s = (min(one[key] for one in measured) for key in ("copy_s", "save_s", "export_s"))
+    extra_mib = max(one["extra_mib"] for one in measured)
+    save, export = save_s / copy_s, export_s / copy_s
     proof.record(
         "a large model, times of cp and sha256sum of it",
         model_mib=mib,
-        extra_memory_mib=figures["extra_mib"],
+        extra_memory_mib=extra_mib,
         save=save,
         export=export,
+        copy_s=copy_s,
     )
-    assert figures["extra_mib"] < 200
+    assert extra_mib < 200
     slack = 1.0 if proof.proving else 4.0
     assert save <= 1.5 * slack
     assert export <= 1.5 * slack
