@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         xgboost,
     )
     from vtsserving.apis import Service
+    from vtsserving.client.awaiting import AsyncClient
+    from vtsserving.client.blocking import Client
     from vtsserving.context import Context, Cookie
     from vtsserving.model import Model, ModelContext, ModelInfo
     from vtsserving.options import ModelOptions
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from vtsserving.tag import Tag
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Context",
     "Cookie",
     "Model",
@@ -69,6 +73,8 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "AsyncClient": "client.awaiting",
+    "Client": "client.blocking",
     "Context": "context",
     "Cookie": "context",
     "Service": "apis",

@@ -46,6 +46,8 @@ class VtsServingException(Exception):
         """
         super().__init__(message or self.__class__.__doc__ or self.code)
         self.retry_after_s = retry_after_s
+        self.request_id = ""
+        """Of the HTTP request that ended so, for the operator's log; empty where the error did not cross HTTP."""
 
     @property
     def message(self) -> str:
@@ -520,6 +522,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class GatewayUnavailable(Unavailable):
+    """The gateway does not answer, or the connection to it broke; the message has its address."""
+
+    code = "gateway_unavailable"
+
+
 class ClockSkew(StoreUnavailable):
     """This machine's clock and the storage's differ too much for signed requests."""
 
@@ -659,6 +667,13 @@ class NotAStore(ProtocolError):
     """The answer does not come from a model store; the message names the address."""
 
     code = "not_a_store"
+    http_status = 502
+
+
+class NotAGateway(ProtocolError):
+    """The answer does not come from a gateway; the message names the address."""
+
+    code = "not_a_gateway"
     http_status = 502
 
 

@@ -20,8 +20,8 @@ from vtsserving.exceptions import (
     UnsupportedMediaType,
 )
 from vtsserving.json_writing import to_json
+from vtsserving.npy import read_npy, write_npy
 from vtsserving.wire.values import decode_value, encode_value
-from vtsserving_gateway.npy import read_npy, write_npy
 
 Body = bytes | bytearray
 

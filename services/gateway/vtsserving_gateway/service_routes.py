@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 from collections.abc import Callable
-from email.message import Message
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +19,8 @@ from vtsserving.catalog import Catalog
 from vtsserving.context import Context, RequestContext
 from vtsserving.exceptions import DeadlineExceeded, InvalidArgument
 from vtsserving.inference.remote import DEADLINE_S, RemoteHandle
-from vtsserving.io.base import Body
+from vtsserving.io.base import Body, parse_content_type
+from vtsserving.io.specs import INPUT, OUTPUT
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.openapi import error_answer
@@ -131,15 +131,12 @@ class _Endpoint:
             result = await api.function(*args, **kwargs)
         else:
             result = await run_in_threadpool(api.function, *args, **kwargs)
-        content = api.output.write(result)
+        content = api.output.write_as(result, request.headers.get("accept", ""))
         return _response(content.data, content.media_type, context)
 
 
 async def _read(request: Request) -> Body:
-    message = Message()
-    message["content-type"] = request.headers.get("content-type", "")
-    media_type = message.get_content_type() if request.headers.get("content-type") else ""
-    boundary = message.get_boundary() or ""
+    media_type, boundary = parse_content_type(request.headers.get("content-type", ""))
     return Body(await request.body(), media_type, "", boundary)
 
 
@@ -195,8 +192,10 @@ def _operation(api: InferenceApi, service: str) -> dict[str, Any]:
             "200": {"description": "The result.", "content": api.output.content_schema()},
             **answers,
         },
+        OUTPUT: api.output.to_spec(),
     }
     if api.input is not None:
+        operation[INPUT] = api.input.to_spec()
         operation["requestBody"] = {"required": True, "content": api.input.content_schema()}
     # Examples come from user samples; a document that cannot be written must fail here, not at /openapi.json.
     json.dumps(operation)

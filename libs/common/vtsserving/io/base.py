@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from email.message import Message
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vtsserving.exceptions import BadInput, UnsupportedMediaType
@@ -56,6 +59,19 @@ class IODescriptor(ABC):
             BadModelOutput: the value is not what the descriptor writes; the function's fault, answered with 500.
         """
 
+    def write_as(self, value: Any, accept: str) -> Content:
+        """Like `write`, in the form that the client prefers, where the descriptor has several.
+
+        Args:
+            value: what the function returned.
+            accept: the request's Accept header; empty if there is none.
+        """
+        return self.write(value)
+
+    def to_spec(self) -> dict[str, Any]:
+        """What a client must know to write what `read` reads and to read what `write` writes; see io.specs."""
+        return {"type": type(self).__name__, "media_types": list(self.media_types)}
+
     @abstractmethod
     def schema(self) -> dict[str, Any]:
         """The JSON schema (OpenAPI 3.1) of the value."""
@@ -78,6 +94,27 @@ class IODescriptor(ABC):
         if media_type in self.media_types:
             return True
         return media_type == "application/x-www-form-urlencoded" and "application/json" in self.media_types
+
+
+@lru_cache(maxsize=256)
+def parse_content_type(header: str) -> tuple[str, str]:
+    """A Content-Type header as media type (lower case, without parameters) and boundary; empty where not given."""
+    if not header:
+        return "", ""
+    message = Message()
+    message["content-type"] = header
+    return message.get_content_type(), message.get_boundary() or ""
+
+
+@lru_cache(maxsize=256)
+def preferred(accept: str, media_types: Sequence[str]) -> str:
+    """The first media type of an Accept header that there is; the first there is where none is named."""
+    for item in accept.lower().split(","):
+        name, _, parameters = item.partition(";")
+        is_refused = parameters.replace(" ", "") in ("q=0", "q=0.0")
+        if name.strip() in media_types and not is_refused:
+            return name.strip()
+    return media_types[0]
 
 
 def require(data: bytes, what: str) -> bytes:

@@ -52,12 +52,16 @@ class Multipart(IODescriptor):
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""
+        return self.write_as(value, "")
+
+    def write_as(self, value: Any, accept: str) -> Content:
+        """See IODescriptor.write_as; what is accepted goes for the parts, too."""
         if not isinstance(value, Mapping) or set(value) != set(self.inputs):
             raise BadModelOutput(f"the function must return a dict with {', '.join(self.inputs)}")
         boundary = secrets.token_hex(16)
         pieces = []
         for name, descriptor in self.inputs.items():
-            content = descriptor.write(value[name])
+            content = descriptor.write_as(value[name], accept)
             pieces.append(
                 f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n'
                 f"content-type: {content.media_type}\r\n\r\n".encode()
@@ -66,6 +70,10 @@ class Multipart(IODescriptor):
             )
         pieces.append(f"--{boundary}--\r\n".encode())
         return Content(b"".join(pieces), f"multipart/form-data; boundary={boundary}")
+
+    def to_spec(self) -> dict[str, Any]:
+        """See IODescriptor.to_spec."""
+        return {**super().to_spec(), "inputs": {name: part.to_spec() for name, part in self.inputs.items()}}
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,12 +9,12 @@ import numpy as np
 import orjson
 
 from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
-from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
 from vtsserving.json_arrays import ArraySpec, infer, to_array
 from vtsserving.json_reading import read
+from vtsserving.npy import read_npy, write_npy
 
 NPY: Final = "application/x-npy"
-_MAX_NPY_HEADER_BYTES: Final = 4_096
 
 
 class NumpyNdarray(IODescriptor):
@@ -62,7 +61,7 @@ class NumpyNdarray(IODescriptor):
         """See IODescriptor.read."""
         require(body.data, "an array such as [[1.0, 2.0]]")
         if body.media_type == NPY:
-            return self._checked(_read_npy(body.data), binary=True)
+            return self._checked(read_npy(body.data), binary=True)
         value = read(body.data, unsigned=self._dtype == np.uint64)
         if self._dtype is None:
             array = infer(value, "input")
@@ -95,15 +94,26 @@ class NumpyNdarray(IODescriptor):
             ) from None
 
     def write(self, value: Any) -> Content:
-        """See IODescriptor.write."""
+        """See IODescriptor.write; JSON."""
+        return Content(orjson.dumps(self._result(value).tolist()), "application/json")
+
+    def write_as(self, value: Any, accept: str) -> Content:
+        """See IODescriptor.write_as."""
+        if NPY in accept and preferred(accept, self.media_types) == NPY:
+            return Content(write_npy(self._result(value)), NPY)
+        return self.write(value)
+
+    def _result(self, value: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
         if self._enforce_dtype and self._dtype is not None and array.dtype != self._dtype:
             raise BadModelOutput(f"the result has dtype {array.dtype}, not {self._dtype}")
         if self._enforce_shape and self._shape is not None and not _fits(array.shape, self._shape):
             raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
         if array.dtype.kind not in "biufU":
-            raise BadModelOutput(f"the result has dtype {array.dtype}, which has no JSON form")
-        return Content(orjson.dumps(array.tolist()), "application/json")
+            raise BadModelOutput(
+                f"the result has dtype {array.dtype}; it must hold numbers, booleans or text"
+            )
+        return array
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
@@ -127,12 +137,3 @@ class NumpyNdarray(IODescriptor):
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(b in (-1, a) for a, b in zip(shape, wanted, strict=True))
-
-
-def _read_npy(data: bytes) -> Any:
-    try:
-        return np.lib.format.read_array(
-            io.BytesIO(data), allow_pickle=False, max_header_size=_MAX_NPY_HEADER_BYTES
-        )
-    except (ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
-        raise BadInput(f"the body is no .npy file that can be read: {str(error)[:200]}") from None

@@ -14,7 +14,8 @@ from vtsserving.exceptions import (
     InvalidArgument,
     MissingDependency,
 )
-from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
+from vtsserving.io.table_json import frame_to_json, series_to_json
 from vtsserving.json_reading import read
 
 Orient = Literal["records", "columns", "index", "split", "values"]
@@ -69,7 +70,7 @@ class PandasDataFrame(IODescriptor):
     def from_sample(cls, sample: Any, orient: Orient = "records", **options: Any) -> PandasDataFrame:
         """A descriptor of frames with the sample's columns."""
         made = cls(orient, columns=[str(name) for name in sample.columns], **options)
-        made._example = read(sample.head(2).to_json(orient=orient).encode())
+        made._example = read(frame_to_json(sample.head(2), orient))
         return made
 
     def read(self, body: Body) -> Any:
@@ -104,19 +105,33 @@ class PandasDataFrame(IODescriptor):
         return _cast(frame, self._dtype, self._enforce_dtype)
 
     def write(self, value: Any) -> Content:
-        """See IODescriptor.write."""
-        pd = _pandas()
-        if not isinstance(value, pd.DataFrame):
+        """See IODescriptor.write; in the default format."""
+        return self._written(value, self.media_types[0])
+
+    def write_as(self, value: Any, accept: str) -> Content:
+        """See IODescriptor.write_as."""
+        return self._written(value, preferred(accept, self.media_types))
+
+    def _written(self, value: Any, media_type: str) -> Content:
+        if not isinstance(value, _pandas().DataFrame):
             raise BadModelOutput(f"the function returned {type(value).__name__}, not a DataFrame")
-        media_type = self.media_types[0]
         try:
             if media_type == PARQUET:
                 return Content(value.to_parquet(), media_type)
             if media_type == "text/csv":
                 return Content(value.to_csv(index=False).encode(), f"{media_type}; charset=utf-8")
-            return Content(value.to_json(orient=self._orient).encode(), media_type)
+            return Content(frame_to_json(value, self._orient), media_type)
         except (ValueError, TypeError, ImportError, OverflowError) as error:
             raise BadModelOutput(f"the result cannot be written as {media_type}: {error}") from error
+
+    def to_spec(self) -> dict[str, Any]:
+        """See IODescriptor.to_spec."""
+        formats = {media_type: name for name, media_type in _FORMATS.items()}
+        return {
+            **super().to_spec(),
+            "orient": self._orient,
+            "default_format": formats[self.media_types[0]],
+        }
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
@@ -184,10 +199,11 @@ class PandasSeries(IODescriptor):
         pd = _pandas()
         if not isinstance(value, pd.Series):
             raise BadModelOutput(f"the function returned {type(value).__name__}, not a Series")
-        try:
-            return Content(value.to_json(orient=self._orient).encode(), "application/json")
-        except (ValueError, TypeError, OverflowError) as error:
-            raise BadModelOutput(f"the result cannot be written as JSON: {error}") from error
+        return Content(series_to_json(value, self._orient), "application/json")
+
+    def to_spec(self) -> dict[str, Any]:
+        """See IODescriptor.to_spec."""
+        return {**super().to_spec(), "orient": self._orient}
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
