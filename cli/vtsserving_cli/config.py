@@ -47,7 +47,8 @@ def _config() -> None:
 
 def show(
     section: Annotated[
-        str | None, typer.Argument(metavar="SECTION", help="gateway, batcher, runner, store or shared.")
+        str | None,
+        typer.Argument(metavar="SECTION", help="gateway, batcher, runner, store, shared or models."),
     ] = None,
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.table,
 ) -> None:
@@ -90,9 +91,23 @@ def _sections(origins: Mapping[str, Path]) -> dict[str, list[Shown]]:
         "runner": RunnerSettings,
         "store": StoreSettings,
     }
-    return {
+    shown = {
         name: list(_rows(cls, str(cls.model_config["env_prefix"]), origins)) for name, cls in classes.items()
     }
+    return {**shown, "models": list(_model_rows(origins))}
+
+
+def _model_rows(origins: Mapping[str, Path]) -> Iterator[Shown]:
+    """Options of single models; `vtsserving models configure NAME` shows all of one model."""
+    from vtsserving.model_settings import PREFIX, Configured
+
+    Configured()  # refuses what no service would start with
+    for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
+        yield Shown(variable, os.environ[variable], _origin(variable, origins))
+
+
+def _origin(variable: str, origins: Mapping[str, Path]) -> str:
+    return short_path(origins[variable].absolute()) if variable in origins else "environment"
 
 
 def _rows(cls: type[BaseModel], prefix: str, origins: Mapping[str, Path]) -> Iterator[Shown]:
@@ -105,8 +120,7 @@ def _rows(cls: type[BaseModel], prefix: str, origins: Mapping[str, Path]) -> Ite
             yield from _rows(kind, variable + "__", origins)
         elif variable in os.environ:
             value = os.environ[variable]
-            origin = short_path(origins[variable].absolute()) if variable in origins else "environment"
-            yield Shown(variable, SECRET if _is_secret(kind) and value else value, origin)
+            yield Shown(variable, SECRET if _is_secret(kind) and value else value, _origin(variable, origins))
         else:
             yield Shown(variable, _default(field.default), "default")
 

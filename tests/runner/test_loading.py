@@ -196,6 +196,11 @@ class Shelf:
             raise self.error
         return self.path
 
+    def settings(self, name: str, version: str) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return {}
+
     def release(self, digest: str) -> None:
         self.released.append(digest)
 

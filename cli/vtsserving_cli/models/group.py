@@ -8,7 +8,7 @@ from typing import Any, Final
 import typer
 
 from vtsserving_cli.app import examples, new_group
-from vtsserving_cli.models import alias, archive, delete, get, list_models, prune, transfer, verify
+from vtsserving_cli.models import alias, archive, configure, delete, get, list_models, prune, transfer, verify
 
 COMMANDS: Final[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]] = (
     ("list", list_models.list_models, list_models.EXAMPLES),
@@ -19,6 +19,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]] = (
     ("push", transfer.push_command, transfer.PUSH_EXAMPLES),
     ("pull", transfer.pull_command, transfer.PULL_EXAMPLES),
     ("alias", alias.alias_model, alias.EXAMPLES),
+    ("configure", configure.configure_model, configure.EXAMPLES),
     ("prune", prune.prune_models, prune.EXAMPLES),
     ("verify", verify.verify_models, verify.EXAMPLES),
 )

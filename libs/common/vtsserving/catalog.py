@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from vtsserving.exceptions import MethodNotFound, NotFound, Unavailable
+from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
+from vtsserving.model_settings import Configured, layered, merge
 from vtsserving.options import ModelOptions
 from vtsserving.signature import CALL, ModelSignature
 
 if TYPE_CHECKING:
     from vtsserving.local_store import LocalStore
-    from vtsserving.model import ModelInfo
+    from vtsserving.model import Model, ModelInfo
+
+_log = logging.getLogger(__name__)
 
 TTL_S: Final = 5.0
 """How long an entry counts as fresh."""
@@ -72,10 +77,12 @@ class CatalogEntry:
         version: exact.
         digest: of its manifest, `sha256:` and 64 hex digits.
         signatures: method name to signature.
-        options: how it wants to be served.
+        options: how it is served now.
         input_specs: method name to `{"args": [{"name", "dtype", "shape"}]}`, where recorded.
         module: framework module that saved it.
         ordinal: its number among the versions of its name, from 1; 0 if unknown.
+        settings: those of the options that are not the model's own; see model_settings.
+        saved: the model's own options; None: `options` are.
     """
 
     name: str
@@ -87,21 +94,30 @@ class CatalogEntry:
     output_specs: Mapping[str, Any] = field(default_factory=dict)
     module: str = ""
     ordinal: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    saved: ModelOptions | None = None
 
     @classmethod
-    def of(cls, info: ModelInfo, digest: str) -> CatalogEntry:
-        """The entry of a model's info and digest."""
+    def of(cls, info: ModelInfo, digest: str, settings: Mapping[str, Any] | None = None) -> CatalogEntry:
+        """The entry of a model's info and digest, with the options that were changed since it was saved."""
         return cls(
             info.name,
             info.version,
             digest,
             info.signatures,
-            info.options,
+            _layered(info.options, settings or {}),
             info.input_specs,
             info.output_specs,
             info.module,
             info.ordinal,
+            settings or {},
+            info.options,
         )
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> CatalogEntry:
+        """The same model for a runner with options of its own: they win over the saved ones only."""
+        saved = self.saved or self.options
+        return dataclasses.replace(self, options=_layered(saved, overrides, self.settings))
 
     @cached_property
     def tag(self) -> str:
@@ -138,6 +154,15 @@ class CatalogEntry:
             wanted = f"no method {name!r}" if name != CALL else "several methods; name one"
             raise MethodNotFound(f"{self.tag} has {wanted}; it has {', '.join(sorted(methods)) or 'none'}")
         return found
+
+
+def _layered(base: ModelOptions, *layers: Mapping[str, Any]) -> ModelOptions:
+    """As `layered`; a record that cannot be applied, of a newer version perhaps, must not stop the model."""
+    try:
+        return layered(base, *layers)
+    except InvalidArgument as error:
+        _log.warning("settings_not_applied", extra={"reason": error.message})
+        return base
 
 
 class Catalog(Protocol):
@@ -247,13 +272,21 @@ class LocalCatalog(CachedCatalog):
     """The catalog of the local model store."""
 
     def __init__(self, store: LocalStore) -> None:
-        """Resolve tags in `store`."""
+        """Resolve tags in `store`.
+
+        Raises:
+            ConfigurationError: the configuration has an impossible option of a model.
+        """
+        configured = Configured()
+
+        def entry(model: Model) -> CatalogEntry:
+            settings = merge(store.settings(model.tag), configured.of(model.tag.name))
+            return CatalogEntry.of(model.info, model.digest, settings)
 
         def fetch(tag: str) -> CatalogEntry:
-            model = store.get(tag)
-            return CatalogEntry.of(model.info, model.digest)
+            return entry(store.get(tag))
 
         def fetch_all(name: str | None) -> list[CatalogEntry]:
-            return [CatalogEntry.of(model.info, model.digest) for model in store.list(name)]
+            return [entry(model) for model in store.list(name)]
 
         super().__init__(fetch, fetch_all)

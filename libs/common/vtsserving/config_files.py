@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vtsserving.exceptions import ConfigurationError, StorageError
+from vtsserving.model_settings import PREFIX as MODELS
+from vtsserving.model_settings import variable_part
 
 PROJECT_FILE: Final = "vtsserving.toml"
 USER_FILE: Final = Path("vtsserving") / "config.toml"
@@ -96,6 +98,9 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
 
 def _variables(path: Path, table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in table.items():
+        if prefix == MODELS and isinstance(value, dict):
+            yield from _variables(path, value, f"{prefix}{variable_part(key)}__")
+            continue
         if not _KEY.fullmatch(key):
             raise ConfigurationError(
                 f"{path}: {key!r} is no setting; keys are lower-case, for example store_url"

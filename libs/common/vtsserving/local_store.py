@@ -1,7 +1,7 @@
 """The models on this machine: whole or absent, never half. [M2]
 
     <root>/<name>/<version>/model.yaml, manifest.json, ...   a model; appears and disappears by one rename
-    <root>/.state/<name>.json    last ordinal, aliases with history; replaced by a rename
+    <root>/.state/<name>.json    last ordinal, aliases and settings with history; replaced by a rename
     <root>/.state/<name>.lock    held while a version of this name is added or removed
     <root>/.tmp/<pid>-<random>/  being put together or removed; <same>.lock is held while its owner lives
 
@@ -12,8 +12,9 @@ dead processes left in `.tmp`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vtsserving import local_store_lookup as lookup
 from vtsserving.draft import Draft
@@ -22,9 +23,10 @@ from vtsserving.home import home
 from vtsserving.local_store_change import changing, state_path
 from vtsserving.local_store_files import storage_errors, sync_tree
 from vtsserving.local_store_staging import staging, sweep
-from vtsserving.local_store_state import AliasMove, NameState, read_state
+from vtsserving.local_store_state import AliasMove, NameState, SettingsRecord, read_state
 from vtsserving.manifest import Manifest, hash_files
 from vtsserving.model import Model
+from vtsserving.model_settings import of_version
 from vtsserving.tag import Tag, check_alias, check_new_version
 
 
@@ -105,6 +107,16 @@ class LocalStore:
         """Where an alias pointed, oldest first; empty if it never existed."""
         state = self._read_state(name)
         return tuple(state.aliases.get(alias, ())) if state else ()
+
+    def settings(self, tag: Tag) -> dict[str, Any]:
+        """Options that were changed since an exact version was saved; see model_settings."""
+        history = self.settings_history(tag.name)
+        return of_version(history[-1].value, str(tag.version)) if history else {}
+
+    def settings_history(self, name: str) -> Sequence[SettingsRecord]:
+        """All changes of a name's options, oldest first."""
+        state = self._read_state(name)
+        return tuple(state.settings) if state else ()
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -232,6 +244,32 @@ class LocalStore:
             changing(self.root, known, private) as change,
         ):
             change.set_alias(alias, None)
+
+    def configure(self, tag: str | Tag, changes: Mapping[str, Any], reset: Iterable[str] = ()) -> Tag:
+        """Change options of a model that is saved already; whoever serves it takes them up.
+
+        Args:
+            tag: a name, for all its versions, or anything with a version that `get` accepts, for that one.
+            changes: option to value; an option of one method is `method.option`.
+            reset: options that are to be the model's own again; `all` resets every one.
+
+        Returns:
+            The name, or the exact tag.
+
+        Raises:
+            InvalidArgument: an option is unknown, or its value impossible.
+            ModelNotFound: there is no such model.
+        """
+        wanted = Tag.parse(tag)
+        exact = self.resolve(wanted)
+        version = None if wanted.version is None else exact.version
+        with (
+            self.staging() as private,
+            storage_errors(f"cannot configure {wanted}"),
+            changing(self.root, wanted.name, private) as change,
+        ):
+            change.configure(version, changes, reset)
+        return Tag(exact.name, version)
 
     # --- inside -------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
 from vtsserving import local_store_lookup as lookup
+from vtsserving import model_settings
 from vtsserving.draft import Draft
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
 from vtsserving.local_store_files import swap, sync_directory, write_durably
@@ -131,6 +132,12 @@ class NameChange:
         if lookup.exists(self._root, Tag(self._name, alias)):
             raise Conflict(f"{self._name}:{alias} is a version; an alias needs another name")
         self.state.move(alias, version, write_time(_now()))
+        self.record()
+
+    def configure(self, version: str | None, changes: Mapping[str, Any], reset: Iterable[str]) -> None:
+        """Change options of one version, or of all with None; see model_settings."""
+        last = self.state.settings[-1].value if self.state.settings else None
+        self.state.configure(model_settings.edited(last, version, changes, reset), write_time(_now()))
         self.record()
 
     def record(self) -> None:

@@ -1,4 +1,4 @@
-"""What the local store knows about a name beside its versions: the last ordinal, and aliases with history. [M2]"""
+"""What the local store knows of a name beside its versions: last ordinal, aliases and settings with history. [M2]"""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from vtsserving.manifest import canonical_json
 MAX_HISTORY: Final = 1_000
 """Moves of one alias that are kept."""
 
+MAX_SETTINGS: Final = 100
+"""Records of settings that are kept."""
+
 
 class AliasMove(NamedTuple):
     """One entry of an alias's history.
@@ -27,6 +30,20 @@ class AliasMove(NamedTuple):
     at: str
 
 
+class SettingsRecord(NamedTuple):
+    """One entry of the history of a name's settings.
+
+    Attributes:
+        number: from 1.
+        at: when, ISO 8601 in UTC.
+        value: see model_settings.
+    """
+
+    number: int
+    at: str
+    value: dict[str, Any]
+
+
 @dataclass
 class NameState:
     """The state of one name.
@@ -34,10 +51,12 @@ class NameState:
     Attributes:
         ordinal: the last number that a version got; never given twice, so it survives deletions.
         aliases: alias to its history, oldest first.
+        settings: records of options that were changed, oldest first; the last one counts.
     """
 
     ordinal: int = 0
     aliases: dict[str, list[AliasMove]] = field(default_factory=dict)
+    settings: list[SettingsRecord] = field(default_factory=list)
 
     @property
     def current(self) -> dict[str, str]:
@@ -56,6 +75,13 @@ class NameState:
             moves.append(AliasMove(version, at))
             del moves[:-MAX_HISTORY]
 
+    def configure(self, value: dict[str, Any], at: str) -> None:
+        """Add a record of settings, unless it says what the last one says."""
+        last = self.settings[-1] if self.settings else SettingsRecord(0, "", {})
+        if last.value != value:
+            self.settings.append(SettingsRecord(last.number + 1, at, value))
+            del self.settings[:-MAX_SETTINGS]
+
 
 def read_state(path: Path) -> NameState | None:
     """Read the state of a name.
@@ -73,9 +99,12 @@ def read_state(path: Path) -> NameState | None:
     try:
         parsed = json.loads(raw)
         aliases = {name: [_move(item) for item in moves] for name, moves in parsed["aliases"].items()}
-        return NameState(int(parsed["ordinal"]), aliases)
+        records = [_settings(item) for item in parsed.get("settings", ())]
+        return NameState(int(parsed["ordinal"]), aliases, records)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"the file {path} is damaged; remove it to go on without its aliases") from error
+        raise IntegrityError(
+            f"the file {path} is damaged; remove it to go on without its aliases and settings"
+        ) from error
 
 
 def write_state(path: Path, state: NameState, beside: Path) -> None:
@@ -87,9 +116,16 @@ def write_state(path: Path, state: NameState, beside: Path) -> None:
         beside: a private path on the same file system.
     """
     aliases = {name: [move._asdict() for move in moves] for name, moves in state.aliases.items()}
-    replace_durably(path, canonical_json({"ordinal": state.ordinal, "aliases": aliases}), beside)
+    content: dict[str, Any] = {"ordinal": state.ordinal, "aliases": aliases}
+    if state.settings:
+        content["settings"] = [record._asdict() for record in state.settings]
+    replace_durably(path, canonical_json(content), beside)
 
 
 def _move(raw: dict[str, Any]) -> AliasMove:
     version = raw["version"]
     return AliasMove(None if version is None else str(version), str(raw["at"]))
+
+
+def _settings(raw: dict[str, Any]) -> SettingsRecord:
+    return SettingsRecord(int(raw["number"]), str(raw["at"]), dict(raw["value"]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from vtsserving.exceptions import InvalidArgument
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
+from vtsserving.model_settings import of_version
 from vtsserving.options import ModelOptions
 from vtsserving.signature import ModelSignature
 from vtsserving.tag import Tag
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "alias",
+    "configure",
     "create",
     "delete",
     "export_model",
@@ -138,6 +140,32 @@ def alias(tag: str | Tag, name: str) -> Tag:
         The exact tag that it points to now.
     """
     return LocalStore().set_alias(tag, name)
+
+
+def configure(tag: str | Tag, *, reset: Iterable[str] = (), **changes: Any) -> dict[str, Any]:
+    """Change options of a saved model in the local store; whoever serves it takes them up without a restart.
+
+    Limits hold from the next requests on, a few seconds later at most; threads, replicas and device when the model is
+    loaded next.
+
+    Args:
+        tag: a name, for all its versions, or anything with a version that `get` accepts, for that one.
+        reset: options that are to be the model's own again; `["all"]` resets every one.
+        changes: option to value, such as `max_batch_size=64`; see ModelOptions.
+
+    Returns:
+        The options that are changed now, of the version, or of the name if the tag has no version.
+
+    Raises:
+        InvalidArgument: an option is unknown, or its value impossible.
+        ModelNotFound: there is no such model.
+    """
+    store = LocalStore()
+    exact = store.configure(tag, changes, reset)
+    history = store.settings_history(exact.name)
+    if not history:
+        return {}
+    return of_version(history[-1].value, exact.version) if exact.version else history[-1].value["options"]
 
 
 def verify(tag: str | Tag) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -151,6 +151,19 @@ class RegistryClient:
         path = f"{_model(tag.name)}/versions/{quote(tag.version or LATEST, safe='')}/labels"
         labels: dict[str, str] = self._json("PATCH", path, json={"labels": dict(changes)})["labels"]
         return labels
+
+    def configure(
+        self, name: str, version: str | None, changes: Mapping[str, Any], reset: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Change options of a model, or of one exact version; returns the record, see model_settings."""
+        body = {"version": version, "set": dict(changes), "reset": list(reset)}
+        return self._json("PATCH", f"{_model(name)}/settings", json=body)
+
+    def settings_history(self, name: str) -> list[dict[str, Any]]:
+        """The records of a name, newest first: `number`, `settings`, `at`, `by`."""
+        answer = self._call("GET", f"{_model(name)}/settings")
+        found: list[dict[str, Any]] = wire.json_of(answer, self.url, list)
+        return found
 
     # --- pushing ------------------------------------------------------------------------------------------------
 
@@ -297,7 +310,12 @@ class RegistryClient:
                     f"{self.url} sent a manifest that does not have the digest {answer['digest']}"
                 )
             return RemoteVersion(
-                manifest, answer["info"], answer["labels"], tuple(answer["aliases"]), str(answer["pushed_at"])
+                manifest,
+                answer["info"],
+                answer["labels"],
+                tuple(answer["aliases"]),
+                str(answer["pushed_at"]),
+                dict(answer.get("settings", {})),
             )
 
     def _push(self, answer: dict[str, Any]) -> Push:

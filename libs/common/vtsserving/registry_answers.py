@@ -23,6 +23,7 @@ class RemoteVersion:
         labels: as last edited in the store.
         aliases: that point to it.
         pushed_at: when it was pushed, ISO 8601.
+        settings: options that were changed in the store since it was saved.
     """
 
     manifest: Manifest
@@ -30,6 +31,7 @@ class RemoteVersion:
     labels: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     pushed_at: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tag(self) -> Tag:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from vtsserving import transfer
 from vtsserving.exceptions import InvalidTag
 from vtsserving.model import Model
+from vtsserving.model_settings import of_version
 from vtsserving.registry_answers import RemoteVersion
 from vtsserving.store_contexts import connect
 from vtsserving.tag import Tag, check_alias
@@ -176,6 +177,22 @@ class Store:
             The labels that count now.
         """
         return self._client.edit_labels(Tag.parse(tag), changes)
+
+    def configure(self, tag: str | Tag, *, reset: Iterable[str] = (), **changes: Any) -> dict[str, Any]:
+        """Change options of a model; arguments as those of `vtsserving.models.configure`.
+
+        Returns:
+            The options that are changed now, of the version, or of the name if the tag has no version.
+        """
+        wanted = Tag.parse(tag)
+        exact = self._client.version(wanted).tag
+        version = None if wanted.version is None else exact.version
+        record = self._client.configure(exact.name, version, changes, reset)
+        return of_version(record, str(version)) if version else dict(record["options"])
+
+    def settings_history(self, name: str) -> builtins.list[dict[str, Any]]:
+        """All changes of a name's options, newest first: `settings`, `at`, `by`."""
+        return self._client.settings_history(Tag(name).name)
 
     def old(
         self, name: str, *, keep: int = 0, newer_than: datetime | None = None

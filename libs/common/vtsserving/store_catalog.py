@@ -7,6 +7,7 @@ from typing import Final
 
 from vtsserving.catalog import MAX_ENTRIES, CachedCatalog, CatalogEntry
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
+from vtsserving.model_settings import Configured, merge
 from vtsserving.registry import RegistryClient
 
 MAX_LISTED: Final = 200
@@ -24,8 +25,9 @@ class StoreCatalog(CachedCatalog):
             token: where the store needs one.
 
         Raises:
-            ConfigurationError: the URL is malformed.
+            ConfigurationError: the URL is malformed, or the configuration has an impossible option of a model.
         """
+        configured = Configured()
         # One attempt each: a request waits for the answer, and the next request asks again.
         client = self._client = RegistryClient(url, token, attempts=1)
 
@@ -34,7 +36,8 @@ class StoreCatalog(CachedCatalog):
         def fetch(tag: str) -> CatalogEntry:
             try:
                 found = client.version(tag)
-                entry = CatalogEntry.of(found.info, found.digest)
+                settings = merge(found.settings, configured.of(found.tag.name))
+                entry = CatalogEntry.of(found.info, found.digest, settings)
             except StoreUnavailable:
                 # Versions never change, so what was learnt by an alias answers for its exact version, too.
                 if tag not in exact:

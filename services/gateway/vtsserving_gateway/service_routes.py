@@ -17,8 +17,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from vtsserving.apis import InferenceApi, Service
 from vtsserving.catalog import Catalog
 from vtsserving.context import Context, RequestContext
-from vtsserving.exceptions import DeadlineExceeded, InvalidArgument
-from vtsserving.inference.remote import DEADLINE_S, RemoteHandle
+from vtsserving.exceptions import DeadlineExceeded
+from vtsserving.inference.remote import DEADLINE_S, bind
 from vtsserving.io.base import Body, parse_content_type
 from vtsserving.io.specs import INPUT, OUTPUT
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
@@ -61,12 +61,7 @@ class ServiceRoutes:
             InvalidArgument: a runner has no saved model.
         """
         for runner in self.service.runners:
-            if runner.runnable_class is not None:
-                raise InvalidArgument(
-                    f"the runner {runner.name!r} is a custom Runnable; only runners of saved models can be served yet"
-                )
-            entry = await self._catalog.resolve(str(runner.models[0].tag))
-            runner.bind(RemoteHandle(self._gateway.client, entry, runner.options))
+            await bind(runner, self._gateway.client, self._catalog)
         await _run_hooks(self.service.startup_hooks)
 
     async def stop(self) -> None:

@@ -17,9 +17,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from vtsserving.exceptions import IntegrityError, NoSpace, StorageError, VersionNotFound
 from vtsserving.local_store_files import remove_tree, sync_tree
@@ -82,6 +82,14 @@ class StoreSource:
             os.utime(path)
         self.evict()
         return path
+
+    def settings(self, name: str, version: str) -> Mapping[str, Any]:
+        """See Source.settings.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        return self._client.version(Tag(name, version)).settings
 
     def release(self, digest: str) -> None:
         """Say that this runner uses a model no more; it stays until its place is needed."""

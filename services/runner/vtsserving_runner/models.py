@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vtsserving.bus.interface import Message
@@ -18,16 +16,13 @@ from vtsserving.exceptions import (
     Unavailable,
     VtsServingException,
 )
-from vtsserving.model import Model
-from vtsserving.tag import Tag
 from vtsserving.wire import frames, subjects
 from vtsserving_runner import residency
 from vtsserving_runner.credits import epochs
-from vtsserving_runner.devices import assign, visible_gpus
-from vtsserving_runner.hosted import MAX_REPLICAS, HostedModel
-from vtsserving_runner.launch import Launch
+from vtsserving_runner.hosted import HostedModel
 from vtsserving_runner.metrics import Counters, ProcessFigures
 from vtsserving_runner.outlet import ModelId, Outlet
+from vtsserving_runner.preparing import Preparing
 from vtsserving_runner.residency import Resident
 from vtsserving_runner.settings import RunnerSettings
 from vtsserving_runner.source import Source
@@ -70,6 +65,7 @@ class Models:
             on_change: called when the set of warm models changed.
         """
         self._source = source
+        self._preparing = Preparing(source, settings)
         self._outlet = outlet
         self._counters = counters
         self._settings = settings
@@ -176,7 +172,7 @@ class Models:
 
     async def _start(self, model: HostedModel) -> None:
         try:
-            launches = await asyncio.to_thread(self._prepare, model.id)
+            launches = await asyncio.to_thread(self._preparing.launches, model.id)
         except Unavailable as error:
             model.fail(error)  # the store is down, which is no fault of the model
         except VtsServingException as error:
@@ -188,19 +184,6 @@ class Models:
             if self._models.get(model.id.digest) is model:
                 self._make_room(self._sizes.get(model.id.digest, FIRST_GUESS_BYTES))
                 model.start(launches, self._settings.load_timeout_s)
-
-    def _prepare(self, id: ModelId) -> list[Launch]:
-        """Fetch a model's files and say how to start its processes; runs in a thread."""
-        path: Path = self._source.fetch(*id)
-        tag = Tag(id.name, id.version)
-        options = Model(tag, path).info.options
-        listed = len(options.device) if isinstance(options.device, tuple) else 1
-        replicas = min(max(options.replicas, listed), self._settings.max_replicas, MAX_REPLICAS)
-        devices = assign(options.device, replicas, visible_gpus(os.environ))
-        further = self._settings.model_environment
-        # As many processes as processors, all awake, would keep the runner itself waiting.
-        poll_us = self._settings.poll_us if replicas < (os.cpu_count() or 1) else 0
-        return [Launch(tag, path, options.threads, further, device, poll_us) for device in devices]
 
     def _changed(self, model: HostedModel, error: VtsServingException | None) -> None:
         """A model became warm, ceased to be, or failed."""

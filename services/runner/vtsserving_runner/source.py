@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from vtsserving.exceptions import VersionNotFound
 from vtsserving.local_store import LocalStore
@@ -28,6 +29,13 @@ class Source(Protocol):
             VtsServingException: there is no such model, or it cannot be had now.
         """
 
+    def settings(self, name: str, version: str) -> Mapping[str, Any]:
+        """Options of a model that were changed since it was saved; may block.
+
+        Raises:
+            VtsServingException: they cannot be had now.
+        """
+
     def release(self, digest: str) -> None:
         """Say that the runner does not use a model any more; must not block."""
 
@@ -45,6 +53,10 @@ class LocalSource:
         if model.digest != digest:
             raise VersionNotFound(f"the local store has another {model.tag}, with other content")
         return model.path
+
+    def settings(self, name: str, version: str) -> Mapping[str, Any]:
+        """See Source.settings."""
+        return self._store.settings(Tag(name, version))
 
     def release(self, digest: str) -> None:
         """See Source.release; models of the local store stay where they are."""

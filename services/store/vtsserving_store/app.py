@@ -25,6 +25,7 @@ from vtsserving_store import (
     routes_health,
     routes_models,
     routes_pages,
+    routes_settings,
     routes_uploads,
 )
 from vtsserving_store.changes import Changes
@@ -145,6 +146,7 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
     for routes in (
         routes_health,
         routes_models,
+        routes_settings,
         routes_pages,
         routes_aliases,
         routes_blobs,

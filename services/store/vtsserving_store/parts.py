@@ -14,6 +14,7 @@ from vtsserving_store.content import Content
 from vtsserving_store.index import Index
 from vtsserving_store.labels import Labels
 from vtsserving_store.leases import Leases
+from vtsserving_store.model_options import ModelOptionRecords
 from vtsserving_store.registry import Registry
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.tokens import Tokens
@@ -31,6 +32,7 @@ class Parts:
     index: Index
     aliases: Aliases
     labels: Labels
+    options: ModelOptionRecords
     registry: Registry
     tokens: Tokens
     collector: Collector
@@ -57,6 +59,7 @@ class Parts:
             index=index,
             aliases=aliases,
             labels=labels,
+            options=ModelOptionRecords(blobs),
             registry=Registry(blobs, content, leases, index, aliases, labels),
             tokens=Tokens(blobs),
             collector=Collector(blobs, leases, grace_s=own.grace_s),

@@ -200,6 +200,7 @@ def _version_body(here: Context, version: Version) -> dict[str, Any]:
         "info": version.info,
         "labels": version.info.get("labels", {}) if edited is None else edited,
         "aliases": [alias for alias, target in here.parts.aliases.all(name).items() if target == exact],
+        "settings": here.parts.options.of_version(name, exact),
         "pushed_at": version.pushed_at,
         "pushed_by": version.pushed_by,
     }

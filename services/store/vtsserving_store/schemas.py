@@ -116,6 +116,7 @@ class VersionAnswer(BaseModel):
     info: dict[str, Any]
     labels: dict[str, str] = Field(description="As last edited; `info.labels` stays as saved.")
     aliases: list[str]
+    settings: dict[str, Any] = Field(description="Options that were changed since it was saved.")
     pushed_at: str
     pushed_by: str
 
@@ -160,6 +161,38 @@ class LabelsAnswer(BaseModel):
     """The labels that count now."""
 
     labels: dict[str, str]
+
+
+class SettingsBody(Body):
+    """Change options of a model."""
+
+    version: str | None = Field(
+        None, max_length=63, description="As for an alias; null: what counts for all versions."
+    )
+    set: dict[LabelKey, Any] = Field(
+        {},
+        max_length=64,
+        description="Option to value, such as `max_batch_size`; `method.option` for one method.",
+    )
+    reset: list[LabelKey] = Field(
+        [], max_length=64, description="Options that are to be the model's own again; `all` for every one."
+    )
+
+
+class SettingsAnswer(BaseModel):
+    """The changed options that count now."""
+
+    options: dict[str, Any] = Field(description="Of all versions.")
+    versions: dict[str, dict[str, Any]] = Field(description="Of single versions, over these.")
+
+
+class SettingsRecordAnswer(BaseModel):
+    """One change of options."""
+
+    number: int
+    settings: SettingsAnswer
+    at: str
+    by: str
 
 
 class TokenBody(Body):

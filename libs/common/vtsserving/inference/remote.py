@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-from vtsserving.catalog import CatalogEntry
-from vtsserving.exceptions import DeadlineExceeded, InvalidArgument
+from vtsserving.catalog import Catalog, CatalogEntry
+from vtsserving.exceptions import DeadlineExceeded, InvalidArgument, VtsServingException
 from vtsserving.inference.client import InferenceClient
-from vtsserving.options import ModelOptions
+from vtsserving.runner import Runner
+
+_log = logging.getLogger(__name__)
 
 DEADLINE_S: Final[ContextVar[float | None]] = ContextVar("vtsserving_deadline_s", default=None)
 """When the request that is being served must be answered, loop time; None: no request is served."""
@@ -21,16 +24,22 @@ DEFAULT_TIMEOUT_S: Final = 30.0
 class RemoteHandle:
     """Where a runner's calls go in a service; implements RunnerHandle."""
 
-    def __init__(self, client: InferenceClient, entry: CatalogEntry, options: ModelOptions) -> None:
+    def __init__(
+        self, client: InferenceClient, catalog: Catalog, entry: CatalogEntry, overrides: Mapping[str, Any]
+    ) -> None:
         """Call one model.
 
         Args:
             client: started.
+            catalog: knows when the model's options are changed.
             entry: the model.
-            options: the runner's; they win over the model's own.
+            overrides: the runner's own options; they win over those that the model was saved with.
         """
         self._client = client
-        self._entry = dataclasses.replace(entry, options=options)
+        self._catalog = catalog
+        self._overrides = overrides
+        self._known = entry
+        self._entry = entry.with_overrides(overrides)
         self._loop = asyncio.get_running_loop()
 
     async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -44,8 +53,22 @@ class RemoteHandle:
         timeout_s = DEFAULT_TIMEOUT_S if deadline_s is None else deadline_s - self._loop.time()
         if timeout_s <= 0:
             raise DeadlineExceeded("the request's deadline passed before the model was called")
+        known = self._catalog.peek(self._known.tag)
+        if known is not self._known:
+            await self._renew(known)
         outcome = await self._client.call(self._entry, method, args, kwargs, timeout_s=timeout_s)
         return outcome.value()
+
+    async def _renew(self, known: CatalogEntry | None) -> None:
+        """Take up options that were changed; while they cannot be looked up, those of before count."""
+        if known is None:
+            try:
+                known = await self._catalog.resolve(self._known.tag)
+            except VtsServingException as error:
+                _log.warning("settings_unknown", extra={"model": self._known.tag, "reason": error.message})
+                return
+        self._known = known
+        self._entry = known.with_overrides(self._overrides)
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method from a thread and wait; raises as `async_call`.
@@ -62,3 +85,23 @@ class RemoteHandle:
                 "run() would block the event loop; in an async function use `await ...async_run(...)`"
             )
         return asyncio.run_coroutine_threadsafe(self.async_call(method, args, kwargs), self._loop).result()
+
+
+async def bind(runner: Runner, client: InferenceClient, catalog: Catalog) -> None:
+    """Let a runner's calls go to model processes.
+
+    Args:
+        runner: of a saved model.
+        client: started.
+        catalog: knows the model.
+
+    Raises:
+        ModelNotFound: the model is not in the store.
+        InvalidArgument: the runner has no saved model.
+    """
+    if runner.runnable_class is not None:
+        raise InvalidArgument(
+            f"the runner {runner.name!r} is a custom Runnable; only runners of saved models can be served yet"
+        )
+    entry = await catalog.resolve(str(runner.models[0].tag))
+    runner.bind(RemoteHandle(client, catalog, entry, runner.overrides))

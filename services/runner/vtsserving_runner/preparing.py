@@ -1,0 +1,62 @@
+"""What to start for a model: its files, its options as they are now, a device for each process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from vtsserving.exceptions import VtsServingException
+from vtsserving.model import Model
+from vtsserving.model_settings import Configured, layered
+from vtsserving.options import ModelOptions
+from vtsserving.tag import Tag
+from vtsserving_runner.devices import assign, visible_gpus
+from vtsserving_runner.hosted import MAX_REPLICAS
+from vtsserving_runner.launch import Launch
+from vtsserving_runner.outlet import ModelId
+from vtsserving_runner.settings import RunnerSettings
+from vtsserving_runner.source import Source
+
+_log = logging.getLogger(__name__)
+
+
+class Preparing:
+    """Prepares models; its methods block and run in threads."""
+
+    def __init__(self, source: Source, settings: RunnerSettings) -> None:
+        """Prepare models from `source`.
+
+        Raises:
+            ConfigurationError: the configuration has an impossible option of a model.
+        """
+        self._source = source
+        self._settings = settings
+        self._configured = Configured()
+
+    def launches(self, id: ModelId) -> list[Launch]:
+        """Fetch a model's files and say how to start its processes.
+
+        Raises:
+            VtsServingException: its files cannot be had, or this runner has not what it wants.
+        """
+        path: Path = self._source.fetch(*id)
+        tag = Tag(id.name, id.version)
+        options = self._options(Model(tag, path))
+        listed = len(options.device) if isinstance(options.device, tuple) else 1
+        replicas = min(max(options.replicas, listed), self._settings.max_replicas, MAX_REPLICAS)
+        devices = assign(options.device, replicas, visible_gpus(os.environ))
+        further = self._settings.model_environment
+        # As many processes as processors, all awake, would keep the runner itself waiting.
+        poll_us = self._settings.poll_us if replicas < (os.cpu_count() or 1) else 0
+        return [Launch(tag, path, options.threads, further, device, poll_us) for device in devices]
+
+    def _options(self, model: Model) -> ModelOptions:
+        saved, tag = model.info.options, model.tag
+        try:
+            changed = self._source.settings(tag.name, str(tag.version))
+            return layered(saved, changed, self._configured.of(tag.name))
+        except VtsServingException as error:
+            # The files are here: a model with the options that it was saved with is better than none.
+            _log.warning("settings_not_applied", extra={"model": str(tag), "reason": error.message})
+            return layered(saved, self._configured.of(tag.name))
