@@ -49,6 +49,12 @@ def _add_serve(app: typer.Typer) -> None:
     add_serve(app)
 
 
+def _add_services(app: typer.Typer) -> None:
+    from vtsserving_cli.services import build_services
+
+    app.add_typer(build_services(), name="services")
+
+
 def _add_store(app: typer.Typer) -> None:
     from vtsserving_cli.store import build_store
 
@@ -74,6 +80,7 @@ GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "logout": _add_login,
     "contexts": _add_login,
     "config": _add_config,
+    "services": _add_services,
     "store": _add_store,
 }
 """Command or group -> what adds it."""

@@ -8,6 +8,7 @@ from vtsserving.apis import Service
 from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.catalog import LocalCatalog
 from vtsserving.local_store import LocalStore
+from vtsserving.service_packing import pack_service
 from vtsserving.settings import read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -40,17 +41,20 @@ class EmbeddedApp:
         Raises:
             ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the local store.
             ConfigurationError: a VTSSERVING_* variable has a bad value.
+            VtsServingException: a custom Runnable cannot be packed.
         """
         store = LocalStore()
         needed = (*tags, *(service.model_tags if service is not None else ()))
         self.tags = tuple(dict.fromkeys(str(store.resolve(tag)) for tag in needed))
-        given = {"host": host, "port": port, "preload": ",".join(self.tags)}
+        packed = pack_service(service, store).values() if service is not None else ()
+        preload = (*self.tags, *(str(model.tag) for model in packed))
+        given = {"host": host, "port": port, "preload": ",".join(preload)}
         overrides = {name: value for name, value in given.items() if value is not None}
         catalog = LocalCatalog(store)
         self._bus = InProcessBus()
         self._gateway = GatewayApp(self._bus, catalog, read(GatewaySettings, **overrides), served=service)
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
-        runner = read(RunnerSettings, preload=self.tags)
+        runner = read(RunnerSettings, preload=preload)
         self._runner = RunnerApp(self._bus, LocalSource(store), runner, catalog)
 
     @property

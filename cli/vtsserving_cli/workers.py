@@ -14,6 +14,7 @@ from vtsserving.bus.nats import NatsBus
 from vtsserving.catalog import LocalCatalog
 from vtsserving.local_store import LocalStore
 from vtsserving.service_import import load_service
+from vtsserving.service_packing import pack_service
 from vtsserving.settings import SharedSettings, read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -62,8 +63,11 @@ class WorkersApp:
         """
         self._store = LocalStore()
         self._service = service
-        needed = (*tags, *(load_service(service).model_tags if service else ()))
+        loaded = load_service(service) if service else None
+        needed = (*tags, *(loaded.model_tags if loaded else ()))
         self.tags = tuple(dict.fromkeys(str(self._store.resolve(tag)) for tag in needed))
+        packed = pack_service(loaded, self._store).values() if loaded else ()
+        self._preload = (*self.tags, *(str(model.tag) for model in packed))
         gateway = read(GatewaySettings)
         self._socket = listen(host or gateway.host, gateway.port if port is None else port, None)
         self._workers = workers
@@ -102,7 +106,7 @@ class WorkersApp:
         )
         catalog = LocalCatalog(self._store)
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
-        runner = read(RunnerSettings, preload=self.tags)
+        runner = read(RunnerSettings, preload=self._preload)
         self._runner = RunnerApp(self._bus, LocalSource(self._store), runner, catalog)
         await self._batcher.start()
         await self._runner.start()
@@ -157,7 +161,7 @@ class WorkersApp:
             "VTSSERVING_NATS_PASSWORD": self._password,
             "VTSSERVING_SERVICE": self._service or "",
             "VTSSERVING_GATEWAY__FD": str(number),
-            "VTSSERVING_GATEWAY__PRELOAD": ",".join(self.tags),
+            "VTSSERVING_GATEWAY__PRELOAD": ",".join(self._preload),
         }
         # A session of its own: Ctrl-C at the terminal reaches this process only, which then ends them in order.
         return await asyncio.create_subprocess_exec(

@@ -38,6 +38,7 @@ def list_models(
     module: Annotated[str | None, typer.Option("--module", "-m", help="Only this framework's.")] = None,
     sort: Annotated[str, typer.Option("--sort", help="created (newest first), name or size.")] = "created",
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="The first so many.")] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Packed runners, too.")] = False,
     remote: RemoteOption = False,
     store_url: RemoteUrlOption = None,
 ) -> None:
@@ -56,12 +57,13 @@ def list_models(
             module=module,
             sort=sort,
             limit=limit,
+            hidden=hidden,
             quiet=quiet,
             output=output,
         )
         return
     store = LocalStore()
-    models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit)
+    models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit, hidden=hidden)
     if quiet:
         for model in models:
             Console.out(str(model.tag))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from vtsserving.exceptions import InvalidArgument
+from vtsserving.tag import is_hidden
 from vtsserving_cli.models.arguments import DryRunOption, YesOption, complete_tag
 from vtsserving_cli.models.delete import remove
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
@@ -49,6 +50,11 @@ def prune_models(
         raise InvalidArgument("say what to keep: --keep 5, --keep-newer 30d, or both")
     if keep is not None and keep < 0:
         raise InvalidArgument(f"--keep is a number of versions, not {keep}")
+    packed = [name for name in names or [] if is_hidden(name)]
+    if packed:
+        raise InvalidArgument(
+            f"{packed[0]} is a packed runner, and these are not pruned; delete it by its tag"
+        )
     oldest = datetime.now(timezone.utc) - parse_age(keep_newer) if keep_newer is not None else None
     if remote or store_url:
         from vtsserving_cli.models.remote import prune_remote

@@ -31,6 +31,7 @@ def list_remote(
     module: str | None,
     sort: str,
     limit: int | None,
+    hidden: bool,
     quiet: bool,
     output: ListFormat,
 ) -> None:
@@ -38,7 +39,7 @@ def list_remote(
     if sort not in ("created", "name", "size"):
         raise InvalidArgument(f"--sort is created, name or size, not {sort!r}")
     with _store(url) as store:
-        models = store.list(name, labels=labels, module=module)
+        models = store.list(name, labels=labels, module=module, hidden=hidden)
     if sort == "name":
         models.sort(key=lambda model: str(model.tag))
     elif sort == "size":

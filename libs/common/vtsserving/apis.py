@@ -112,7 +112,13 @@ class InferenceApi:
 
 
 class Service:
-    """APIs, the runners that they call, and what else is served beside them."""
+    """APIs, the runners that they call, and what else is served beside them.
+
+    Attributes:
+        name: of the service.
+        runners: called by the APIs.
+        target: where it was imported from, `module:attribute`; empty if it was not.
+    """
 
     def __init__(self, name: str, *, runners: Sequence[Runner] = ()) -> None:
         """Create a service without APIs.
@@ -126,6 +132,7 @@ class Service:
             InvalidArgument: a runner is none, or two have one name.
         """
         self.name = Tag(name).name
+        self.target = ""
         self.runners = tuple(runners)
         names = [_check_runner(runner).name for runner in self.runners]
         twice = sorted({name for name in names if names.count(name) > 1})

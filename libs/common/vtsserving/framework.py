@@ -30,6 +30,7 @@ from vtsserving.local_store_files import storage_errors
 from vtsserving.metadata import plain_labels, plain_metadata
 from vtsserving.model import Model, ModelContext, ModelInfo
 from vtsserving.options import ModelOptions
+from vtsserving.packed_tags import check_not_hidden
 from vtsserving.signature import ModelSignature, read_signatures
 from vtsserving.tag import Tag
 from vtsserving.version import __version__
@@ -47,6 +48,9 @@ MODULES: Final = (
     "xgboost",
 )
 """The framework modules of this package; only these are imported because a model.yaml names them."""
+
+INTERNAL: Final = ("packed_runnable",)
+"""Modules of this package that save what is no user's model."""
 
 MAX_DESCRIPTION_CHARS: Final = 10_000
 
@@ -140,6 +144,7 @@ def save(
     """
     known = _known_details(framework, details)
     tag = Tag.parse(name)
+    check_not_hidden(tag)
     signatures = read_signatures(known.get("signatures") or default)
     if framework.serve is None:
         check_methods(model, signatures)
@@ -232,7 +237,7 @@ def framework_of(info: ModelInfo) -> Framework:
         ModelLoadFailed: this version has no such framework module.
     """
     package, _, module = info.module.rpartition(".")
-    if package != "vtsserving" or module not in MODULES:
+    if package != "vtsserving" or module not in (*MODULES, *INTERNAL):
         raise ModelLoadFailed(
             f"{info.tag} was saved with {info.module or 'no framework module'!r}, which cannot load models here"
         )

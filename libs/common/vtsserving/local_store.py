@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vtsserving import local_store_lookup as lookup
+from vtsserving import provided_models
 from vtsserving.draft import Draft
 from vtsserving.exceptions import InvalidTag, VersionNotFound
 from vtsserving.home import home
@@ -27,7 +28,7 @@ from vtsserving.local_store_state import AliasMove, NameState, SettingsRecord, r
 from vtsserving.manifest import Manifest, hash_files
 from vtsserving.model import Model
 from vtsserving.model_settings import of_version
-from vtsserving.tag import Tag, check_alias, check_new_version
+from vtsserving.tag import Tag, check_alias, check_new_version, is_hidden
 
 
 class LocalStore:
@@ -53,8 +54,8 @@ class LocalStore:
             ModelNotFound: there is no such name; the message has near ones.
             VersionNotFound: there is no such version; the message has near ones.
         """
-        exact = self.resolve(tag)
-        return self._model(exact)
+        given = provided_models.find(Tag.parse(tag))
+        return given or self._model(self.resolve(tag))
 
     def resolve(self, tag: str | Tag) -> Tag:
         """Find the exact tag that a tag means; raises as `get` does."""
@@ -70,18 +71,25 @@ class LocalStore:
             raise lookup.version_not_found(wanted, known, aliases)
         return Tag(wanted.name, version)
 
-    def names(self) -> list[str]:
-        """The names that have at least one version, sorted."""
-        return [name for name in lookup.names(self.root) if lookup.versions(self.root, name)]
+    def names(self, *, hidden: bool = False) -> list[str]:
+        """The names that have at least one version, sorted.
 
-    def list(self, name: str | None = None, *, limit: int | None = None) -> list[Model]:
+        Args:
+            hidden: those of packed runners, too.
+        """
+        known = [name for name in lookup.names(self.root) if hidden or not is_hidden(name)]
+        return [name for name in known if lookup.versions(self.root, name)]
+
+    def list(self, name: str | None = None, *, limit: int | None = None, hidden: bool = False) -> list[Model]:
         """All models, newest first.
 
         Args:
             name: only the versions of this name; none is not an error.
             limit: at most so many.
+            hidden: packed runners, too; they are always shown by their name.
         """
-        wanted = [Tag(name).name] if name is not None else lookup.names(self.root)
+        known = lookup.names(self.root) if name is None else [Tag(name).name]
+        wanted = [one for one in known if hidden or name is not None or not is_hidden(one)]
         found = [(*entry, one) for one in wanted for entry in lookup.versions(self.root, one)]
         newest = sorted(found, reverse=True)[:limit]
         return [self._model(Tag(one, version)) for _, version, one in newest]

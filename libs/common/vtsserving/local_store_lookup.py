@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from vtsserving.exceptions import ModelNotFound, StorageError, VersionNotFound
 from vtsserving.manifest import MANIFEST_FILE
-from vtsserving.tag import LATEST, Tag, is_valid_part
+from vtsserving.tag import LATEST, Tag, is_hidden, is_valid_part
 
 _HEAD_BYTES: Final = 96
 _HEAD: Final = re.compile(rb'\{"api_version":"[^"]{1,16}","creation_time":"([-0-9T:.+]{32})"')
@@ -93,7 +93,7 @@ def model_not_found(root: Path, tag: Tag) -> ModelNotFound:
     """The error for a name that the store does not have, with near ones."""
     import difflib
 
-    known = [name for name in names(root) if versions(root, name)]
+    known = [name for name in names(root) if not is_hidden(name) and versions(root, name)]
     near = difflib.get_close_matches(tag.name, known, n=3)
     if near:
         hint = f"did you mean {' or '.join(near)}?"

@@ -76,6 +76,18 @@ class Model:
     def __repr__(self) -> str:
         return f'Model(tag="{self.tag}")'
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As a reference: where it is unpickled, the model lies elsewhere, or nowhere.
+        from vtsserving.provided_models import restore
+
+        return restore, (str(self.tag), self.digest)
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, _: object) -> Model:
+        return self
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Model) and (self.tag, self.path) == (other.tag, other.path)
 

@@ -15,6 +15,7 @@ from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.model_settings import of_version
 from vtsserving.options import ModelOptions
+from vtsserving.packed_tags import check_not_hidden
 from vtsserving.signature import ModelSignature
 from vtsserving.tag import Tag
 
@@ -78,6 +79,7 @@ def list(
     module: str | None = None,
     sort: str = "created",
     limit: int | None = None,
+    hidden: bool = False,
 ) -> builtins.list[Model]:
     """List the models of the local store.
 
@@ -87,6 +89,7 @@ def list(
         module: only models that this framework module saved, for example `vtsserving.sklearn`.
         sort: one of SORTS.
         limit: at most so many.
+        hidden: packed runners, too.
 
     Raises:
         InvalidArgument: `sort` or `limit` is impossible.
@@ -97,7 +100,7 @@ def list(
     if limit is not None and (not isinstance(limit, int) or limit < 0):
         raise InvalidArgument(f"limit is a number from 0, not {limit!r:.80}")
     enough = limit if sort == "created" and not labels and not module else None
-    found: Iterator[Model] = iter(_candidates(tag, enough))
+    found: Iterator[Model] = iter(_candidates(tag, enough, hidden))
     if labels:
         found = (model for model in found if labels.items() <= model.info.labels.items())
     if module:
@@ -220,6 +223,7 @@ def create(
     from vtsserving.signature import read_signatures
 
     text = framework.check_description(description)
+    check_not_hidden(Tag.parse(name))
     draft = Draft(
         tag=Tag.parse(name),
         module=module,
@@ -315,9 +319,9 @@ def pull(tag: str | Tag | Iterable[str | Tag], **options: Any) -> Model | builti
     return [transfer.pull(one, **options) for one in tag]
 
 
-def _candidates(tag: str | Tag | None, limit: int | None) -> builtins.list[Model]:
+def _candidates(tag: str | Tag | None, limit: int | None, hidden: bool) -> builtins.list[Model]:
     if tag is None:
-        return LocalStore().list(limit=limit)
+        return LocalStore().list(limit=limit, hidden=hidden)
     wanted = Tag.parse(tag)
     if wanted.version is None:
         return LocalStore().list(wanted.name, limit=limit)

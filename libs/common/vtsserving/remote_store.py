@@ -14,7 +14,7 @@ from vtsserving.model import Model
 from vtsserving.model_settings import of_version
 from vtsserving.registry_answers import RemoteVersion
 from vtsserving.store_contexts import connect
-from vtsserving.tag import Tag, check_alias
+from vtsserving.tag import Tag, check_alias, is_hidden
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Store:
         labels: Mapping[str, str] | None = None,
         module: str | None = None,
         search: str = "",
+        hidden: bool = False,
     ) -> builtins.list[RemoteModel]:
         """Versions, newest first.
 
@@ -109,11 +110,14 @@ class Store:
             labels: only those with all of these labels.
             module: only those of this framework module.
             search: only those with this in their name or description.
+            hidden: packed runners, too; they are always shown by their name.
         """
         filters: dict[str, Any] = {"label": [f"{k}={v}" for k, v in (labels or {}).items()]}
         filters.update({"q": search} if search else {"q": Tag(name).name} if name else {})
         if module:
             filters["module"] = module
+        if hidden or (name and is_hidden(name)):
+            filters["hidden"] = True
         found = [RemoteModel.of(summary) for summary in self._client.versions(**filters)]
         wanted = Tag(name).name if name else None
         fitting = [model for model in found if wanted is None or model.tag.name == wanted]

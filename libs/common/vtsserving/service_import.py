@@ -24,6 +24,12 @@ def load_service(target: str) -> Service:
         NotFound: no such module or file.
         InvalidArgument: the attribute is no Service, or the module has none or several.
     """
+    found = _find(target)
+    found.target = target
+    return found
+
+
+def _find(target: str) -> Service:
     left, _, attribute = target.partition(":")
     module = _import_file(Path(left)) if left.endswith(".py") or "/" in left else _import_module(left)
     if attribute:

@@ -25,12 +25,20 @@ TIME_BITS: Final = 48
 
 RESERVED_NAMES: Final = frozenset({"stats"})
 
+HIDDEN_PREFIX: Final = "packed."
+"""Names of packed runners begin so; they are served like models, and listed only when asked for."""
+
 _PART: Final = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
 _ALIAS: Final = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")
 _GENERATED: Final = re.compile(r"[2-7a-z]{16}")
 # Device names of Windows: a directory of that name cannot exist there, so a model could not be shared.
 _DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 _GRAMMAR: Final = "lower-case letters, digits, '-', '.' and '_', beginning and ending with a letter or digit"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name is that of a packed runner, which lists leave out."""
+    return name.startswith(HIDDEN_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

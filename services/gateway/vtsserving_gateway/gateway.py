@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving.inference.client import InferenceClient
+from vtsserving.tag import is_hidden
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.families import Families
 from vtsserving_gateway.metrics import PREDICT, Metrics, Series
@@ -146,7 +147,7 @@ class Gateway:
             StoreUnavailable: the models cannot be looked up now.
         """
         route = parse(url)
-        entry = self.catalog.peek(route.tag) or await self.resolve(route)
+        entry = (None if is_hidden(route.tag) else self.catalog.peek(route.tag)) or await self.resolve(route)
         if route.ordinal and entry.version != route.ordinal:
             # Versions never change, so from now on the exact one is looked up.
             route = route._replace(tag=entry.tag)
@@ -160,6 +161,9 @@ class Gateway:
             StoreUnavailable: the models cannot be looked up now.
         """
         name, _, version = route.tag.partition(":")
+        if is_hidden(name):
+            # Classes of a Service: they are called through its functions, which check what comes in.
+            raise ModelNotFound(f"no model {name!r}")
         try:
             return await self.catalog.resolve(route.tag)
         except VersionNotFound:

@@ -57,11 +57,12 @@ class ServiceRoutes:
         """Send the runners' calls over the bus and run the start-up hooks.
 
         Raises:
-            ModelNotFound: a runner's model is not in the store.
-            InvalidArgument: a runner has no saved model.
+            ModelNotFound: a runner's model is not in the store, or its class was not packed.
         """
         for runner in self.service.runners:
-            await bind(runner, self._gateway.client, self._catalog)
+            await bind(
+                runner, self._gateway.client, self._catalog, service=self.service.target or "module:svc"
+            )
         await _run_hooks(self.service.startup_hooks)
 
     async def stop(self) -> None:

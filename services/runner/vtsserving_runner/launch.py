@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vtsserving.provided_models import Provided, to_text
 from vtsserving.tag import Tag
 from vtsserving_runner import sharing
 from vtsserving_runner.devices import CPU, Device
@@ -58,6 +59,7 @@ class Launch:
         environment: names of further variables that are passed on.
         device: where it computes.
         poll_us: how long the process stays awake for its next batch, and the runner for its answer; see polling.
+        provided: further models that its class uses.
     """
 
     tag: Tag
@@ -66,6 +68,7 @@ class Launch:
     environment: tuple[str, ...] = ()
     device: Device = CPU
     poll_us: int = 0
+    provided: tuple[Provided, ...] = ()
 
 
 def is_secret(name: str) -> bool:
@@ -114,7 +117,7 @@ class Child:
                     *(sys.executable, "-m", "vtsserving_runner.worker", "--fd", str(theirs.fileno())),
                     *("--parent", str(os.getpid()), "--path", str(launch.path), "--tag", str(launch.tag)),
                     *("--device", launch.device.name, "--memory", ",".join(map(str, memory))),
-                    *("--poll-us", str(launch.poll_us)),
+                    *("--poll-us", str(launch.poll_us), "--provided", to_text(launch.provided)),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *memory),

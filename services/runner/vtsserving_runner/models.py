@@ -204,9 +204,18 @@ class Models:
         self._leaving.discard(model)
         for batcher in self._told.pop(model.id.digest, ()):
             self._outlet.event(batcher, "unloaded", model.id)
-        if model.id.digest not in self._models:
-            self._source.release(model.id.digest)
+        self._release(model.id.digest)
         _log.info("unloaded", extra={"model": str(model.id)})
+
+    def _release(self, digest: str) -> None:
+        """Let go of the files of a model that is gone, and of those that its class used, unless others use them."""
+        if digest in self._models:
+            return
+        needed = {digest, *self._preparing.needs(digest)}
+        self._preparing.forget(digest)
+        used = set(self._models).union(*map(self._preparing.needs, self._models))
+        for unused in sorted(needed - used):
+            self._source.release(unused)
 
     # --- memory ------------------------------------------------------------------------------------------------------
 

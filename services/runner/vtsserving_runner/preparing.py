@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from vtsserving.exceptions import VtsServingException
 from vtsserving.model import Model
 from vtsserving.model_settings import Configured, layered
 from vtsserving.options import ModelOptions
+from vtsserving.packed_tags import needs_of
+from vtsserving.provided_models import Provided
 from vtsserving.tag import Tag
 from vtsserving_runner.devices import assign, visible_gpus
 from vtsserving_runner.hosted import MAX_REPLICAS
@@ -33,6 +36,7 @@ class Preparing:
         self._source = source
         self._settings = settings
         self._configured = Configured()
+        self._needs: dict[str, frozenset[str]] = {}
 
     def launches(self, id: ModelId) -> list[Launch]:
         """Fetch a model's files and say how to start its processes.
@@ -42,14 +46,31 @@ class Preparing:
         """
         path: Path = self._source.fetch(*id)
         tag = Tag(id.name, id.version)
-        options = self._options(Model(tag, path))
+        model = Model(tag, path)
+        options = self._options(model)
+        provided = tuple(self._needed(id.digest, model))
         listed = len(options.device) if isinstance(options.device, tuple) else 1
         replicas = min(max(options.replicas, listed), self._settings.max_replicas, MAX_REPLICAS)
         devices = assign(options.device, replicas, visible_gpus(os.environ))
         further = self._settings.model_environment
         # As many processes as processors, all awake, would keep the runner itself waiting.
         poll_us = self._settings.poll_us if replicas < (os.cpu_count() or 1) else 0
-        return [Launch(tag, path, options.threads, further, device, poll_us) for device in devices]
+        return [Launch(tag, path, options.threads, further, device, poll_us, provided) for device in devices]
+
+    def needs(self, digest: str) -> frozenset[str]:
+        """Digests of the further models that a model's class uses, as far as it was prepared."""
+        return self._needs.get(digest, frozenset())
+
+    def forget(self, digest: str) -> None:
+        """A model is gone."""
+        self._needs.pop(digest, None)
+
+    def _needed(self, digest: str, model: Model) -> Iterator[Provided]:
+        needs = needs_of(model.manifest.extra)
+        self._needs[digest] = frozenset(need.digest for need in needs)
+        for need in needs:
+            path = self._source.fetch(need.tag.name, str(need.tag.version), need.digest)
+            yield Provided(need.tag, path, need.aliases)
 
     def _options(self, model: Model) -> ModelOptions:
         saved, tag = model.info.options, model.tag

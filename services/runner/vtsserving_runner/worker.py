@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from vtsserving import logs
+from vtsserving import logs, provided_models
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
 from vtsserving.input_example import WarmupCall, warmup_calls
 from vtsserving.model import Model
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`,
             `--device`, `--memory` (descriptors of the memory that is shared: towards this process, back), `--poll-us`
-            (see polling).
+            (see polling), `--provided` (models that the model's class uses; see vtsserving.provided_models).
 
     Returns:
         The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="")
     parser.add_argument("--memory", default="")
     parser.add_argument("--poll-us", type=int, default=0)
+    parser.add_argument("--provided", default="[]")
     arguments = parser.parse_args(argv)
     rings = [_ring(int(number)) for number in arguments.memory.split(",") if number]
     link = BlockingLink(socket.socket(fileno=arguments.fd), *rings, poll_us=arguments.poll_us)
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     logs.configure(f"model {arguments.tag}")
     try:
         model = Model(Tag.parse(arguments.tag), arguments.path)
+        provided_models.provide(provided_models.from_text(arguments.provided))
         loaded = load(model, arguments.device)
     except BaseException as error:  # the author's code may raise anything, SystemExit included
         _log.exception("model_load_failed")

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from vtsserving.exceptions import IntegrityError, VtsServingException
+from vtsserving.tag import is_hidden
 from vtsserving_store import keys
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.labels import Labels
@@ -118,7 +119,7 @@ class Index:
     def known_names(self) -> list[str]:
         """Names that are remembered, for hints; looks at nothing."""
         with self._lock:
-            return sorted(self._by_name)
+            return sorted(name for name in self._by_name if not is_hidden(name))
 
     def _refresh(self) -> None:
         """List everything anew; of many callers one works and the others wait for it."""

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 
 from vtsserving.exceptions import BadRequest
+from vtsserving.tag import is_hidden
 from vtsserving_store import keys
 from vtsserving_store.http_context import (
     CanPull,
@@ -43,6 +44,7 @@ LabelFilter = Annotated[
     list[str], Query(max_length=20, description="`key=value` or `key`; all of them must fit.")
 ]
 Module = Annotated[str, Query(max_length=200, description="Only models of this framework module.")]
+Hidden = Annotated[bool, Query(description="Packed runners, too.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str, Query(max_length=300, description="`next` of the page before.")]
 
@@ -54,13 +56,14 @@ def list_models(
     q: Search = "",
     label: LabelFilter = [],  # noqa: B006 - FastAPI copies it
     module: Module = "",
+    hidden: Hidden = False,
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> dict[str, Any]:
     """Names that have a fitting version, sorted."""
     after = _read_cursor(cursor, 1)
     by_name: dict[str, list[Summary]] = {}
-    for summary in fitting(here.parts.index.all(), q, label, module):
+    for summary in fitting(here.parts.index.all(), q, label, module, hidden=hidden):
         by_name.setdefault(summary.name, []).append(summary)
     names = [name for name in by_name if not after or name > after[0]]
     page = names[:limit]
@@ -75,12 +78,13 @@ def list_versions(
     q: Search = "",
     label: LabelFilter = [],  # noqa: B006 - FastAPI copies it
     module: Module = "",
+    hidden: Hidden = False,
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> dict[str, Any]:
     """Versions of all models, by name, newest first within a name."""
     after = _read_cursor(cursor, 3)
-    found = fitting(here.parts.index.all(), q, label, module)
+    found = fitting(here.parts.index.all(), q, label, module, hidden=hidden)
     if after:
         name, time, version = after
         found = (s for s in found if s.name > name or (s.name == name and s[:2] < (time, version)))
@@ -213,12 +217,16 @@ def _sealed(body: dict[str, Any], status: int = 200) -> Response:
     return Response(content, status, {"content-digest": f"sha-256=:{digest}:"}, "application/json")
 
 
-def fitting(found: Iterable[Summary], q: str, labels: list[str], module: str) -> Iterable[Summary]:
-    """Those of the summaries that fit a search."""
+def fitting(
+    found: Iterable[Summary], q: str, labels: list[str], module: str, *, hidden: bool = False
+) -> Iterable[Summary]:
+    """Those of the summaries that fit a search; packed runners only if asked for."""
     wanted = [label.partition("=") for label in labels]
     needle = q.lower()
     for summary in found:
         have = dict(summary.labels)
+        if is_hidden(summary.name) and not hidden:
+            continue
         if module and summary.module != module:
             continue
         if needle and needle not in summary.name and needle not in summary.description.lower():

@@ -9,8 +9,15 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from vtsserving.catalog import Catalog, CatalogEntry
-from vtsserving.exceptions import DeadlineExceeded, InvalidArgument, VtsServingException
+from vtsserving.exceptions import (
+    DeadlineExceeded,
+    InvalidArgument,
+    ModelNotFound,
+    NotFound,
+    VtsServingException,
+)
 from vtsserving.inference.client import InferenceClient
+from vtsserving.packed_tags import packed_tag
 from vtsserving.runner import Runner
 
 _log = logging.getLogger(__name__)
@@ -87,21 +94,33 @@ class RemoteHandle:
         return asyncio.run_coroutine_threadsafe(self.async_call(method, args, kwargs), self._loop).result()
 
 
-async def bind(runner: Runner, client: InferenceClient, catalog: Catalog) -> None:
+async def bind(
+    runner: Runner, client: InferenceClient, catalog: Catalog, *, service: str = "module:svc"
+) -> None:
     """Let a runner's calls go to model processes.
 
     Args:
-        runner: of a saved model.
+        runner: of a saved model, or of a custom Runnable that was packed.
         client: started.
         catalog: knows the model.
+        service: what the runner belongs to, for an error's advice.
 
     Raises:
-        ModelNotFound: the model is not in the store.
-        InvalidArgument: the runner has no saved model.
+        ModelNotFound: the model is not in the store, or the class was not packed.
     """
-    if runner.runnable_class is not None:
-        raise InvalidArgument(
-            f"the runner {runner.name!r} is a custom Runnable; only runners of saved models can be served yet"
-        )
-    entry = await catalog.resolve(str(runner.models[0].tag))
+    if runner.runnable_class is None:
+        entry = await catalog.resolve(str(runner.models[0].tag))
+    else:
+        entry = await _packed(runner, catalog, service)
     runner.bind(RemoteHandle(client, catalog, entry, runner.overrides))
+
+
+async def _packed(runner: Runner, catalog: Catalog, service: str) -> CatalogEntry:
+    tag = await asyncio.to_thread(packed_tag, runner)
+    try:
+        return await catalog.resolve(str(tag))
+    except NotFound:
+        raise ModelNotFound(
+            f"the runner {runner.name!r} is a custom Runnable, and this version of it is not in the store; run: "
+            f"vtsserving services push {service}"
+        ) from None
