@@ -24,7 +24,7 @@ def save_text(store: LocalStore, tag: str, content: str = "weights", **draft: An
         return store.save(staged, Draft(Tag.parse(tag), "", CONTEXT, **draft))
 
 
-def save_copy(model: Model, extra: dict[str, Any]) -> Model:
+def save_copy(model: Model, extra: dict[str, Any], context: ModelContext | None = None) -> Model:
     """Save a model's files a second time, under the name `copy`, with something else in the record beside them."""
     info, store = model.info, LocalStore()
     with store.staging() as staged:
@@ -32,7 +32,11 @@ def save_copy(model: Model, extra: dict[str, Any]) -> Model:
         for written_by_the_store in (MANIFEST_FILE, MODEL_FILE):
             (staged / written_by_the_store).unlink()
         draft = Draft(
-            Tag("copy"), info.module, info.context, signatures=info.signatures, extra={**info.extra, **extra}
+            Tag("copy"),
+            info.module,
+            context or info.context,
+            signatures=info.signatures,
+            extra={**info.extra, **extra},
         )
         return store.save(staged, draft)
 

@@ -85,5 +85,5 @@ class Budget:
 
     def _too_many_bytes(self) -> ArchiveTooLarge:
         return ArchiveTooLarge(
-            f"the archive unpacks to more than {self.limits.total_bytes} bytes; a larger limit can be given"
+            f"the archive unpacks to more than {self.limits.total_bytes} bytes; --max-size allows more"
         )
