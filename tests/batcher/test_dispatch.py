@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.batching import Cluster, Limits, one_of_each
+from support.batching import MODEL, Cluster, Limits, one_of_each
 from support.scripted_runner import Script
 from support.virtual_loop import run
 from vtsserving.wire import frames, subjects
@@ -479,6 +479,24 @@ def test_another_runner_may_load_what_one_cannot() -> None:
         asked = gateway.ask(batcher.id, (1, 60.0))[0]
         await asyncio.sleep(2)
         assert asked.codes == [""]
+
+    run(scenario())
+
+
+def test_a_runner_that_has_the_model_is_asked_although_another_one_loads_it() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.runner(Script(load_s=20.0))
+        batcher, gateway = await cluster.batcher(), await cluster.gateway()
+        await asyncio.sleep(0.6)
+        asked = gateway.ask(batcher.id, (1, 60.0))[0]
+        await asyncio.sleep(1)
+        warm = await cluster.runner()
+        load = frames.Control("load", subjects.new_id(), *MODEL)
+        cluster.bus.publish(subjects.runner_control(warm.id), frames.encode(load))
+        await asyncio.sleep(3)
+        assert asked.codes == [""]
+        assert [served.runner for served in cluster.served] == [warm.id]
 
     run(scenario())
 

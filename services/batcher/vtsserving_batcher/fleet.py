@@ -60,6 +60,11 @@ class Fleet:
         known = self.runners.get(runner)
         return known is not None and known.ready
 
+    def has_loaded(self, runner: str, tag: str) -> bool:
+        """Whether a runner said that it has a model (`name:version`)."""
+        known = self.runners.get(runner)
+        return known is not None and tag in known.models
+
     def owns(self, tag: str, *, draining: bool) -> bool:
         """Whether this batcher is the one that should hold the credits of a model."""
         if not self.batchers:

@@ -63,8 +63,12 @@ class Loading:
             model.wanting_s = now_s
         # What comes back from a lost runner arrived long ago, but the wait for another one begins now.
         waited_s = now_s - max(model.wanted_since_s(now_s), model.wanting_s)
+        runner = self._fleet.choose(model.tag, model.failed)
         asked = [id for id in model.asked_s if self._fleet.is_ready(id)]
-        runner = asked[0] if asked else self._fleet.choose(model.tag, model.failed)
+        # Whoever has the model grants credits at once, as a runner that was cut off and came back; nobody else
+        # is asked while one loads it.
+        if asked and not (runner and self._fleet.has_loaded(runner, model.tag)):
+            runner = asked[0]
         if runner is None:
             if waited_s < self._runner_wait_s:
                 return None
