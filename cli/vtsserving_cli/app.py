@@ -13,11 +13,12 @@ from vtsserving_cli.console import Console
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def new_group(help_text: str) -> typer.Typer:
+def new_group(help_text: str, *lines: str) -> typer.Typer:
     """A command group with the manners that all groups share.
 
     Args:
         help_text: what the group is for.
+        lines: example command lines.
 
     Returns:
         The group, without commands.
@@ -29,6 +30,7 @@ def new_group(help_text: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
         context_settings=CONTEXT,
+        epilog=examples(*lines),
     )
 
 

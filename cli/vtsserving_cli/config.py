@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 def build_config() -> typer.Typer:
     """The group with its commands."""
-    group = new_group("See the settings in force.")
+    group = new_group("See the settings in force.", *EXAMPLES)
     group.callback()(_config)
     group.command("show", epilog=examples(*EXAMPLES))(show)
     return group

@@ -99,7 +99,8 @@ def _tell_usage(error: Any) -> int:
         Console.note(error.format_message())
         return int(error.exit_code)
     command = context.command_path if context is not None else "vtsserving"
-    Console.error(f"{message.rstrip('.')}; see {command} --help")
+    # "No such command 'gte'. Did you mean 'get'?" has a question mark already.
+    Console.error(f"{message.rstrip('.')}{' See' if message.endswith('?') else '; see'} {command} --help")
     return int(error.exit_code)
 
 

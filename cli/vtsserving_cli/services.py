@@ -26,7 +26,7 @@ StoreOption = Annotated[
 
 def build_services() -> typer.Typer:
     """The group with its commands."""
-    group = new_group("Prepare Services for a cluster.")
+    group = new_group("Prepare Services for a cluster.", *PUSH_EXAMPLES, *PACK_EXAMPLES)
     group.callback()(_services)
     group.command("push", epilog=examples(*PUSH_EXAMPLES))(push)
     group.command("pack", epilog=examples(*PACK_EXAMPLES))(pack)

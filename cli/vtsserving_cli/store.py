@@ -38,7 +38,12 @@ TOKEN_CREATE: Final = (
 
 def build_store() -> typer.Typer:
     """The group with its commands."""
-    group = new_group("Run a model store, and look after what it keeps.")
+    group = new_group(
+        "Run a model store, and look after what it keeps.",
+        SERVE[0],
+        FSCK[0],
+        TOKEN_CREATE[0],
+    )
     for name, command, lines in (
         ("serve", serve, SERVE),
         ("fsck", fsck, FSCK),
@@ -47,7 +52,7 @@ def build_store() -> typer.Typer:
         ("restore", restore, RESTORE),
     ):
         group.command(name, epilog=examples(*lines))(command)
-    tokens = new_group("Make, list and revoke access tokens.")
+    tokens = new_group("Make, list and revoke access tokens.", *TOKEN_CREATE)
     tokens.command("create", epilog=examples(*TOKEN_CREATE))(create_token)
     tokens.command("list", epilog=examples("vtsserving store token list"))(list_tokens)
     tokens.command("revoke", epilog=examples("vtsserving store token revoke 0123456789abcdef"))(revoke_token)

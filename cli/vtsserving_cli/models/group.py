@@ -28,7 +28,13 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]] = (
 
 def build_models() -> typer.Typer:
     """The group with its commands."""
-    group = new_group("See and manage saved models.")
+    group = new_group(
+        "See and manage saved models.",
+        "vtsserving models list --label stage=prod",
+        "vtsserving models export iris_clf:latest s3://my_bucket/my_prefix/",
+        "vtsserving models alias iris_clf:latest production",
+        "vtsserving models prune --keep 5 --keep-newer 30d --dry-run",
+    )
     for name, command, lines in COMMANDS:
         group.command(name, epilog=examples(*lines))(command)
     return group
