@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from vtsserving.exceptions import VtsServingException
-from vtsserving_store import keys
+from vtsserving_store import index_snapshot, keys
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.records import MAX_RECORD_BYTES
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Version
@@ -110,6 +110,14 @@ class Checker:
             if not entry.key.startswith(keys.ALL_PREFIXES):
                 yield Finding("warning", entry.key, "is not an object of the store")
 
+    def snapshot(self) -> Iterator[Finding]:
+        """The index snapshot: readable, or replicas do without."""
+        try:
+            index_snapshot.read(self._blobs)
+        except VtsServingException as error:
+            text = f"cannot be read ({error}): replicas do without it, and write a new one"
+            yield Finding("warning", keys.SNAPSHOT, text)
+
     def _dangling(self, prefix: str, entry: Entry, value: dict[str, object]) -> Iterator[Finding]:
         parts = entry.key.split("/")
         if prefix == keys.LABELS and (parts[1], parts[2]) not in self._tags:
@@ -146,4 +154,5 @@ _CHECKS: Final[tuple[Callable[[Checker], Iterator[Finding]], ...]] = (
     Checker.versions,
     Checker.series,
     Checker.leftovers,
+    Checker.snapshot,
 )

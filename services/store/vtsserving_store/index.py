@@ -15,7 +15,7 @@ from typing import Final
 
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving.tag import is_hidden
-from vtsserving_store import keys
+from vtsserving_store import index_snapshot, keys
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.labels import Labels
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Summary, Version
@@ -25,6 +25,9 @@ SLOW_LIST_S: Final = 0.5
 
 PATIENCE: Final = 5.0
 """Such a list is renewed when it is this many times as old as listing takes."""
+
+SNAPSHOT_AFTER: Final = 100
+"""A list for which so many records had to be read is worth a snapshot for the next replica."""
 
 _READ_THREADS: Final = 16
 _log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Index:
         self._max_age_s = max_age_s
         self._known: dict[str, tuple[str, Summary]] = {}
         self._damaged: dict[str, str] = {}
+        self._is_new = True
         self._by_name: dict[str, list[Summary]] = {}
         self._changed: set[str] = set()
         self._changed_while_listing: set[str] = set()
@@ -131,12 +135,18 @@ class Index:
             with self._lock:
                 self._changed_while_listing = set()
             entries = list(self._blobs.entries(keys.MODELS))
-            edited = self._labels.edited()
+            if self._is_new:
+                self._known = {**index_snapshot.load(self._blobs), **self._known}
+                self._is_new = False
+            unread = sum(1 for entry in entries if self._etag_of(entry.key) != entry.etag)
+            edited = self._labels.edited(each=self._list_threads.map)
             found = sorted(self._summaries(entries, self._list_threads), reverse=True)
             by_name: dict[str, list[Summary]] = {}
             for summary in found:
                 by_name.setdefault(summary.name, []).append(_relabelled(summary, edited))
             self._forget_others({entry.key for entry in entries})
+            if unread >= SNAPSHOT_AFTER:
+                self._background.submit(index_snapshot.save, self._blobs, dict(self._known))
             with self._lock:
                 self._by_name = by_name
                 # The listing may have missed them.
@@ -172,6 +182,10 @@ class Index:
             return None
         self._known[entry.key] = (entry.etag, summary)
         return summary
+
+    def _etag_of(self, key: str) -> str:
+        known = self._known.get(key)
+        return "" if known is None else known[0]
 
     def _forget_others(self, present: set[str]) -> None:
         for key in [key for key in list(self._known) if key not in present]:

@@ -10,6 +10,7 @@
     leases/<push>                       the digests that a live push counts on; `gc` leaves them alone
     condemned/<digest hex>              `gc` is about to delete this blob; pushes wait until the record is gone
     tokens/<id>                         a token's scopes and the hash of its secret
+    index/summaries-1                   the index of some replica; a shortcut for the next one, may be lost at any time
 
 Keys under `blobs/`, `models/`, `aliases/`, `labels/`, `settings/` never change once they exist. A model is visible as
 soon as its key under `models/` exists, and that key is created last.
@@ -30,8 +31,13 @@ LEASES: Final = "leases/"
 CONDEMNED: Final = "condemned/"
 TOKENS: Final = "tokens/"
 PROBES: Final = "probes/"
+INDEX: Final = "index/"
+SNAPSHOT: Final = "index/summaries-1"
+"""The number is that of its form."""
 
-ALL_PREFIXES: Final = (BLOBS, MODELS, ALIASES, LABELS, SETTINGS, STAGING, LEASES, CONDEMNED, TOKENS, PROBES)
+ALL_PREFIXES: Final = (
+    BLOBS, MODELS, ALIASES, LABELS, SETTINGS, STAGING, LEASES, CONDEMNED, TOKENS, PROBES, INDEX,
+)  # fmt: skip
 """Every prefix that the store writes under; anything else in the bucket is not ours."""
 
 DIGEST_PREFIX: Final = "sha256:"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from vtsserving.exceptions import InvalidMetadata
 from vtsserving_store import keys
 from vtsserving_store.blobs import Blobs
-from vtsserving_store.records import Record, Series
+from vtsserving_store.records import Each, Record, Series
 
 MAX_LABELS: Final = 64
 MAX_KEY_CHARS: Final = 63
@@ -25,13 +25,14 @@ class Labels:
         """The labels as last edited; None if they never were."""
         return _value(self._series.last(keys.labels(name, version)))
 
-    def edited(self, name: str = "") -> dict[tuple[str, str], dict[str, str]]:
+    def edited(self, name: str = "", *, each: Each = map) -> dict[tuple[str, str], dict[str, str]]:
         """(Name, version) to labels, for versions whose labels were edited.
 
         Args:
             name: only the versions of this name.
+            each: reads the records; that of a thread pool reads many at once.
         """
-        found = self._series.last_of_each(keys.LABELS, within=f"{name}/" if name else "")
+        found = self._series.last_of_each(keys.LABELS, within=f"{name}/" if name else "", each=each)
         parted = ((series.split("/"), record) for series, record in found.items())
         return {(parts[0], parts[1]): _value(record) or {} for parts, record in parted}
 

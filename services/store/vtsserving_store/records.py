@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store import keys
@@ -36,6 +36,16 @@ class Record(NamedTuple):
     value: dict[str, Any]
 
 
+class Each(Protocol):
+    """`map`, or that of a thread pool."""
+
+    def __call__(
+        self, function: Callable[[Entry], Record | None], entries: Iterable[Entry], /
+    ) -> Iterator[Record | None]:
+        """The results, in order."""
+        ...
+
+
 def now() -> str:
     """The time as records have it."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
@@ -60,18 +70,19 @@ class Series:
         found = [self._read(entry) for entry in self._blobs.entries(prefix)]
         return [record for record in reversed(found) if record is not None]
 
-    def last_of_each(self, prefix: str, *, within: str = "") -> dict[str, Record]:
+    def last_of_each(self, prefix: str, *, within: str = "", each: Each = map) -> dict[str, Record]:
         """The newest record of every series below `prefix`, by what follows `prefix`.
 
         Args:
             prefix: of all these series.
             within: only series whose rest begins so.
+            each: reads the records; that of a thread pool reads many at once.
         """
         newest: dict[str, Entry] = {}
         for entry in self._blobs.entries(prefix + within):
             newest[entry.key[len(prefix) :].rpartition("/")[0]] = entry
-        read = {series: self._read(entry) for series, entry in newest.items()}
-        return {series: record for series, record in read.items() if record is not None}
+        read = each(self._read, newest.values())
+        return {series: record for series, record in zip(newest, read, strict=True) if record is not None}
 
     def append(
         self, prefix: str, decide: Callable[[Record | None], dict[str, Any] | None], *, by: str
