@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -74,35 +79,95 @@ def damage(settings: StoreSettings) -> list[str]:
     return [f.text for f in maintenance.check(settings, deep=True) if f.severity == "damage"]
 
 
+class Pushers:
+    """Client processes that push models and may be killed."""
+
+    def __init__(self, root: Path) -> None:
+        argv = [sys.executable, str(push_worker.__file__), str(root)]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._heard: list[str] = []
+
+    def __enter__(self) -> Pushers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def begin(self, models: list[Model], url: str) -> list[int]:
+        """Begin to push all of these; returns the processes."""
+        self._say("".join(f"{model.tag} {url}\n" for model in models))
+        return [int(self._hear("began").split()[1]) for _ in models]
+
+    def end(self) -> set[str]:
+        """Wait for all processes; returns the tags whose push was acknowledged."""
+        self._say("\n")
+        pushed: list[str] = []
+        while (line := self._hear("pushed", "ended")) != "":
+            pushed.append(line)
+        return set(pushed)
+
+    def _say(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
+    def _hear(self, *words: str) -> str:
+        """The rest of the next line, which must begin with one of the words; other lines wait."""
+        assert self._process.stdout is not None
+        while True:
+            line = next((line for line in self._heard if line.split()[0] in words), None)
+            if line is not None:
+                self._heard.remove(line)
+                return line.partition(" ")[2].strip()
+            line = self._process.stdout.readline()
+            assert line, "the clients died"
+            self._heard.append(line)
+
+
 @pytest.mark.prove
+@pytest.mark.timeout(900)
 def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
     process: StoreProcess, settings: StoreSettings, local: LocalStore, tmp_path: Path, proof: Proof
 ) -> None:
-    rounds, chosen = proof.count(full=500, quick=4), random.Random(proof.seed)
-    acknowledged = half = lost = 0
-    for number in range(rounds):
-        model = save_large(local, f"m{number}:1", parts=1)
-        argv = [sys.executable, str(push_worker.__file__), str(local.root), str(model.tag), process.url]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
-            assert client.stdout is not None
-            assert client.stdout.readline() == "began\n"
-            victim_is_store = chosen.random() < 0.5
-            strike = threading.Timer(chosen.uniform(0, 0.6), process.kill if victim_is_store else client.kill)
-            strike.start()
-            strike.join()
-            if victim_is_store:
+    """Five clients push at a time; at a random moment, the store or one of them is killed."""
+    rounds, chosen = proof.count(full=100, quick=2), random.Random(proof.seed)
+    counts = Counter(pushes=0, kills_of_store=0, kills_of_clients=0, acknowledged=0, lost=0, half_visible=0)
+    with Pushers(local.root) as clients:
+        took_s = undisturbed_s(clients, process.url, local)
+        for number in range(rounds):
+            models = [save_large(local, f"m{number}-{n}:1", parts=n % 2) for n in range(5)]
+            victims = clients.begin(models, process.url)
+            is_store = chosen.random() < 0.5
+            victim = chosen.choice(victims)
+            strike = process.kill if is_store else partial(os.kill, victim, signal.SIGKILL)
+            timer = threading.Timer(chosen.uniform(0, 1.2 * took_s), strike)
+            timer.start()
+            timer.join()
+            if is_store:
                 process.start()
-            said = client.stdout.read()
-        present = is_whole(process.url, model, tmp_path / "scratch" / str(number))
-        acknowledged += said == "pushed\n"
-        lost += said == "pushed\n" and not present
-        transfer.push(model.tag, store_url=process.url, store=local)
-        assert is_whole(process.url, model, tmp_path / "scratch" / str(number))
-        local.delete(model.tag)
-    half = len(damage(settings))
-    storage = "directory" if settings.store.dir is not None else "bucket"
-    proof.record(storage, kills=rounds, acknowledged=acknowledged, lost=lost, damaged=half)
-    assert (lost, half) == (0, 0)
+            pushed = clients.end()
+            scratch = tmp_path / "scratch" / str(number)
+            for model in models:
+                present = is_whole(process.url, model, scratch)
+                counts["lost"] += str(model.tag) in pushed and not present
+                transfer.push(model.tag, store_url=process.url, store=local)
+                assert present or is_whole(process.url, model, scratch)
+                local.delete(model.tag)
+            shutil.rmtree(scratch, ignore_errors=True)
+            counts.update(pushes=5, acknowledged=len(pushed))
+            counts.update(kills_of_store=int(is_store), kills_of_clients=int(not is_store))
+    counts["half_visible"] = len(damage(settings))
+    proof.record("directory" if settings.store.dir is not None else "bucket", **counts)
+    assert (counts["lost"], counts["half_visible"]) == (0, 0)
+
+
+def undisturbed_s(clients: Pushers, url: str, local: LocalStore) -> float:
+    """Seconds that five clients take when nobody is killed."""
+    models = [save_large(local, f"warm-{n}:1", parts=n % 2) for n in range(5)]
+    began_s = time.monotonic()
+    clients.begin(models, url)
+    assert clients.end() == {str(model.tag) for model in models}
+    return time.monotonic() - began_s
 
 
 @pytest.mark.prove
