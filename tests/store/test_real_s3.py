@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import time
 
 import httpx2
+import minio.time
 import pytest
 
 from support.stores import s3_section, store_settings, wait_until
-from vtsserving.exceptions import StoreUnavailable
+from vtsserving.exceptions import ClockSkew, StoreUnavailable
 from vtsserving_store import keys
 from vtsserving_store.storage import open_storage
 
@@ -20,6 +23,17 @@ if REAL_S3:
         section = {**s3_section(REAL_S3), "secret_key": "wrong"}
         with pytest.raises(StoreUnavailable, match="check access key and secret key"):
             open_storage(store_settings(s3=section))
+
+    def test_f41_a_clock_that_is_an_hour_off_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+        real = minio.time.utcnow
+        for hours in (1, -1):
+            offset = datetime.timedelta(hours=hours)
+            monkeypatch.setattr(minio.time, "utcnow", lambda offset=offset: real() + offset)
+            now_s = time.time()
+            monkeypatch.setattr(time, "time", lambda now_s=now_s, hours=hours: now_s + 3600 * hours)
+            with pytest.raises(ClockSkew, match="set this machine's time"):
+                open_storage(store_settings(s3=s3_section(REAL_S3)))
+            monkeypatch.undo()
 
     def test_expired_and_tampered_urls_are_refused() -> None:
         section = {**s3_section(REAL_S3), "public_endpoint": REAL_S3}

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from vtsserving.exceptions import IntegrityError
-from vtsserving_store import keys
+from vtsserving_store import keys, storage_clock
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.leases import CONDEMNED_EXPIRES_S, Leases
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Version
@@ -73,7 +73,8 @@ class Collector:
             IntegrityError: a version's record is damaged, so what it needs is unknown; nothing more is deleted.
         """
         done = Collected(dry_run)
-        oldest = time.time() - (self._grace_s if grace_s is None else grace_s)
+        now_s = storage_clock.now_s(self._blobs)
+        oldest = now_s - (self._grace_s if grace_s is None else grace_s)
         needed = self._needed()
         unneeded = (
             entry
@@ -86,9 +87,9 @@ class Collector:
             else:
                 self._delete(batch, done)
         if not dry_run:
-            done.uploads = self._remove_old_uploads()
+            done.uploads = self._remove_old_uploads(now_s)
             done.leases = self._leases.remove_expired()
-            self._remove_old_condemned()
+            self._remove_old_condemned(now_s)
         return done
 
     def _delete(self, batch: list[Entry], done: Collected) -> None:
@@ -132,8 +133,8 @@ class Collector:
         except (ValueError, KeyError, TypeError, IntegrityError) as error:
             raise IntegrityError(f"the record {entry.key} is damaged, so nothing is deleted") from error
 
-    def _remove_old_uploads(self) -> int:
-        oldest = time.time() - UPLOAD_GRACE_S
+    def _remove_old_uploads(self, now_s: float) -> int:
+        oldest = now_s - UPLOAD_GRACE_S
         touched: dict[str, float] = {}
         for entry in self._blobs.entries(keys.STAGING):
             upload = entry.key.split("/")[1]
@@ -144,8 +145,8 @@ class Collector:
                 self._blobs.delete(entry.key)
         return len(old)
 
-    def _remove_old_condemned(self) -> None:
-        oldest = time.time() - CONDEMNED_EXPIRES_S
+    def _remove_old_condemned(self, now_s: float) -> None:
+        oldest = now_s - CONDEMNED_EXPIRES_S
         for entry in list(self._blobs.entries(keys.CONDEMNED)):
             if entry.modified_s < oldest:
                 self._blobs.delete(entry.key)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vtsserving.exceptions import InvalidArgument, NotFound, StoreUnavailable
-from vtsserving_store import keys
+from vtsserving_store import keys, storage_clock
 from vtsserving_store.blobs import Blobs
 from vtsserving_store.content import Content, check_digest
 
@@ -90,7 +90,7 @@ class Leases:
 
     def protected(self) -> set[str]:
         """Digests that live leases name."""
-        oldest = time.time() - self._lease_s
+        oldest = storage_clock.now_s(self._blobs) - self._lease_s
         found: set[str] = set()
         for entry in list(self._blobs.entries(keys.LEASES)):
             if entry.modified_s >= oldest:
@@ -99,7 +99,7 @@ class Leases:
 
     def remove_expired(self) -> int:
         """Remove leases that protect nothing any more; returns how many."""
-        oldest = time.time() - self._lease_s
+        oldest = storage_clock.now_s(self._blobs) - self._lease_s
         expired = [entry.key for entry in self._blobs.entries(keys.LEASES) if entry.modified_s < oldest]
         for key in expired:
             self._blobs.delete(key)
@@ -119,10 +119,11 @@ class Leases:
         return self._content.missing(wanted)
 
     def _condemned(self) -> set[str]:
-        oldest = time.time() - CONDEMNED_EXPIRES_S
-        return {
-            keys.blob_digest(e.key) for e in self._blobs.entries(keys.CONDEMNED) if e.modified_s >= oldest
-        }
+        condemned = list(self._blobs.entries(keys.CONDEMNED))
+        if not condemned:
+            return set()
+        oldest = storage_clock.now_s(self._blobs) - CONDEMNED_EXPIRES_S
+        return {keys.blob_digest(entry.key) for entry in condemned if entry.modified_s >= oldest}
 
     def _write(self, push: str, digests: list[str]) -> None:
         body = json.dumps(digests).encode()

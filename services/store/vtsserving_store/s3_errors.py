@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import urllib3
@@ -11,6 +13,9 @@ from vtsserving.exceptions import ClockSkew, NoSpace, StoreUnavailable, VtsServi
 
 RETRY_AFTER_S: Final = 2.0
 """What clients are told to wait when the storage is not there."""
+
+MAX_SKEW_S: Final = 15 * 60.0
+"""S3 refuses requests that were signed at a time that differs by more."""
 
 _TRANSIENT_CODES: Final = frozenset(
     {
@@ -55,7 +60,7 @@ def translated(error: Exception, where: str) -> VtsServingException:
         An error whose sentence says what to do; never a bare library error.
     """
     code = error.code if isinstance(error, S3Error) else type(error).__name__
-    if code == "RequestTimeTooSkewed":
+    if code == "RequestTimeTooSkewed" or (code in _REFUSED_CODES and _skew_s(error) > MAX_SKEW_S):
         return ClockSkew(
             f"{where} refuses signed requests because the clocks differ: set this machine's time"
         )
@@ -72,6 +77,16 @@ def translated(error: Exception, where: str) -> VtsServingException:
     if isinstance(error, urllib3.exceptions.SSLError):
         return StoreUnavailable(f"the TLS connection to {where} failed: {error}")
     return StoreUnavailable(f"{where} does not answer ({code})", retry_after_s=RETRY_AFTER_S)
+
+
+def _skew_s(error: Exception) -> float:
+    """By how much the server's clock differs; refusals of HEAD requests have no body that would say so."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        server = parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return 0.0
+    return abs(server.timestamp() - time.time())
 
 
 def _status(error: MinioException) -> int:

@@ -1,0 +1,24 @@
+"""What time it is where the objects lie. [M6]
+
+How old a lease or a blob is must be asked of the clock that dated it: by the clock of a replica that is an hour ahead,
+every live push would have given up long ago, and `gc` would take its blobs away.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from vtsserving_store import keys
+from vtsserving_store.blobs import Blobs
+
+
+def now_s(blobs: Blobs) -> float:
+    """Seconds since 1970 on the storage's clock; costs three small requests."""
+    key = keys.PROBES + secrets.token_hex(8)
+    blobs.put(key, b"")
+    try:
+        written = blobs.stat(key)
+    finally:
+        blobs.delete(key)
+    return time.time() if written is None else written.modified_s
