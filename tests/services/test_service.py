@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import vtsserving
 from support.cluster import save_model
 from vtsserving.context import Context
 from vtsserving.exceptions import InvalidArgument, NotFound
-from vtsserving.io import JSON, Multipart, NumpyNdarray, Text
+from vtsserving.io import JSON, File, Multipart, NumpyNdarray, Text
 from vtsserving_cli.embedded import EmbeddedApp
 
 Scenario = Callable[[httpx2.AsyncClient], Awaitable[None]]
+Serve = Callable[[vtsserving.Service, Scenario], None]
 
 
 @pytest.fixture
@@ -29,23 +31,41 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> vtsserving.Runner
     return vtsserving.sklearn.get(save_model("linear")).to_runner()
 
 
-def serve(svc: vtsserving.Service, scenario: Scenario) -> None:
-    """Run a scenario against the service, embedded, on a port of its own."""
+class PassThrough:
+    """A middleware that changes nothing: with one, functions are called by way of ASGI."""
 
-    async def run() -> None:
-        app = EmbeddedApp([], port=0, service=svc)
-        try:
-            await app.start()
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
-                await scenario(client)
-            await app.drain()
-        finally:
-            await app.close()
+    def __init__(self, app: Any) -> None:
+        self.app = app
 
-    asyncio.run(run())
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
 
 
-def test_the_function_answers_at_its_name(runner: vtsserving.Runner) -> None:
+@pytest.fixture(params=["direct", "by way of ASGI"])
+def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Runs a scenario against a service, embedded, on a port of its own."""
+    monkeypatch.setenv("VTSSERVING_GATEWAY__GRACE_S", "0")
+
+    def run(svc: vtsserving.Service, scenario: Scenario) -> None:
+        if request.param != "direct":
+            svc.add_asgi_middleware(PassThrough)
+        asyncio.run(serve_once(svc, scenario))
+
+    return run
+
+
+async def serve_once(svc: vtsserving.Service, scenario: Scenario) -> None:
+    app = EmbeddedApp([], port=0, service=svc)
+    try:
+        await app.start()
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
+            await scenario(client)
+        await app.drain()
+    finally:
+        await app.close()
+
+
+def test_the_function_answers_at_its_name(serve: Serve, runner: vtsserving.Runner) -> None:
     svc = vtsserving.Service("classifier", runners=[runner])
 
     @svc.api(input=NumpyNdarray(), output=NumpyNdarray())
@@ -64,7 +84,7 @@ def test_the_function_answers_at_its_name(runner: vtsserving.Runner) -> None:
     serve(svc, scenario)
 
 
-def test_calls_of_several_requests_share_a_batch(runner: vtsserving.Runner) -> None:
+def test_calls_of_several_requests_share_a_batch(serve: Serve, runner: vtsserving.Runner) -> None:
     svc = vtsserving.Service("batched", runners=[runner])
 
     @svc.api(input=NumpyNdarray(), output=JSON())
@@ -85,7 +105,7 @@ def test_calls_of_several_requests_share_a_batch(runner: vtsserving.Runner) -> N
     serve(svc, scenario)
 
 
-def test_the_context_reads_the_request_and_shapes_the_response() -> None:
+def test_the_context_reads_the_request_and_shapes_the_response(serve: Serve) -> None:
     svc = vtsserving.Service("ctx")
 
     @svc.api(input=Text(), output=JSON(), route="/v9/echo")
@@ -105,7 +125,7 @@ def test_the_context_reads_the_request_and_shapes_the_response() -> None:
     serve(svc, scenario)
 
 
-def test_errors_have_their_status_and_say_nothing_of_the_inside() -> None:
+def test_errors_have_their_status_and_say_nothing_of_the_inside(serve: Serve) -> None:
     svc = vtsserving.Service("errors")
 
     @svc.api(input=JSON(), output=JSON())
@@ -136,7 +156,118 @@ def test_errors_have_their_status_and_say_nothing_of_the_inside() -> None:
     serve(svc, scenario)
 
 
-def test_multipart_inputs_are_keyword_arguments() -> None:
+def test_whatever_a_function_raises_ends_only_its_own_request(serve: Serve) -> None:
+    svc = vtsserving.Service("exits")
+
+    @svc.api(input=JSON(), output=JSON())
+    def leave(_: Any) -> Any:
+        raise SystemExit(3)
+
+    @svc.api(input=JSON(), output=JSON())
+    def header(value: str, ctx: Context) -> Any:
+        ctx.response.headers["x-mine"] = value
+        return value
+
+    @svc.api(input=JSON(), output=JSON())
+    def status(value: int, context: Context) -> Any:
+        context.response.status_code = value
+        return value
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        for _ in range(3):
+            answer = await client.post("/leave", json=1)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+        assert (await client.post("/header", json="fine")).headers["x-mine"] == "fine"
+        split = await client.post("/header", json="a\r\nx-other: b")
+        assert (split.status_code, split.headers.get("x-other")) == (500, None)
+        empty = await client.post("/status", json=204)
+        assert (empty.status_code, empty.content) == (204, b"")
+        assert (await client.post("/status", json=418)).json() == 418
+
+    serve(svc, scenario)
+
+
+def test_a_sync_function_that_hangs_costs_its_own_thread_alone(serve: Serve) -> None:
+    svc = vtsserving.Service("threads")
+    release = threading.Event()
+
+    @svc.api(input=JSON(), output=JSON())
+    def hang(value: Any) -> Any:
+        release.wait(30)
+        return value
+
+    @svc.api(input=JSON(), output=JSON())
+    def quick(value: Any) -> Any:
+        return value
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        hanging = asyncio.ensure_future(client.post("/hang", json=1, headers={"x-request-timeout": "0.2"}))
+        answers = await asyncio.gather(*(client.post("/quick", json=number) for number in range(50)))
+        assert [answer.json() for answer in answers] == list(range(50))
+        assert (await hanging).json()["error"]["code"] == "deadline_exceeded"
+        release.set()
+        assert (await client.post("/hang", json=2)).json() == 2
+
+    serve(svc, scenario)
+
+
+def test_limits_of_all_routes_hold_for_functions(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTSSERVING_GATEWAY__MAX_BODY_BYTES", "1000")
+    svc = vtsserving.Service("limits")
+
+    @svc.api(input=File(kind="bytes"), output=JSON())
+    async def size(data: bytes) -> Any:
+        return len(data)
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        assert (await client.post("/size", content=b"x" * 1000)).json() == 1000
+        large = await client.post("/size", content=b"x" * 1001)
+        assert (large.status_code, large.json()["error"]["code"]) == (413, "too_large")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(10):
+                yield b"x" * 100
+
+        assert (await client.post("/size", content=chunks())).json() == 1000
+        expecting = await client.post("/size", content=b"abc", headers={"expect": "100-continue"})
+        assert expecting.json() == 3
+        metrics = (await client.get("/metrics")).text
+        counted = [line for line in metrics.splitlines() if 'route="/size"' in line and "_count" in line]
+        assert sum(float(line.split()[-1]) for line in counted) >= 3, counted
+
+    serve(svc, scenario)
+
+
+def test_a_request_under_way_is_answered_while_the_server_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTSSERVING_GATEWAY__GRACE_S", "0")
+    svc = vtsserving.Service("draining")
+    begun, release = threading.Event(), threading.Event()
+
+    @svc.api(input=None, output=JSON())
+    def slow() -> Any:
+        begun.set()
+        release.wait(30)
+        return "done"
+
+    async def scenario() -> None:
+        app = EmbeddedApp([], port=0, service=svc)
+        await app.start()
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
+            asked = asyncio.ensure_future(client.post("/slow"))
+            await asyncio.to_thread(begun.wait, 30)
+            draining = asyncio.ensure_future(app.drain())
+            await asyncio.sleep(0)
+            release.set()
+            answer = await asked
+            assert answer.json() == "done"
+            assert answer.headers["connection"] == "close"
+            await draining
+        await app.close()
+
+    asyncio.run(scenario())
+
+
+def test_multipart_inputs_are_keyword_arguments(serve: Serve) -> None:
     svc = vtsserving.Service("parts")
 
     @svc.api(input=Multipart(rows=NumpyNdarray(), note=Text()), output=JSON())
@@ -151,7 +282,7 @@ def test_multipart_inputs_are_keyword_arguments() -> None:
     serve(svc, scenario)
 
 
-def test_mounts_middlewares_and_hooks_take_part() -> None:
+def test_mounts_middlewares_and_hooks_take_part(serve: Serve) -> None:
     svc = vtsserving.Service("mounted")
     seen: list[str] = []
 
@@ -200,7 +331,7 @@ def test_mounts_middlewares_and_hooks_take_part() -> None:
     assert seen == ["up", "down"]
 
 
-def test_run_on_the_event_loop_says_what_to_do_instead(runner: vtsserving.Runner) -> None:
+def test_run_on_the_event_loop_says_what_to_do_instead(serve: Serve, runner: vtsserving.Runner) -> None:
     svc = vtsserving.Service("blocking", runners=[runner])
     said: list[str] = []
 

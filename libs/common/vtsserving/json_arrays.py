@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 
 from vtsserving.exceptions import BadShape, OutOfRange, Ragged, TooDeep, WrongType
 from vtsserving.wire.limits import MAX_TENSOR_DIMS
 
 Array = np.ndarray[Any, Any]
+
+_PLAIN_BYTES: Final = 64 * 1024
+"""Bodies above this are not searched for long numbers."""
+
+_PLAIN_CHARACTERS: Final = b"0123456789.,[]-+eE \t\r\n"
+_LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 
 _NUMBERS: Final[frozenset[type]] = frozenset((int, float))
 _STRINGS: Final[frozenset[type]] = frozenset((str,))
@@ -103,6 +111,26 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
     if dtype.kind in "bU":
         return np.array(value, dtype)
     return _whole(value, dtype, where) if dtype.kind in "iu" else _floating(value, dtype, where)
+
+
+def plain_array(body: bytes, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any] | None:
+    """The array of a small JSON body that is nothing but numbers and brackets.
+
+    Args:
+        body: any bytes.
+        dtype: float64, or None for int64 or float64, as the numbers are.
+
+    Returns:
+        None where the body needs a closer look: `read` and then `infer` or `to_array`, which give the same or say why
+        not.
+    """
+    if len(body) > _PLAIN_BYTES or body.translate(None, _PLAIN_CHARACTERS) or _LONG_DIGITS.search(body):
+        return None
+    try:
+        array = np.array(orjson.loads(body), dtype)
+    except ValueError:
+        return None
+    return array if 0 < array.ndim <= MAX_TENSOR_DIMS and array.size and array.dtype.kind in "if" else None
 
 
 def infer(value: Any, where: str) -> Any:

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import BadDeadline, ModelNotFound, NotFound, VersionNotFound
@@ -16,10 +16,14 @@ from vtsserving.inference.client import InferenceClient
 from vtsserving.tag import is_hidden
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.families import Families
+from vtsserving_gateway.function_threads import FunctionThreads
 from vtsserving_gateway.metrics import PREDICT, Metrics, Series
 from vtsserving_gateway.routes import Route
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_gateway.statistics import Statistics
+
+if TYPE_CHECKING:
+    from vtsserving_gateway.functions import ServedFunction
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +82,9 @@ class Gateway:
         self.statistics = Statistics()
         self.loop = asyncio.get_running_loop()
         self.threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
+        self.function_threads = FunctionThreads(self.loop, settings.function_threads)
+        self.functions: dict[bytes, ServedFunction] = {}
+        """Path to function."""
         self.now_s = self.loop.time()
         self.draining = False
         self.buffered_bytes = 0
@@ -95,6 +102,10 @@ class Gateway:
             settings.keep_alive_s,
         )
         self._watch_s = max(min(_WATCH_S, shortest_s / 8), _SHORTEST_WATCH_S)
+
+    def function(self, url: bytes) -> ServedFunction | None:
+        """The service's function that a POST to a URL calls without the detour of ASGI; None where there is none."""
+        return self.functions.get(url.partition(b"?")[0]) if self.functions else None
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -195,6 +206,7 @@ class Gateway:
         """Look after nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self.function_threads.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self) -> None:

@@ -23,6 +23,7 @@ from vtsserving.exceptions import (
 from vtsserving_gateway.asgi_exchange import AsgiExchange
 from vtsserving_gateway.connection import BODY, HEADERS, IDLE, REFUSED, Connection
 from vtsserving_gateway.exchange import Exchange
+from vtsserving_gateway.function_call import FunctionCall
 from vtsserving_gateway.predict import Predict
 from vtsserving_gateway.respond import INTERNAL
 
@@ -161,6 +162,9 @@ class GatewayProtocol(Connection):
         if api is not None:
             keep_alive = self.parser.should_keep_alive()
             exchange = Predict(self, api, self.url, headers, keep_alive=keep_alive, http_10=version == "1.0")
+        elif is_post and (function := self.gateway.function(self.url)) is not None:
+            keep_alive = self.parser.should_keep_alive()
+            exchange = FunctionCall(self, function, headers, keep_alive=keep_alive, http_10=version == "1.0")
         else:
             exchange = AsgiExchange(self, version)
         self._incoming = exchange

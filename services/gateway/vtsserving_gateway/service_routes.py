@@ -9,19 +9,15 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 
 from vtsserving.apis import InferenceApi, Service
 from vtsserving.catalog import Catalog
-from vtsserving.context import Context, RequestContext
 from vtsserving.exceptions import DeadlineExceeded
 from vtsserving.inference.remote import DEADLINE_S, bind
-from vtsserving.io.base import Body, parse_content_type
 from vtsserving.io.specs import INPUT, OUTPUT
-from vtsserving_gateway.asgi_exchange import REQUEST_ID
+from vtsserving_gateway.functions import BODILESS, Given, Reply, ServedFunction
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.openapi import error_answer
 
@@ -75,10 +71,13 @@ class ServiceRoutes:
 
     def routes(self) -> list[BaseRoute]:
         """Routes to serve after the gateway's own."""
-        served: list[BaseRoute] = [
-            Route(api.route, self._wrapped(_Endpoint(api, self._gateway)), methods=["POST"], name=api.name)
-            for api in self.service.apis.values()
-        ]
+        served: list[BaseRoute] = []
+        for api in self.service.apis.values():
+            function = ServedFunction(api, self._gateway)
+            if not self.service.middlewares:
+                self._gateway.functions[api.route.encode("ascii")] = function
+            endpoint = self._wrapped(_Endpoint(function, self._gateway))
+            served.append(_CountedRoute(api.route, endpoint, methods=["POST"], name=api.name))
         for mount in self.service.mounts:
             app = _wsgi(mount.app) if mount.is_wsgi else mount.app
             served.append(Mount(mount.path, self._wrapped(app)))
@@ -94,11 +93,20 @@ class ServiceRoutes:
         return {api.route: {"post": _operation(api, self.service.name)} for api in self.service.apis.values()}
 
 
-class _Endpoint:
-    """The ASGI application of one API."""
+class _CountedRoute(Route):
+    """A route that says which one it is, for the metrics."""
 
-    def __init__(self, api: InferenceApi, gateway: Gateway) -> None:
-        self._api = api
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        """See Route."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
+class _Endpoint:
+    """The ASGI application of one function, for requests that a middleware must see."""
+
+    def __init__(self, function: ServedFunction, gateway: Gateway) -> None:
+        self._function = function
         self._gateway = gateway
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -107,61 +115,26 @@ class _Endpoint:
         timeout_s = self._gateway.timeout_s(None if timeout is None else timeout.encode("latin-1"))
         DEADLINE_S.set(self._gateway.loop.time() + timeout_s)
         try:
-            response = await asyncio.wait_for(self._answer(request), timeout_s)
+            reply = await asyncio.wait_for(self._answer(request), timeout_s)
         except asyncio.TimeoutError:
             raise DeadlineExceeded(f"no answer within {timeout_s:.3g} s") from None
         except ClientDisconnect:
             return
-        await response(scope, receive, send)
-
-    async def _answer(self, request: Request) -> Response:
-        api = self._api
-        value = None
-        if api.input is not None:
-            body = await _read(request)
-            api.input.check_media_type(body)
-            value = api.input.read(body)
-        context = Context(_request_context(request))
-        args, kwargs = api.arguments(value, context)
-        if api.is_async:
-            result = await api.function(*args, **kwargs)
-        else:
-            result = await run_in_threadpool(api.function, *args, **kwargs)
-        content = api.output.write_as(result, request.headers.get("accept", ""))
-        return _response(content.data, content.media_type, context)
-
-
-async def _read(request: Request) -> Body:
-    media_type, boundary = parse_content_type(request.headers.get("content-type", ""))
-    return Body(await request.body(), media_type, "", boundary)
-
-
-def _request_context(request: Request) -> RequestContext:
-    return RequestContext(
-        request.headers,
-        request.cookies,
-        request.query_params,
-        request.method,
-        request.url.path,
-        request.scope.get(REQUEST_ID, ""),
-    )
-
-
-def _response(data: bytes, media_type: str, context: Context) -> Response:
-    response = Response(data, context.response.status_code, dict(context.response.headers))
-    response.headers.setdefault("content-type", media_type)
-    for cookie in context.response.cookies:
-        response.set_cookie(
-            cookie.key,
-            cookie.value,
-            max_age=cookie.max_age_s,
-            path=cookie.path,
-            domain=cookie.domain,
-            secure=cookie.secure,
-            httponly=cookie.http_only,
-            samesite=cookie.same_site,
+        length = [] if reply.status in BODILESS else [(b"content-length", b"%d" % len(reply.body))]
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, *length]}
         )
-    return response
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _answer(self, request: Request) -> Reply:
+        headers = request.headers
+        given = Given(
+            await request.body(),
+            headers.get("content-type", ""),
+            headers.get("accept", ""),
+            lambda: request,
+        )
+        return await self._function.answer(given)
 
 
 async def _run_hooks(hooks: list[Callable[[], Any]]) -> None:

@@ -67,6 +67,9 @@ class GatewaySettings(BaseSettings):
     max_request_timeout_s: float = Field(
         default=300.0, gt=0, description="Longest deadline that a client may ask for, seconds."
     )
+    function_threads: int = Field(
+        default=40, ge=1, description="Most threads for the sync functions of a Service; beyond, calls wait."
+    )
     grace_s: float = Field(
         default=1.5,
         ge=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -16,6 +17,7 @@ from vtsserving.exceptions import (
     NotFound,
     VtsServingException,
 )
+from vtsserving.inference.blocking import BlockingCalls
 from vtsserving.inference.client import InferenceClient
 from vtsserving.packed_tags import packed_tag
 from vtsserving.runner import Runner
@@ -48,6 +50,9 @@ class RemoteHandle:
         self._known = entry
         self._entry = entry.with_overrides(overrides)
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._calls = BlockingCalls(client, self._look)
+        self._renewing: asyncio.Task[None] | None = None
 
     async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method; raises what the call ended with.
@@ -56,15 +61,18 @@ class RemoteHandle:
             DeadlineExceeded: the request that is being served has no time left.
             VtsServingException: of all kinds, as the model's process or the way there gives them.
         """
-        deadline_s = DEADLINE_S.get()
-        timeout_s = DEFAULT_TIMEOUT_S if deadline_s is None else deadline_s - self._loop.time()
-        if timeout_s <= 0:
-            raise DeadlineExceeded("the request's deadline passed before the model was called")
+        timeout_s = self._timeout_s()
         known = self._catalog.peek(self._known.tag)
         if known is not self._known:
             await self._renew(known)
         outcome = await self._client.call(self._entry, method, args, kwargs, timeout_s=timeout_s)
         return outcome.value()
+
+    def _look(self) -> None:
+        """Take up changed options for the calls from threads that come next; those that are here do not wait for it."""
+        known = self._catalog.peek(self._known.tag)
+        if known is not self._known and (self._renewing is None or self._renewing.done()):
+            self._renewing = self._loop.create_task(self._renew(known))
 
     async def _renew(self, known: CatalogEntry | None) -> None:
         """Take up options that were changed; while they cannot be looked up, those of before count."""
@@ -83,15 +91,18 @@ class RemoteHandle:
         Raises:
             InvalidArgument: called on the event loop itself, which it would block.
         """
-        try:
-            on_loop = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            on_loop = False
-        if on_loop:
+        if threading.get_ident() == self._loop_thread:
             raise InvalidArgument(
                 "run() would block the event loop; in an async function use `await ...async_run(...)`"
             )
-        return asyncio.run_coroutine_threadsafe(self.async_call(method, args, kwargs), self._loop).result()
+        return self._calls.call(self._entry, method, args, kwargs, self._timeout_s())
+
+    def _timeout_s(self) -> float:
+        deadline_s = DEADLINE_S.get()
+        timeout_s = DEFAULT_TIMEOUT_S if deadline_s is None else deadline_s - self._loop.time()
+        if timeout_s <= 0:
+            raise DeadlineExceeded("the request's deadline passed before the model was called")
+        return timeout_s
 
 
 async def bind(

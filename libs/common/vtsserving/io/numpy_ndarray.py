@@ -10,7 +10,7 @@ import orjson
 
 from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
-from vtsserving.json_arrays import ArraySpec, infer, to_array
+from vtsserving.json_arrays import ArraySpec, infer, plain_array, to_array
 from vtsserving.json_reading import read
 from vtsserving.npy import read_npy, write_npy
 
@@ -44,6 +44,7 @@ class NumpyNdarray(IODescriptor):
         self._enforce_dtype = enforce_dtype
         self._shape = None if shape is None else tuple(int(size) for size in shape)
         self._enforce_shape = enforce_shape
+        self._is_plain = self._dtype is None or self._dtype == np.float64
         self._example: Any = None
 
     @classmethod
@@ -62,6 +63,8 @@ class NumpyNdarray(IODescriptor):
         require(body.data, "an array such as [[1.0, 2.0]]")
         if body.media_type == NPY:
             return self._checked(read_npy(body.data), binary=True)
+        if self._is_plain and (plain := plain_array(body.data, self._dtype)) is not None:
+            return self._shaped(plain)
         value = read(body.data, unsigned=self._dtype == np.uint64)
         if self._dtype is None:
             array = infer(value, "input")

@@ -1,0 +1,107 @@
+"""What a Service's function costs beside the native route of the same model, in the same process.
+
+Rounds of the routes are interleaved; every answer is checked. usage: python -m benchmarks.service [--rounds N]
+[--measure-s S] [--clients N...] [--dry]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+from typing import Final
+
+from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure, write_cases
+from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
+from tests.support.provenance import REPOSITORY, commit, machine
+
+RESULTS: Final = REPOSITORY / "benchmarks" / "service.md"
+ROUTES: Final = {"native": PREDICT, "async function": "/classify_async", "sync function": "/classify"}
+CLIENTS: Final = (1, 16, 64)
+TARGET: Final = 1.6
+
+
+def start(processes: Processes) -> list[System]:
+    """`vtsserving serve` with the Service; its routes as systems."""
+    port = free_port()
+    target = str(REPOSITORY / "benchmarks" / "service_app.py") + ":svc"
+    command = [sys.executable, "-m", "vtsserving_cli", "serve", target, "--port", str(port)]
+    served = processes.start("service", command, {"VTSSERVING_HOME": str(WORK)})
+    wait_ready(served, port)
+    return [System(name, port, path, (served.process.pid,)) for name, path in ROUTES.items()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A Service's function beside the native route.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--measure-s", type=float, default=2.0)
+    parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
+    parser.add_argument("--dry", action="store_true", help="print, write nothing")
+    options = parser.parse_args()
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir()
+    os.environ["VTSSERVING_HOME"] = str(WORK)
+    seen: dict[tuple[int, str], list[dict[str, float]]] = {}
+    try:
+        loadgen = build_loadgen()
+        cases = write_cases(*train_and_save())
+        with stack(WORK) as processes:
+            systems = start(processes)
+            for _ in range(options.rounds):
+                for clients in options.clients:
+                    for system in systems:
+                        one = measure(loadgen, cases, system, clients, options.measure_s)
+                        seen.setdefault((clients, system.name), []).append(one)
+                        print(f"{clients:3d} {system.name:15s} {one['per_s']:8.0f}/s {one['cpu_ms']:.3f} ms")
+    except DemoFailed as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    lines = table(seen)
+    print("\n".join(lines))
+    if not options.dry:
+        RESULTS.write_text(page(lines, options.rounds, options.measure_s))
+    return 0
+
+
+def table(seen: dict[tuple[int, str], list[dict[str, float]]]) -> list[str]:
+    """Medians, with the ratio of the CPU time to the native route's."""
+    lines = [
+        "| clients | route | requests/s | p50 ms | p99 ms | CPU ms / request | x native |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    native: dict[int, float] = {}
+    for (clients, name), rounds in sorted(
+        seen.items(), key=lambda item: (item[0][0], list(ROUTES).index(item[0][1]))
+    ):
+        median = {
+            key: statistics.median(one[key] for one in rounds)
+            for key in ("per_s", "p50_ms", "p99_ms", "cpu_ms")
+        }
+        native.setdefault(clients, median["cpu_ms"])
+        lines.append(
+            f"| {clients} | {name} | {median['per_s']:,.0f} | {median['p50_ms']:.2f} | {median['p99_ms']:.2f}"
+            f" | {median['cpu_ms']:.3f} | {median['cpu_ms'] / native[clients]:.2f} |"
+        )
+    return lines
+
+
+def page(lines: list[str], rounds: int, measure_s: float) -> str:
+    """The whole of service.md."""
+    head = [
+        "# A Service's function beside the native route",
+        "",
+        "<!-- Written by `python -m benchmarks.service`. -->",
+        "",
+        f"- Commit {commit()}; machine: {machine()}. The load generator runs on the same cores.",
+        f"- Method: as in results.md; medians of {rounds} interleaved rounds of {measure_s:g} s; all routes in one",
+        "  `vtsserving serve` process. CPU is that of the process and its model process.",
+        f"- The functions make one runner call (benchmarks/service_app.py). Target: at most {TARGET:g} x native.",
+        "",
+    ]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
