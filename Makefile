@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test check docs pictures bench prove test-frameworks nats-server chromium compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test check docs pictures bench prove test-frameworks test-gpu nats-server chromium compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and s
 	@$(PY) examples/demo.py --nats
 
 test: venv-test nats-server chromium check compose-check ## every check and every test
-	@$(PY) -m pytest -m "not frameworks" $(PYTEST_ARGS)
+	@$(PY) -m pytest -m "not frameworks and not gpu" $(PYTEST_ARGS)
 
 check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }
@@ -51,6 +51,10 @@ prove: venv-test nats-server ## the tests marked `prove` at full size; appends t
 test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
 	@$(PY) -m pip --disable-pip-version-check install --quiet $(CPU_BUILDS) --editable '.[onnx,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'
 	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
+
+test-gpu: venv-test ## install torch with CUDA and run the tests that need an NVIDIA GPU; skipped with the reason where there is none
+	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0'
+	@$(PY) -m pytest -m gpu -rs $(PYTEST_ARGS)
 
 clean: ## remove what the targets above made, .venv included
 	rm -rf .venv build dist .demo .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis

@@ -179,3 +179,17 @@ def test_a_runners_options_override_the_models_one_by_one(
     runner = Runner.of_model(model, name="other", options={"max_batch_size": 16})
     assert (runner.name, runner.options.max_batch_size, runner.options.timeout_s) == ("other", 16, 5)
     assert runner.models == (model,)
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [(0, "cuda:0"), ("1", "cuda:1"), ([0, "cpu"], ("cuda:0", "cpu")), ("cuda", "cuda"), (None, None)],
+)
+def test_a_device_is_a_name_a_number_or_a_list_of_both(device: Any, name: Any) -> None:
+    assert Runner(Scaler, options={"device": device}).options.device == name
+
+
+@pytest.mark.parametrize("device", [-1, True, "", [], [None], 1.0])
+def test_what_is_no_device_is_refused(device: Any) -> None:
+    with pytest.raises(InvalidArgument, match="device is a name like"):
+        Runner(Scaler, options={"device": device})

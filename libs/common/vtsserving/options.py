@@ -12,6 +12,7 @@ from vtsserving.exceptions import InvalidArgument
 
 MAX_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1_000_000
+MAX_GPU: Final = 9_999
 
 PER_METHOD: Final = ("max_batch_size", "max_wait_ms", "max_latency_ms", "timeout_s")
 """Options that methods of one model may have of their own."""
@@ -31,7 +32,7 @@ class ModelOptions:
         timeout_s: a call that takes longer counts as hung, seconds; None: never.
         threads: threads that the model's libraries may use; None: their own default.
         replicas: model processes per runner.
-        device: `cpu`, `cuda`, `cuda:0`, or a list of them, one for each replica.
+        device: `cpu`, `cuda`, `cuda:0` or the number of a GPU; or a list of them, one for each replica.
         method_configs: method to the options of PER_METHOD that are others for it, such as
             `{"predict": {"max_batch_size": 8}}`.
     """
@@ -153,8 +154,16 @@ def _check_time(name: str, value: object, *, at_least: float, most: float) -> No
 
 
 def _device(raw: object) -> str | tuple[str, ...] | None:
-    if raw is None or (isinstance(raw, str) and raw):
-        return raw
-    if isinstance(raw, list | tuple) and raw and all(isinstance(item, str) and item for item in raw):
-        return tuple(raw)
-    raise InvalidArgument(f"device is a name like 'cpu' or 'cuda:0', or a list of names, not {raw!r:.80}")
+    if isinstance(raw, list | tuple) and raw:
+        return tuple(_device_name(item) for item in raw)
+    return None if raw is None else _device_name(raw)
+
+
+def _device_name(raw: object) -> str:
+    if isinstance(raw, str) and raw:
+        return f"cuda:{raw}" if raw.isdecimal() and raw.isascii() else raw
+    if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw <= MAX_GPU:
+        return f"cuda:{raw}"
+    raise InvalidArgument(
+        f"device is a name like 'cpu' or 'cuda:0', the number of a GPU, or a list of them, not {raw!r:.80}"
+    )
