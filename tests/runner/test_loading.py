@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,33 @@ def test_an_unloaded_model_is_released(with_runner):
         await eventually(lambda: shelf.released == [model.digest])
 
     with_runner(scenario, source=shelf)
+
+
+def test_a_version_that_was_replaced_leaves_when_nobody_calls_it_and_its_heir_is_kept(with_runner):
+    old = save("swapped", reporter("1"))
+    new = save("swapped", reporter("2"))
+
+    async def scenario(rig):
+        assert await report(rig, old) == "1"
+        assert await report(rig, new) == "2"
+        rig.batcher.command("release", old)
+        gone = await rig.batcher.event("gone")
+        assert gone.digest == old.digest
+        beats = len(rig.batcher.beats)
+        await rig.batcher.until("two more heartbeats", lambda: len(rig.batcher.beats) > beats + 2)
+        assert rig.batcher.beats[-1].models == [str(new.tag)]
+        # Whoever asks for it by its version gets it again.
+        assert await report(rig, old) == "1"
+
+    # Idle ones leave, preloaded ones stay: the new version takes that over.
+    with_runner(scenario, preload=(str(old.tag),), superseded_unload_s=0.05, idle_unload_s=0.5)
+
+
+def test_a_runner_says_what_it_has(with_runner):
+    async def scenario(rig):
+        await rig.batcher.until("its traits", lambda: rig.batcher.traits)
+        version = sys.version_info
+        assert f"python={version.major}.{version.minor}" in rig.batcher.traits
+        assert "scikit-learn=1" in rig.batcher.traits
+
+    with_runner(scenario)

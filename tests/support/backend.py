@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vtsserving.bus.interface import Bus, Message, Subscription
-from vtsserving.catalog import CatalogEntry
+from vtsserving.catalog import CatalogEntry, Settle
 from vtsserving.exceptions import ModelFailed, ModelNotFound, VersionNotFound, VtsServingException
 from vtsserving.options import ModelOptions
 from vtsserving.signature import ModelSignature
@@ -76,6 +76,12 @@ class FixedCatalog:
     def invalidate(self, name: str | None = None) -> None:
         self.remembers = False
 
+    def on_move(self, settle: Settle) -> None:
+        self.settle = settle
+
+    def move(self, tag: str, entry: CatalogEntry) -> None:
+        self.latest[entry.name] = entry
+
     async def models(self, name: str | None = None) -> list[CatalogEntry]:
         return [entry for entry in reversed(self.entries.values()) if name in (None, entry.name)]
 
@@ -86,6 +92,8 @@ class Backend:
     Attributes:
         calls: (model, method, args, kwargs) of each computed request.
         cancelled: ids that the gateway has given up.
+        prepared: (operation, tag) of what the gateway said beside its requests.
+        orders: (operation, tag) of its orders, and where it wants to hear how they ended.
         answer_with: (rows, spec, tensor) of a tensor to answer with instead, of a kind that cannot be made here.
         held: requests that came while `hold` was set; answered by `release`.
     """
@@ -100,6 +108,8 @@ class Backend:
         self.answer_with: tuple[int, bytes, bytes] | None = None
         self.hold = False
         self.loaded: list[str] = []
+        self.prepared: list[tuple[str, str]] = []
+        self.orders: list[tuple[tuple[str, str], str]] = []
         self._bus = bus
         self._functions = functions
         self._subscription: Subscription | None = None
@@ -122,17 +132,25 @@ class Backend:
         for request, reply in held:
             self._answer(request, reply)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Say who is alive and what is loaded, now."""
         beat = frames.Heartbeat("batcher", self.id, "ready", 0, [])
         self._bus.publish(subjects.heartbeat("batcher"), frames.encode(beat))
         beat = frames.Heartbeat("runner", self.runner_id, "ready", 0, self.loaded)
         self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
+
+    def _beat(self) -> None:
+        self.beat()
         self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
 
     def _on_message(self, message: Message) -> None:
         frame = frames.decode(message.payload)
         if isinstance(frame, frames.Cancel):
             self.cancelled.extend(frame.ids)
+        elif isinstance(frame, frames.Prepare):
+            self.prepared.append((frame.op, f"{frame.model}:{frame.version}"))
+        elif isinstance(frame, frames.Control):
+            self.orders.append(((frame.op, f"{frame.model}:{frame.version}"), message.reply))
         elif isinstance(frame, frames.Request):
             self.received += len(frame.ids)
             if self.hold:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class Answer:
     value: Any = None
     code: str = ""
     retry_after_ms: int = 0
+    message: str = ""
 
 
 @dataclass
@@ -115,6 +117,12 @@ class Gateway:
         self._bus.publish(subjects.batcher_in(batcher), frames.encode(frame), reply=reply)
         return sent
 
+    def prepare(
+        self, batcher: str, op: str, model: tuple[str, str, str] = MODEL, needs: Sequence[str] = ()
+    ) -> None:
+        frame = frames.Prepare(op, self.id, *model, needs)
+        self._bus.publish(subjects.batcher_in(batcher), frames.encode(frame))
+
     def cancel(self, batcher: str, *asked: Asked) -> None:
         now_s = asyncio.get_running_loop().time()
         for one in asked:
@@ -131,7 +139,12 @@ class Gateway:
         if isinstance(frame, frames.Failure):
             for id in frame.ids:
                 self._by_id[id].answers.append(
-                    Answer(now_s, code=frame.code, retry_after_ms=frame.retry_after_ms)
+                    Answer(
+                        now_s,
+                        code=frame.code,
+                        retry_after_ms=frame.retry_after_ms,
+                        message=frame.message,
+                    )
                 )
         elif isinstance(frame, frames.Reply):
             for id, rows, body in zip(frame.ids, frame.rows, frame.bodies, strict=True):
@@ -158,8 +171,8 @@ class Cluster:
         self.batchers.append(app)
         return app
 
-    async def runner(self, script: Script | None = None, replicas: int = 1) -> ScriptedRunner:
-        runner = ScriptedRunner(self.bus, script or Script(), replicas=replicas, log=self.served)
+    async def runner(self, script: Script | None = None, replicas: int = 1, **more: Any) -> ScriptedRunner:
+        runner = ScriptedRunner(self.bus, script or Script(), replicas=replicas, log=self.served, **more)
         await runner.start()
         self.runners.append(runner)
         return runner

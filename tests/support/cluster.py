@@ -45,11 +45,11 @@ def row_and_answer(number: int) -> tuple[list[float], float]:
     return row, sum(weight * value for weight, value in zip(WEIGHTS, row, strict=True))
 
 
-def save_model(name: str) -> str:
-    """Save a model that computes exactly WEIGHTS into the local store; returns its tag."""
+def save_model(name: str, shift: float = 0.0) -> str:
+    """Save a model that computes exactly WEIGHTS, plus `shift`, into the local store; returns its tag."""
     model = LinearRegression()
     model.coef_ = np.array(WEIGHTS)
-    model.intercept_ = 0.0
+    model.intercept_ = shift
     model.n_features_in_ = len(WEIGHTS)
     signatures = {"predict": ModelSignature(batchable=True)}
     return str(vtsserving.sklearn.save_model(name, model, signatures=signatures).tag)
@@ -67,7 +67,7 @@ class Cluster:
 
     proxy: FaultProxy
 
-    def __init__(self, folder: Path, home: Path, tag: str, *, proxied: str = "") -> None:
+    def __init__(self, folder: Path, home: Path, tag: str, *, proxied: str = "", twins: bool = False) -> None:
         """Create it, not started.
 
         Args:
@@ -75,6 +75,7 @@ class Cluster:
             home: VTSSERVING_HOME, with the model in its store.
             tag: the model that the runners preload.
             proxied: name of a process that reaches the nats-server through `proxy`.
+            twins: whether there are two gateways, batchers and runners: `gateway` and `gateway-2` and so on.
         """
         self.supervisor = Supervisor(folder)
         self.tag = tag
@@ -83,6 +84,7 @@ class Cluster:
         self._home = home
         self._nats = NatsServer(folder)
         self._proxied = proxied
+        self._ends = ("", "-2") if twins else ("",)
         self._listening: socket.socket | None = None
 
     @property
@@ -165,7 +167,9 @@ class Cluster:
             await self.start_nats()
             began_s = time.monotonic()
             await asyncio.gather(
-                self.start_runner("runner"), self.start_batcher("batcher"), self.start_gateway("gateway")
+                *(self.start_runner(f"runner{end}") for end in self._ends),
+                *(self.start_batcher(f"batcher{end}") for end in self._ends),
+                *(self.start_gateway(f"gateway{end}") for end in self._ends),
             )
             self.boot_s = time.monotonic() - began_s
         except BaseException as error:

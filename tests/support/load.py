@@ -40,6 +40,7 @@ class Answer(NamedTuple):
     kind: Kind
     detail: str
     batch_rows: int
+    version: str = ""
 
     @property
     def latency_s(self) -> float:
@@ -56,12 +57,14 @@ class Target:
         path: of the predict route.
         timeout_s: each request's deadline, sent as X-Request-Timeout.
         oracle: rows and right answers.
+        shift: what the version that answered adds to the right answer, by its name; for models that are replaced.
     """
 
     port: int
     path: str
     timeout_s: float
     oracle: Oracle
+    shift: Callable[[str], float] = lambda version: 0.0
 
 
 class Report:
@@ -148,6 +151,11 @@ class Load:
         """Right answers so far."""
         return sum(answer.kind == "right" for answer in self._answers)
 
+    @property
+    def versions(self) -> Counter[str]:
+        """How many right answers each version has given."""
+        return Counter(answer.version for answer in self._answers if answer.kind == "right")
+
     async def progress(self, count: int, *, within_s: float = 30.0) -> None:
         """Return when `count` more right answers are there than now.
 
@@ -210,15 +218,17 @@ class Load:
         row, right = self._target.oracle(number)
         began_s = time.monotonic()
         connection = await self._connection()
-        batch_rows = 0
+        batch_rows, version = 0, ""
         try:
             exchange = connection.ask(row)
             status, headers, body = await asyncio.wait_for(exchange, self._target.timeout_s + _HANG_S)
             batch_rows = int(headers.get("x-vts-batch-size", 0))
-            kind, detail = _judge(status, body, right)
+            version = headers.get("x-vts-model", "").partition(":")[2]
+            kind, detail = _judge(status, body, right + self._target.shift(version))
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, ValueError, IndexError) as e:
             kind, detail = "lost", connection.describe(e)
-        self._answers.append(Answer(number, began_s, time.monotonic(), kind, detail, batch_rows))
+        ended_s = time.monotonic()
+        self._answers.append(Answer(number, began_s, ended_s, kind, detail, batch_rows, version))
         if connection.usable:
             self._idle.append(connection)
         else:

@@ -42,6 +42,7 @@ class ScriptedBatcher:
     gateway: str = field(default_factory=subjects.new_id)
     events: list[frames.Event] = field(default_factory=list)
     beats: list[frames.Heartbeat] = field(default_factory=list)
+    traits: list[str] = field(default_factory=list)
     answers: dict[int, Any] = field(default_factory=dict)
     replies: list[frames.Reply] = field(default_factory=list)
     answered_twice: list[int] = field(default_factory=list)
@@ -155,7 +156,12 @@ class ScriptedBatcher:
         self._changed.set()
 
     def _on_beat(self, message: Message) -> None:
-        self.beats.append(frames.decode_as(frames.Heartbeat, message.payload))
+        beat = frames.decode(message.payload)
+        if isinstance(beat, frames.Traits):
+            self.traits = list(beat.traits)
+            return
+        assert isinstance(beat, frames.Heartbeat)
+        self.beats.append(beat)
         self._changed.set()
 
     def _on_reply(self, message: Message) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,16 +81,26 @@ class ScriptedRunner:
     """A runner on a bus. Start it with `start`, end it with `die`."""
 
     def __init__(
-        self, bus: Bus, script: Script, *, replicas: int = 1, log: list[Served] | None = None
+        self,
+        bus: Bus,
+        script: Script,
+        *,
+        replicas: int = 1,
+        log: list[Served] | None = None,
+        traits: Sequence[str] = (),
+        free_bytes: int = 2**30,
     ) -> None:
         self.id = subjects.new_id()
         self.script = script
         self.served: list[Served] = [] if log is None else log
         self.violations: list[str] = []
+        self.released: list[str] = []
         self.alive = True
         self.draining = False
         self._bus = bus
         self._replicas = replicas
+        self._traits = traits
+        self._free_bytes = free_bytes
         self._loop = asyncio.get_running_loop()
         self._epochs = 0
         self._processes: dict[str, list[_Process]] = {}
@@ -106,6 +116,10 @@ class ScriptedRunner:
         self.alive = False
         self._processes.clear()
 
+    def preload(self, model: tuple[str, str, str]) -> None:
+        """Have a model before anybody asks."""
+        self._processes[model[2]] = [_Process(model, i) for i in range(self._replicas)]
+
     def idle_processes(self, digest: str) -> int:
         """Model processes of a model that compute nothing, though their owner could send something."""
         processes = self._processes.get(digest, [])
@@ -114,7 +128,9 @@ class ScriptedRunner:
     def _beat(self) -> None:
         if self.alive:
             tags = [f"{p[0].model[0]}:{p[0].model[1]}" for p in self._processes.values()]
-            beat = frames.Heartbeat("runner", self.id, "draining" if self.draining else "ready", 2**30, tags)
+            state = "draining" if self.draining else "ready"
+            self._publish(subjects.heartbeat("runner"), frames.Traits(self.id, self._traits))
+            beat = frames.Heartbeat("runner", self.id, state, self._free_bytes, tags)
             self._publish(subjects.heartbeat("runner"), beat)
             self._loop.call_later(0.5, self._beat)
 
@@ -136,6 +152,9 @@ class ScriptedRunner:
     def _on_control(self, message: Message) -> None:
         control = frames.decode_as(frames.Control, message.payload)
         if not self.alive:
+            return
+        if control.op == "release":
+            self.released.append(f"{control.model}:{control.version}")
             return
         if control.digest in self._processes:
             for process in self._processes[control.digest]:

@@ -73,6 +73,9 @@ FRAMES: Final[dict[str, frames.Frame]] = {
     "heartbeat of a batcher that loads": frames.Heartbeat(
         "batcher", _BATCHER, "ready", 0, ["iris:1 loading "]
     ),
+    "prepare": frames.Prepare("succeed", _GATEWAY, *_MODEL, ["python=3.11", "scikit-learn=1", "gpu"]),
+    "prepare without needs": frames.Prepare("release", _GATEWAY, *_MODEL, []),
+    "traits": frames.Traits(_RUNNER, ["python=3.11", "scikit-learn=1", "gpu", "gpu=0"]),
 }
 
 VALUES: Final[dict[str, Any]] = {

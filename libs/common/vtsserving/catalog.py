@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 from vtsserving.model_settings import Configured, layered, merge
 from vtsserving.options import ModelOptions
+from vtsserving.placement import needs_of
 from vtsserving.signature import CALL, ModelSignature
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class CatalogEntry:
         ordinal: its number among the versions of its name, from 1; 0 if unknown.
         settings: those of the options that are not the model's own; see model_settings.
         saved: the model's own options; None: `options` are.
+        needs: what a runner must have to load it; see placement.
     """
 
     name: str
@@ -96,6 +98,7 @@ class CatalogEntry:
     ordinal: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     saved: ModelOptions | None = None
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, info: ModelInfo, digest: str, settings: Mapping[str, Any] | None = None) -> CatalogEntry:
@@ -112,6 +115,7 @@ class CatalogEntry:
             info.ordinal,
             settings or {},
             info.options,
+            needs_of(info),
         )
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> CatalogEntry:
@@ -165,6 +169,10 @@ def _layered(base: ModelOptions, *layers: Mapping[str, Any]) -> ModelOptions:
         return base
 
 
+Settle = Callable[[str, CatalogEntry, CatalogEntry], CatalogEntry]
+"""Says what a tag means for now; called with (tag, what it meant, what the store says), also if these are equal."""
+
+
 class Catalog(Protocol):
     """Resolves tags for requests."""
 
@@ -182,6 +190,12 @@ class Catalog(Protocol):
 
     def invalidate(self, name: str | None = None) -> None:
         """Forget what is remembered of one model, or of all: something changed in the store."""
+
+    def on_move(self, settle: Settle) -> None:
+        """Have `settle` decide what a tag means that was looked up again; without, what was found counts at once."""
+
+    def move(self, tag: str, entry: CatalogEntry) -> None:
+        """Let a tag mean a version from now on, as `resolve` would find."""
 
     async def models(self, name: str | None = None) -> list[CatalogEntry]:
         """All versions of one model, or of all models, newest first; looked up anew.
@@ -207,6 +221,7 @@ class CachedCatalog:
         self._fetch_all = fetch_all
         self._remembered: dict[str, _Remembered] = {}
         self._running: dict[str, asyncio.Task[CatalogEntry]] = {}
+        self._settle: Settle = lambda tag, old, new: new
 
     def peek(self, tag: str) -> CatalogEntry | None:
         """See Catalog.peek; an entry that is a little old is served once more and renewed meanwhile."""
@@ -239,6 +254,16 @@ class CachedCatalog:
             if name is None or remembered.entry.name == name:
                 self._remembered[tag] = remembered._replace(fetched_s=-TTL_S - STALE_S)
 
+    def on_move(self, settle: Settle) -> None:
+        """See Catalog.on_move."""
+        self._settle = settle
+
+    def move(self, tag: str, entry: CatalogEntry) -> None:
+        """See Catalog.move."""
+        # Of its age: should it have moved on meanwhile, that is found as soon as it would have been.
+        remembered = self._remembered.get(tag) or _Remembered(entry, time.monotonic())
+        self._remembered[tag] = remembered._replace(entry=entry)
+
     async def models(self, name: str | None = None) -> list[CatalogEntry]:
         """See Catalog.models."""
         return await asyncio.to_thread(self._fetch_all, name)
@@ -256,6 +281,9 @@ class CachedCatalog:
         except NotFound:
             self._remembered.pop(tag, None)
             raise
+        before = self._remembered.get(tag)
+        if before is not None:
+            entry = self._settle(tag, before.entry, entry)
         if len(self._remembered) >= MAX_ENTRIES:
             self._remembered.clear()
         self._remembered[tag] = _Remembered(entry, time.monotonic())

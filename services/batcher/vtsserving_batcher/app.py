@@ -20,6 +20,7 @@ from vtsserving_batcher.intake import Intake
 from vtsserving_batcher.loading import Loading
 from vtsserving_batcher.orders import Orders
 from vtsserving_batcher.settings import BatcherSettings
+from vtsserving_batcher.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +43,11 @@ class BatcherApp:
         self.counters = metrics.Counters()
         self._fleet = Fleet(self.id)
         answers = Answers(bus, self.counters)
-        loading = Loading(bus, self.id, self._fleet, settings.load_wait_s, settings.runner_wait_s)
+        loading = Loading(bus, self.id, self._fleet, settings)
         self._dispatcher = Dispatcher(bus, self.id, self._fleet, loading, answers, self.counters)
         self._orders = Orders(bus, self.id, self._fleet, self._dispatcher, answers, self._beat)
-        self._intake = Intake(self._dispatcher, self._orders, answers, self.counters, settings)
+        wishes = Wishes(self._dispatcher, loading)
+        self._intake = Intake(self._dispatcher, self._orders, wishes, answers, self.counters, settings)
         self.exposition: Callable[[], bytes] = metrics.exposition(self.counters, self._dispatcher.depth)
         self._loop = asyncio.get_running_loop()
         self._inbox: Subscription | None = None
@@ -119,12 +121,15 @@ class BatcherApp:
 
     def _on_heartbeat(self, message: Message) -> None:
         try:
-            beat = frames.decode_as(frames.Heartbeat, message.payload)
+            beat = frames.decode(message.payload)
         except ProtocolError:
             self.counters.bad_frames += 1
             return
-        if not subjects.is_id(beat.id):
+        if not isinstance(beat, (frames.Heartbeat, frames.Traits)) or not subjects.is_id(beat.id):
             self.counters.bad_frames += 1
+            return
+        if isinstance(beat, frames.Traits):
+            self._fleet.learn(beat)
             return
         is_new = beat.role == "runner" and beat.id not in self._fleet.runners
         self._fleet.hear(beat, self._loop.time())

@@ -78,8 +78,8 @@ class Dispatcher:
         """(entries that wait, batches in flight)."""
         return sum(model.waiting_entries for model in self._models.values()), len(self._in_flight)
 
-    def model_for(self, request: frames.Request | frames.Control) -> ServedModel:
-        """The model that a request or an order names, made when it is the first."""
+    def model_for(self, request: frames.Request | frames.Control | frames.Prepare) -> ServedModel:
+        """The model that a frame of a gateway names, made when it is the first."""
         return self._model(request.model, request.version, request.digest)
 
     def _model(self, name: str, version: str, digest: str) -> ServedModel:
@@ -116,7 +116,7 @@ class Dispatcher:
             if not self._send_next(model, process, now_s, waits):
                 break
         else:
-            if not model.processes and model.waiting_entries:
+            if not model.processes and model.is_wanted:
                 self.request_capacity(model, now_s)
         if waits:
             self._wake_at(model, min(waits))
@@ -359,6 +359,8 @@ class Dispatcher:
                 self.request_capacity(model, now_s)
             elif self._loading.is_stuck(model, now_s):
                 self._loading.ask_again(model, now_s)
+            if model.processes and model.leaving is None and self.owns(model):
+                self._loading.spread(model, now_s)
             model.forget_empty_queues()
         self._forget_idle(now_s)
 

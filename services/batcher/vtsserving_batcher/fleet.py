@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from vtsserving import placement
 from vtsserving.inference.ownership import owner
-from vtsserving.wire.frames import Heartbeat
+from vtsserving.wire.frames import Heartbeat, Traits
 from vtsserving.wire.limits import DEAD_AFTER_S
 
 
@@ -19,6 +21,20 @@ class Runner:
     ready: bool
     free_bytes: int
     models: frozenset[str]
+    traits: frozenset[str] | None = None
+    """What it has; None while it has not said so: then it is tried."""
+
+    def fits(self, needs: Iterable[str]) -> bool:
+        """Whether it has what a model needs."""
+        return self.traits is None or self.traits.issuperset(needs)
+
+    def holds_version_of(self, name: str) -> bool:
+        """Whether any version of a model is loaded there."""
+        return any(tag.partition(":")[0] == name for tag in self.models)
+
+
+ENOUGH_OF_BEST: Final = 0.5
+"""Runners with this part of the free memory of the best one count as equal to it: then the number of models decides."""
 
 
 @dataclass
@@ -28,17 +44,23 @@ class Fleet:
     own_id: str
     runners: dict[str, Runner] = field(default_factory=dict)
     batchers: dict[str, float] = field(default_factory=dict)
+    traits: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def hear(self, beat: Heartbeat, now_s: float) -> None:
         """Take in one heartbeat of a runner or of another batcher."""
         if beat.role == "runner":
-            models = frozenset(beat.models)
-            self.runners[beat.id] = Runner(beat.id, now_s, beat.state != "draining", beat.free_bytes, models)
+            models, traits = frozenset(beat.models), self.traits.get(beat.id)
+            ready = beat.state != "draining"
+            self.runners[beat.id] = Runner(beat.id, now_s, ready, beat.free_bytes, models, traits)
         elif beat.role == "batcher" and beat.id != self.own_id:
             if beat.state != "draining":
                 self.batchers[beat.id] = now_s
             else:
                 self.batchers.pop(beat.id, None)
+
+    def learn(self, said: Traits) -> None:
+        """Take in what a runner has; its heartbeat follows."""
+        self.traits[said.id] = frozenset(said.traits)
 
     def refresh(self, now_s: float) -> None:
         """Count all as heard now: nobody could be heard while the bus was down."""
@@ -53,6 +75,7 @@ class Fleet:
         dead = [id for id, runner in self.runners.items() if runner.heard_s <= limit_s]
         for id in dead:
             del self.runners[id]
+        self.traits = {id: traits for id, traits in self.traits.items() if id in self.runners}
         return dead
 
     def is_ready(self, runner: str) -> bool:
@@ -71,17 +94,35 @@ class Fleet:
             return True
         return not draining and owner(tag, (self.own_id, *self.batchers)) == self.own_id
 
-    def choose(self, tag: str, without: Container[str]) -> str | None:
-        """The runner that should load a model: one that has it, else the one with most free memory.
+    def choose(self, tag: str, needs: Sequence[str] = (), without: Container[str] = ()) -> str | None:
+        """The runner that should load a model: one that has it, else one with much free memory and few models.
 
         Args:
             tag: `name:version` of the model.
-            without: ids of runners that failed to load it or are asked already.
+            needs: what the runner must have.
+            without: ids of runners that failed to load it or hold it already.
 
         Returns:
             Its id; None when no runner is left.
         """
-        fitting = [runner for runner in self.runners.values() if runner.ready and runner.id not in without]
+        fitting = [runner for runner in self.fitting(needs) if runner.id not in without]
         if not fitting:
             return None
-        return max(fitting, key=lambda runner: (tag in runner.models, runner.free_bytes, runner.id)).id
+        enough_bytes = ENOUGH_OF_BEST * max(runner.free_bytes for runner in fitting)
+
+        def rank(runner: Runner) -> tuple[bool, bool, int, int, str]:
+            is_roomy = runner.free_bytes >= enough_bytes
+            return (tag in runner.models, is_roomy, -len(runner.models), runner.free_bytes, runner.id)
+
+        return max(fitting, key=rank).id
+
+    def fitting(self, needs: Sequence[str]) -> list[Runner]:
+        """The runners that take work and have what a model needs."""
+        return [runner for runner in self.runners.values() if runner.ready and runner.fits(needs)]
+
+    def missing(self, needs: Sequence[str]) -> str:
+        """Why none of the runners can hold a model, as the end of a sentence; empty if one can, or if there is none."""
+        ready = [runner for runner in self.runners.values() if runner.ready]
+        if not ready or any(runner.fits(needs) for runner in ready):
+            return ""
+        return placement.missing(needs, [runner.traits or frozenset() for runner in ready])

@@ -17,6 +17,7 @@ from vtsserving_batcher.policy import finish_s
 from vtsserving_batcher.queue import Entry, Queue
 from vtsserving_batcher.served import ServedModel
 from vtsserving_batcher.settings import BatcherSettings
+from vtsserving_batcher.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 
@@ -28,13 +29,15 @@ class Intake:
         self,
         dispatcher: Dispatcher,
         orders: Orders,
+        wishes: Wishes,
         answers: Answers,
         counters: Counters,
         settings: BatcherSettings,
     ) -> None:
-        """Feed `dispatcher` within the bounds of `settings`, and give orders to `orders`."""
+        """Feed `dispatcher` within the bounds of `settings`; the rest goes to `orders` and `wishes`."""
         self._dispatcher = dispatcher
         self._orders = orders
+        self._wishes = wishes
         self._answers = answers
         self._counters = counters
         self._settings = settings
@@ -50,6 +53,8 @@ class Intake:
                 self._take(frame, message.reply)
             elif isinstance(frame, frames.Control):
                 self._orders.take(frame, message.reply)
+            elif isinstance(frame, frames.Prepare):
+                self._wishes.take(frame)
             else:
                 raise BadFrame(f"a batcher takes no {type(frame).__name__}")
         except ProtocolError as error:

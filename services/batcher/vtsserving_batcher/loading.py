@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Container, Sequence
 from typing import Final
 
 from vtsserving.bus.interface import Bus
@@ -11,11 +12,15 @@ from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unava
 from vtsserving.wire import frames, subjects
 from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.served import Failed, Refusal, ServedModel
+from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
 
 ASK_AGAIN_S: Final = 1.0
 """A runner that was asked and is silent is asked again after this time; asking twice does no harm."""
+
+MAX_NEEDS: Final = 4_096
+"""Most models whose needs are remembered; the memory starts afresh beyond, and then runners are tried."""
 
 REMEMBER_FAILURE_S: Final = 5.0
 """A model that could not be loaded answers with the reason for this long; then it is tried again."""
@@ -27,28 +32,46 @@ TELL_FAILURE_S: Final = 600.0
 class Loading:
     """Sees to it that models get model processes."""
 
-    def __init__(self, bus: Bus, id: str, fleet: Fleet, load_wait_s: float, runner_wait_s: float) -> None:
+    def __init__(self, bus: Bus, id: str, fleet: Fleet, settings: BatcherSettings) -> None:
         """Ask in the name of batcher `id`.
 
         Args:
             bus: to ask on.
             id: of this batcher.
             fleet: whom to ask.
-            load_wait_s: how long callers wait for a model to be loaded, seconds.
-            runner_wait_s: how long they wait when no runner is alive, seconds.
+            settings: how long callers wait.
         """
         self._bus = bus
         self._id = id
         self._fleet = fleet
-        self._load_wait_s = load_wait_s
-        self._runner_wait_s = runner_wait_s
+        self._load_wait_s = settings.load_wait_s
+        self._runner_wait_s = settings.runner_wait_s
+        self._scale_out_s = settings.scale_out_s
+        self._needs: dict[str, tuple[str, ...]] = {}
+
+    def learn(self, digest: str, needs: Sequence[str]) -> None:
+        """Remember what a runner must have for a model."""
+        if len(self._needs) >= MAX_NEEDS:
+            self._needs.clear()
+        self._needs[digest] = tuple(needs)
+
+    def _needs_of(self, model: ServedModel) -> tuple[str, ...]:
+        return self._needs.get(model.digest, ())
 
     def refusal(self, model: ServedModel, now_s: float) -> Refusal | None:
-        """Why a model cannot be served now: all runners failed to load it, a short time ago."""
+        """Why a model cannot be served now: no runner has what it needs, or all failed to load it a short time ago."""
+        if model.processes:
+            return None
+        missing = self._fleet.missing(self._needs_of(model))
+        if missing:
+            return Refusal(NoRunner.code, f"no runner can hold {model.tag}: {missing}", now_s + 1.0)
         model.failed = {id: refusal for id, refusal in model.failed.items() if refusal.until_s > now_s}
-        if not model.failed or model.processes or self._fleet.choose(model.tag, model.failed) is not None:
+        if not model.failed or self._choose(model, model.failed) is not None:
             return None
         return next(iter(model.failed.values()))
+
+    def _choose(self, model: ServedModel, without: Container[str]) -> str | None:
+        return self._fleet.choose(model.tag, self._needs_of(model), without)
 
     def ask(self, model: ServedModel, now_s: float) -> Refusal | None:
         """Ask a runner to load a model, unless one was asked just now.
@@ -63,7 +86,7 @@ class Loading:
             model.wanting_s = now_s
         # What comes back from a lost runner arrived long ago, but the wait for another one begins now.
         waited_s = now_s - max(model.wanted_since_s(now_s), model.wanting_s)
-        runner = self._fleet.choose(model.tag, model.failed)
+        runner = self._choose(model, model.failed)
         asked = [id for id in model.asked_s if self._fleet.is_ready(id)]
         # Whoever has the model grants credits at once, as a runner that was cut off and came back; nobody else
         # is asked while one loads it.
@@ -81,9 +104,42 @@ class Loading:
         message = f"{model.tag} is still being loaded; try again"
         return Refusal(ModelLoading.code, message, now_s, now_s - self._load_wait_s)
 
+    def succeed(self, model: ServedModel, now_s: float) -> None:
+        """Ask for a model wherever other versions of it are, which it is about to replace."""
+        for runner in self._fleet.fitting(self._needs_of(model)):
+            if runner.holds_version_of(model.model):
+                self._ask_further(model, runner.id, now_s)
+
+    def spread(self, model: ServedModel, now_s: float) -> None:
+        """See to it that all who have a model compute it, and that others get it, too, when those cannot keep up."""
+        for runner in self._fleet.fitting(self._needs_of(model)):
+            if model.tag in runner.models:
+                self._ask_further(model, runner.id, now_s)
+        if model.idle() or not model.waiting_entries or not self._scale_out_s:
+            model.saturated_s = None
+        elif model.saturated_s is None:
+            model.saturated_s = now_s
+        elif now_s - model.saturated_s >= self._scale_out_s:
+            model.saturated_s = now_s
+            further = self._choose(model, {*model.runners, *model.asked_s, *model.failed})
+            if further is not None:
+                _log.info("scales_out model=%s runner=%s", model.tag, further)
+                self._ask_further(model, further, now_s)
+
+    def _ask_further(self, model: ServedModel, runner: str, now_s: float) -> None:
+        if runner in model.runners or runner in model.failed or not self._may_ask(model, runner, now_s):
+            return
+        self._send(model, runner, now_s)
+
+    def release(self, model: ServedModel) -> None:
+        """Tell the runners that another version took the place of a model."""
+        for runner in self._fleet.runners.values():
+            if model.tag in runner.models:
+                self._control("release", model, runner.id)
+
     def ask_again(self, model: ServedModel, now_s: float) -> None:
         """Ask the runners that hold credits which of them are free."""
-        for runner in {process.runner for process in model.processes.values()}:
+        for runner in model.runners:
             self._send(model, runner, now_s)
 
     def is_stuck(self, model: ServedModel, now_s: float) -> bool:
@@ -100,17 +156,22 @@ class Loading:
         return now_s - model.asked_s.get(runner, -math.inf) >= ASK_AGAIN_S
 
     def _send(self, model: ServedModel, runner: str, now_s: float) -> None:
-        control = frames.Control("load", self._id, model.model, model.version, model.digest)
         # Noted first: on the in-process bus the runner may have answered when `publish` returns.
         model.asked_s[runner] = now_s
         for process in model.processes.values():
             if process.runner == runner and process.asked_s is None:
                 process.asked_s = now_s
+        if not self._control("load", model, runner):
+            model.asked_s.pop(runner, None)
+
+    def _control(self, op: str, model: ServedModel, runner: str) -> bool:
+        control = frames.Control(op, self._id, model.model, model.version, model.digest)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:
-            _log.warning("load_not_asked model=%s runner=%s reason=%s", model.tag, runner, error.code)
-            model.asked_s.pop(runner, None)
+            _log.warning("%s_not_asked model=%s runner=%s reason=%s", op, model.tag, runner, error.code)
+            return False
+        return True
 
     def granted(self, model: ServedModel, runner: str) -> None:
         """A runner granted credits."""

@@ -121,6 +121,8 @@ class ServedModel:
     leaving: Leaving | None = None
     failure: Failed | None = None
     """Why it could not be loaded the last time, unless it was since."""
+    saturated_s: float | None = None
+    """Since when something has waited and no process was idle."""
 
     @property
     def tag(self) -> str:
@@ -187,6 +189,11 @@ class ServedModel:
         has_failed = any(refusal.until_s > now_s for refusal in self.failed.values())
         has_failed = has_failed or (self.failure is not None and self.failure.until_s > now_s)
         return not (self.processes or self.asked_s or has_failed or self.is_wanted or self.leaving)
+
+    @property
+    def runners(self) -> set[str]:
+        """Ids of the runners whose processes compute it."""
+        return {process.runner for process in self.processes.values()}
 
     def idle(self) -> bool:
         """Whether a model process has nothing to do."""

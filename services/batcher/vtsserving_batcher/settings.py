@@ -24,6 +24,12 @@ class BatcherSettings(BaseSettings):
     runner_wait_s: float = Field(
         5.0, gt=0, description="Longest wait for a runner when none is alive, seconds."
     )
+    scale_out_s: float = Field(
+        2.0,
+        ge=0,
+        description="A model whose processes were all busy for so long, while requests waited, is loaded on one more "
+        "runner, seconds; 0 never does.",
+    )
     drain_s: float = Field(
         30.0, gt=0, description="Longest time to finish what waits after SIGTERM, seconds."
     )

@@ -31,19 +31,25 @@ from vtsserving_gateway.oip_routes import OipRoutes
 from vtsserving_gateway.openapi import error_answer, install
 from vtsserving_gateway.respond import INTERNAL, error_body, error_headers
 from vtsserving_gateway.service_routes import ServiceRoutes
+from vtsserving_gateway.succession import Succession
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    gateway: Gateway, fleet: Fleet, not_ready: Callable[[], str], served: ServiceRoutes | None = None
+    gateway: Gateway,
+    fleet: Fleet,
+    succession: Succession,
+    not_ready: Callable[[], str],
+    served: ServiceRoutes | None = None,
 ) -> FastAPI:
     """Everything that is not a call of a model.
 
     Args:
         gateway: shared with the connections.
         fleet: knows what is loaded where.
+        succession: knows which versions wait to take the place of others.
         not_ready: why requests would be refused now; empty when they would not.
         served: the functions of a service, if one is served.
 
@@ -58,7 +64,7 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
-    models = ModelRoutes(gateway, fleet)
+    models = ModelRoutes(gateway, fleet, succession)
     models.add_to(app)
     OipRoutes(gateway, fleet, models, not_ready).add_to(app)
     for path, allowed in (*CALLED_PATHS.items(), *((path, "POST") for path in infer_paths())):

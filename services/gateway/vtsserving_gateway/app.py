@@ -23,6 +23,7 @@ from vtsserving_gateway.observe import Observe
 from vtsserving_gateway.server import GatewayServer, listen
 from vtsserving_gateway.service_routes import ServiceRoutes
 from vtsserving_gateway.settings import GatewaySettings
+from vtsserving_gateway.succession import Succession
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class GatewayApp:
         self.gateway = Gateway(self.client, catalog, own)
         self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog)
         self.fleet = Fleet(bus, self.gateway.loop.time)
+        self._succession = Succession(catalog, self.client, self.fleet)
         self.gateway.metrics.watch(
             {
                 "vtsserving_connections": ("Open connections.", lambda: len(self.gateway.connections)),
@@ -118,7 +120,7 @@ class GatewayApp:
             self.gateway.start()
             if self._served is not None:
                 await self._served.start()
-            app = create_app(self.gateway, self.fleet, self._not_ready, self._served)
+            app = create_app(self.gateway, self.fleet, self._succession, self._not_ready, self._served)
             server = GatewayServer(Observe(app, self.gateway), self.gateway, listener)
             await server.start()
         except BaseException:
@@ -147,6 +149,7 @@ class GatewayApp:
         if self._store_changes is not None:
             await self._store_changes.unsubscribe()
             self._store_changes = None
+        self._succession.close()
         self.gateway.close()
         await self.fleet.close()
         await self.client.close()

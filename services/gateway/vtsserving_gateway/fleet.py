@@ -49,6 +49,7 @@ class Fleet:
         self._heard: dict[str, tuple[float, frozenset[str]]] = {}
         self._said: dict[str, tuple[float, dict[str, State]]] = {}
         self._subscriptions: list[Subscription] = []
+        self.on_beat: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Listen to heartbeats."""
@@ -93,12 +94,15 @@ class Fleet:
 
     def _on_heartbeat(self, message: Message) -> None:
         try:
-            beat = frames.decode_as(frames.Heartbeat, message.payload)
+            beat = frames.decode(message.payload)
         except ProtocolError:
             return
         since_s = self._now_s() - DEAD_AFTER_S
+        if not isinstance(beat, frames.Heartbeat):
+            return
         if beat.role == "runner" and subjects.is_id(beat.id):
             self._heard[beat.id] = (self._now_s(), frozenset(beat.models))
+            self.on_beat()
         elif beat.role == "batcher" and subjects.is_id(beat.id):
             self._said[beat.id] = (self._now_s(), dict(map(_state_of, beat.models)))
             for batcher in [id for id, (heard_s, _) in self._said.items() if heard_s < since_s]:

@@ -15,6 +15,7 @@ from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.json_text import answer
 from vtsserving_gateway.openapi import error_answer
 from vtsserving_gateway.routes import Route, known_tag
+from vtsserving_gateway.succession import Succession
 
 LOADED: Final = "/v1/models/{tag}/loaded"
 
@@ -39,15 +40,17 @@ Timeout = Annotated[
 class ModelRoutes:
     """The handlers; what they tell comes from the catalog, from heartbeats and from the gateway's counters."""
 
-    def __init__(self, gateway: Gateway, fleet: Fleet) -> None:
+    def __init__(self, gateway: Gateway, fleet: Fleet, succession: Succession) -> None:
         """Answer for one gateway.
 
         Args:
             gateway: shared with the connections.
             fleet: knows what is loaded where.
+            succession: knows which versions wait to take the place of others.
         """
         self._gateway = gateway
         self._fleet = fleet
+        self._succession = succession
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes; `loaded` comes before what would take it for a method."""
@@ -69,7 +72,10 @@ class ModelRoutes:
         return answer({"models": [self._shown(entry) for entry in await self._gateway.catalog.models()]})
 
     async def describe(self, tag: str) -> Response:
-        """What is known of a model: its exact version, state, signatures, specs, options, runners, statistics."""
+        """What is known of a model: its exact version, state, signatures, specs, options, runners, statistics.
+
+        `successor` is there while a version that the name has moved to is being loaded, or could not be.
+        """
         return answer(self._described(await self._gateway.resolve(Route(known_tag(tag)))))
 
     async def load(self, tag: str, timeout: Timeout = None) -> Response:
@@ -96,7 +102,9 @@ class ModelRoutes:
 
     def _described(self, entry: CatalogEntry) -> dict[str, Any]:
         counted = self._gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
-        return {**self._shown(entry), "statistics": counted}
+        described = {**self._shown(entry), "statistics": counted}
+        successor = self._succession.of(entry)
+        return described if successor is None else {**described, "successor": successor.to_dict()}
 
     def _shown(self, entry: CatalogEntry) -> dict[str, Any]:
         state = self._fleet.state(entry.tag)

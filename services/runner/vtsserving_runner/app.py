@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,9 +15,11 @@ from vtsserving.exceptions import Unavailable, VtsServingException
 from vtsserving.health import HealthServer
 from vtsserving.home import home
 from vtsserving.local_store import LocalStore
+from vtsserving.placement import traits_of
 from vtsserving.wire import frames, subjects
 from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_runner import metrics
+from vtsserving_runner.devices import visible_gpus
 from vtsserving_runner.intake import Intake
 from vtsserving_runner.memory import free_bytes
 from vtsserving_runner.models import Models
@@ -67,6 +70,7 @@ class RunnerApp:
         self._models = Models(source, outlet, self.counters, own, self._beat)
         self._intake = Intake(self._models, outlet, self.counters)
         self.exposition = metrics.exposition(self.counters, self._models.figures)
+        self._traits = frames.encode(frames.Traits(self.id, traits_of(visible_gpus(os.environ))))
         self._loop = asyncio.get_running_loop()
         self._subscriptions: list[Subscription] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -175,6 +179,7 @@ class RunnerApp:
         state = "draining" if self._intake.draining else "ready"
         beat = frames.Heartbeat("runner", self.id, state, self._free_bytes(), self._models.warm_tags())
         try:
+            self._bus.publish(subjects.heartbeat("runner"), self._traits)
             self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
         except Unavailable:
             _log.debug("no_heartbeat_without_bus")

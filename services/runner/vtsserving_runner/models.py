@@ -76,6 +76,7 @@ class Models:
         self._leaving: set[HostedModel] = set()
         self._told: dict[str, set[str]] = {}
         self._kept: set[str] = set()
+        self._superseded: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._allowance = Allowance(settings.recycle_growth_bytes, settings.recycle_batches)
         self._failures: dict[str, _Failure] = {}
@@ -111,6 +112,8 @@ class Models:
             self.load(id, control.sender)
         elif control.op == "unload":
             self._leave(id, control.sender)
+        elif control.op == "release":
+            self.release(id)
 
     def load(self, id: ModelId, batcher: str) -> None:
         """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
@@ -128,8 +131,10 @@ class Models:
         model = self._models.pop(digest, None)
         if model is not None:
             self._leaving.add(model)
-            model.revoke()
+            self._superseded.discard(digest)
+            # First that it is not here any more: whoever hears that its credits are void shall not ask here again.
             self._on_change()
+            model.revoke()
             self._run(self._retire(model))
 
     def _leave(self, id: ModelId, batcher: str) -> None:
@@ -139,6 +144,17 @@ class Models:
             self._told.setdefault(id.digest, set()).add(batcher)
         else:
             self._outlet.event(batcher, "unloaded", id)
+
+    def release(self, id: ModelId) -> None:
+        """Another version took a model's place: it leaves when nobody has called it for a while, preloaded or not."""
+        if id.digest not in self._models:
+            return
+        self._superseded.add(id.digest)
+        others = (digest for digest, model in self._models.items() if model.id.name == id.name)
+        heirs = [digest for digest in others if digest not in self._superseded]
+        if id.digest in self._kept and heirs:
+            self._kept.remove(id.digest)
+            self._kept.add(heirs[-1])
 
     def reconnected(self) -> None:
         """The bus was gone: batches and events may be lost, so the batchers had better ask which credits are free."""
@@ -225,10 +241,18 @@ class Models:
             if model.warm:
                 self._sizes[model.id.digest] = model.rss_bytes
                 model.replace_exceeding(self._allowance)
-        for digest in residency.idle(self._residents(), self._loop.time(), self._settings.idle_unload_s):
+        for digest in self._idle():
             _log.info("idle", extra={"model": str(self._models[digest].id)})
             self.unload(digest)
         self._make_room(0)
+
+    def _idle(self) -> set[str]:
+        residents, now_s, settings = self._residents(), self._loop.time(), self._settings
+        superseded = [resident for resident in residents if resident.key in self._superseded]
+        return {
+            *residency.idle(residents, now_s, settings.idle_unload_s),
+            *residency.idle(superseded, now_s, settings.superseded_unload_s),
+        }
 
     def _make_room(self, needed_bytes: int) -> None:
         limit_bytes = self._settings.memory_limit_bytes

@@ -30,6 +30,12 @@ class RunnerSettings(BaseSettings):
     idle_unload_s: float = Field(
         0.0, ge=0, description="Unload a model that was not used for so long, seconds; 0 keeps it."
     )
+    superseded_unload_s: float = Field(
+        60.0,
+        ge=0,
+        description="Unload a version that another one took the place of when it was not used for so long, seconds; "
+        "0 keeps it.",
+    )
     memory_limit_bytes: int = Field(
         0,
         ge=0,

@@ -20,6 +20,7 @@ from vtsserving.exceptions import (
     from_code,
 )
 from vtsserving.inference.batchers import Batchers
+from vtsserving.inference.outbox import prepare_frame
 from vtsserving.inference.parked import BATCHER_WAIT_S
 from vtsserving.wire import frames, subjects
 
@@ -86,6 +87,16 @@ class Orders:
         finally:
             self._waiting.pop(reply, None)
         raise DeadlineExceeded(f"{entry.tag} was not {op}ed within {timeout_s:.3g} s; it goes on")
+
+    def tell(self, op: Literal["succeed", "release"], entry: CatalogEntry) -> None:
+        """Tell the batcher that owns a model how versions follow each other; see frames.Prepare. It may be lost."""
+        batcher = self._batchers.owner(entry.tag)
+        if batcher is None:
+            return
+        try:
+            self._bus.publish(subjects.batcher_in(batcher), prepare_frame(op, self._gateway_id, entry))
+        except VtsServingException as error:
+            _log.debug("%s not told: %s", op, error.code)
 
     async def _ask(self, op: Op, entry: CatalogEntry, reply: str, wait_s: float) -> frames.Report | None:
         """Send the order once; None if there was no report, and it had better be sent again."""

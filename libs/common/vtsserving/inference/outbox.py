@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vtsserving.bus.interface import Bus
+from vtsserving.catalog import CatalogEntry
 from vtsserving.exceptions import MessageTooLarge, VtsServingException
 from vtsserving.inference.batchers import Batchers
 from vtsserving.inference.request import Part
@@ -25,6 +26,13 @@ FRAME_BYTES: Final = 4 * 1024 * 1024
 
 MAX_FRAME_ENTRIES: Final = 512
 """Requests that are collected in one frame."""
+
+
+MAX_TOLD: Final = 4_096
+"""Most models of which is remembered which batcher knows their needs; it does no harm to tell them again."""
+
+MAX_NEEDS: Final = 64
+"""Most words that are told of one model."""
 
 
 class Publish(NamedTuple):
@@ -64,6 +72,7 @@ class Outbox:
         self._replies = [subjects.gateway_reply(gateway_id, 1 + slot) for slot in range(PUBLISH_SLOTS)]
         self._slots = {subject: number for number, subject in enumerate(self._replies)}
         self._published: list[Publish | None] = [None] * PUBLISH_SLOTS
+        self._told: dict[str, str] = {}
         self._turn = 0
 
     def add(self, part: Part) -> None:
@@ -94,6 +103,15 @@ class Outbox:
                 except VtsServingException as error:
                     _log.debug("cancel not sent: %s", error.code)
 
+    def _tell_needs(self, entry: CatalogEntry, batcher: str) -> None:
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told[entry.digest] = batcher
+        try:
+            self._bus.publish(subjects.batcher_in(batcher), prepare_frame("know", self._gateway_id, entry))
+        except VtsServingException as error:
+            _log.debug("needs not sent: %s", error.code)
+
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         homeless: list[Part] = []
@@ -106,6 +124,9 @@ class Outbox:
             if batcher is None:
                 homeless.extend(parts)
             else:
+                entry = parts[0].ticket.entry
+                if entry.needs and self._told.get(entry.digest) != batcher:
+                    self._tell_needs(entry, batcher)
                 for group in _frame_sized(parts):
                     self._send(batcher, group)
         if homeless:
@@ -164,3 +185,9 @@ def _frame_sized(parts: list[Part]) -> list[list[Part]]:
             group, size_bytes = group + 1, len(part.packed.body)
         groups[group].append(part)
     return list(groups.values())
+
+
+def prepare_frame(op: str, gateway_id: str, entry: CatalogEntry) -> bytes:
+    """A Prepare frame about a model."""
+    needs = entry.needs[:MAX_NEEDS]
+    return frames.encode(frames.Prepare(op, gateway_id, entry.name, entry.version, entry.digest, needs))

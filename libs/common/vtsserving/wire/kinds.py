@@ -186,7 +186,9 @@ class Control(NamedTuple):
 
     Attributes:
         op: `load` or `unload`. To a runner: load it if need be, and grant its credits to `sender`; or finish what was
-            taken, end the processes, and say so (`unloaded`). To a batcher: see to it, and answer with a Report.
+            taken, end the processes, and say so (`unloaded`). To a batcher: see to it, and answer with a Report. Or, to
+            a runner only, `release`: another version took its place, so that it may leave when nobody has called it for
+            a while, preloaded or not.
         sender: id of the batcher or gateway.
         model: as in Request.
         version: as in Request.
@@ -290,6 +292,41 @@ class Loaded(NamedTuple):
     rss_bytes: int
 
 
+class Prepare(NamedTuple):
+    """Gateway -> batcher, about a model that is, will be or will not be called.
+
+    Attributes:
+        op: `know` (what it needs, should a request follow), `succeed` (it is about to take the place of other versions:
+            load it wherever these are) or `release` (another version took its place: it may leave when nobody has
+            called it for a while).
+        gateway: its id.
+        model: as in Request.
+        version: as in Request.
+        digest: as in Request.
+        needs: what a runner must have to load it: `python=3.11`, `scikit-learn=1` (a distribution and its major
+            version), `gpu` or `gpu=N`.
+    """
+
+    op: str
+    gateway: str
+    model: str
+    version: str
+    digest: str
+    needs: Sequence[str]
+
+
+class Traits(NamedTuple):
+    """What a runner has, said before each of its heartbeats, on the same subject.
+
+    Attributes:
+        id: of the runner.
+        traits: as in Prepare; a model may go to a runner that has all that it needs.
+    """
+
+    id: str
+    traits: Sequence[str]
+
+
 Frame = (
     Request
     | Batch
@@ -303,6 +340,8 @@ Frame = (
     | Fault
     | Loaded
     | Report
+    | Prepare
+    | Traits
 )
 
 KINDS: Final[dict[int, tuple[type[Any], str]]] = {
@@ -318,5 +357,7 @@ KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     10: (Fault, "iibsmU"),
     11: (Loaded, "smi"),
     12: (Report, "smi"),
+    13: (Prepare, "ssssst"),
+    14: (Traits, "st"),
 }
 """Number of each kind on the wire, its class, and one letter per field; fields.py says what the letters mean."""
