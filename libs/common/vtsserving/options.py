@@ -33,6 +33,8 @@ class ModelOptions:
         threads: threads that the model's libraries may use; None: their own default.
         replicas: model processes per runner.
         device: `cpu`, `cuda`, `cuda:0` or the number of a GPU; or a list of them, one for each replica.
+        pad_to: numbers of rows that the model prefers, because it was compiled for them: a batch is filled up to the
+            next one, and the surplus is cut from the answer; None: batches are computed as they are.
         method_configs: method to the options of PER_METHOD that are others for it, such as
             `{"predict": {"max_batch_size": 8}}`.
     """
@@ -44,6 +46,7 @@ class ModelOptions:
     threads: int | None = 1
     replicas: int = 1
     device: str | tuple[str, ...] | None = None
+    pad_to: tuple[int, ...] | None = None
     method_configs: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +64,7 @@ class ModelOptions:
         if self.timeout_s is not None:
             _check_time("timeout_s", self.timeout_s, at_least=0.001, most=MAX_TIME_S)
         object.__setattr__(self, "device", _device(self.device))
+        object.__setattr__(self, "pad_to", _sizes(self.pad_to))
         object.__setattr__(self, "method_configs", _method_configs(self.method_configs))
 
     @classmethod
@@ -151,6 +155,16 @@ def _check_time(name: str, value: object, *, at_least: float, most: float) -> No
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not at_least <= value <= most:  # type: ignore[arg-type,operator]
         raise InvalidArgument(f"{name} is a number from {at_least:g} to {most:g}, not {value!r:.80}")
+
+
+def _sizes(raw: object) -> tuple[int, ...] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, list | tuple) or not raw:
+        raise InvalidArgument(f"pad_to is a list of numbers of rows, such as [1, 8, 32], not {raw!r:.80}")
+    for size in raw:
+        _check_count("each of pad_to", size, optional=False)
+    return tuple(sorted(set(raw)))
 
 
 def _device(raw: object) -> str | tuple[str, ...] | None:

@@ -27,6 +27,7 @@ from vtsserving.signature import ModelSignature
 from vtsserving.wire import rows
 from vtsserving.wire.frames import Batch, Fault, Result
 from vtsserving_runner.framing import now_us
+from vtsserving_runner.padding import padded, surplus_rows
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Computer:
         model: object,
         signatures: Mapping[str, ModelSignature],
         alive: Callable[[], None] = lambda: None,
+        pad_to: Sequence[int] = (),
     ) -> None:
         """Serve `model`.
 
@@ -56,10 +58,12 @@ class Computer:
             model: has a method for each signature; `__call__` is the model itself.
             signatures: method name to signature.
             alive: called after each call that raised, so that whoever watches for hangs starts to count afresh.
+            pad_to: numbers of rows that batches are filled up to, ascending; see padding.
         """
         self._model = model
         self._signatures = signatures
         self._alive = alive
+        self._pad_to = pad_to
 
     def run(self, batch: Batch, arrived_us: int) -> Iterator[Answer]:
         """Compute a batch.
@@ -124,6 +128,10 @@ class Computer:
         args = [owned(value) for value in args]
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
+        if self._pad_to and batch.head and (surplus := surplus_rows(sum(counts), self._pad_to)):
+            axis = self._signatures[batch.method].batch_dim[0]
+            args = [padded(value, surplus, axis) for value in args]
+            kwargs = padded(kwargs, surplus, axis)
         return method_of(self._model, batch.method)(*args, **kwargs)
 
     def _split(self, work: _Work, index: Sequence[int], result: Any, signature: ModelSignature) -> Answer:
@@ -131,7 +139,10 @@ class Computer:
         counts = batch.rows if len(index) == len(batch.ids) else tuple(batch.rows[i] for i in index)
         try:
             if batch.head and signature.batchable:
-                head, bodies = rows.split_result(result, counts, signature.batch_dim[1])
+                surplus = surplus_rows(sum(counts), self._pad_to) if self._pad_to else 0
+                parts = (*counts, surplus) if surplus else counts
+                head, bodies = rows.split_result(result, parts, signature.batch_dim[1])
+                del bodies[len(counts) :]
             else:
                 head, _, body = rows.pack_whole(result)
                 bodies = [body]

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import logging
 import os
@@ -17,18 +18,19 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from vtsserving import logs, provided_models
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
 from vtsserving.input_example import WarmupCall, warmup_calls
-from vtsserving.model import Model
+from vtsserving.model import Model, ModelInfo
 from vtsserving.tag import Tag
 from vtsserving.wire import frames
 from vtsserving_runner.computing import Computer, method_of, owned
 from vtsserving_runner.framing import BlockingLink, now_us
+from vtsserving_runner.padding import padded
 from vtsserving_runner.sharing import Ring
 
 _log = logging.getLogger(__name__)
@@ -72,7 +74,9 @@ def main(argv: list[str] | None = None) -> int:
         _send_loaded(link, ModelLoadFailed.code, _load_reason(error))
         return 1
     _send_loaded(link)
-    serve(link, Computer(loaded, model.info.signatures, alive=lambda: _send_loaded(link)))
+    info = model.info
+    alive = functools.partial(_send_loaded, link)
+    serve(link, Computer(loaded, info.signatures, alive=alive, pad_to=info.options.pad_to or ()))
     return 0
 
 
@@ -93,7 +97,7 @@ def load(model: Model, device: str = "") -> object:
 
     chosen = device or best_device(model.info.module)
     loaded: object = load_for_serving(model.path, device=chosen)
-    warm_up(loaded, warmup_calls(model))
+    warm_up(loaded, in_sizes(warmup_calls(model), model.info))
     # What is loaded stays: the collector need not look at it again in the middle of a batch.
     gc.collect()
     gc.freeze()
@@ -115,6 +119,20 @@ def best_device(module: str) -> str | None:
     except ImportError:
         return None  # loading says which package is missing
     return None
+
+
+def in_sizes(calls: Iterable[WarmupCall], info: ModelInfo) -> Iterator[WarmupCall]:
+    """The same calls; where the model prefers sizes, in each of those that an example can be filled up to."""
+    for call in calls:
+        signature = info.signatures.get(call.method)
+        rows = next((len(argument) for argument in call.args if hasattr(argument, "__len__")), 0)
+        wanted = [size for size in info.options.pad_to or () if size >= rows > 0]
+        if signature is None or not signature.batchable or signature.batch_dim[0] or not wanted:
+            yield call
+            continue
+        for size in wanted:
+            args = tuple(padded(argument, size - rows, 0) for argument in call.args)
+            yield call._replace(args=args if size > rows else call.args)
 
 
 def warm_up(loaded: object, calls: Iterable[WarmupCall]) -> None:
