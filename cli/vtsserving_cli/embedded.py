@@ -9,7 +9,7 @@ from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.catalog import LocalCatalog
 from vtsserving.local_store import LocalStore
 from vtsserving.service_packing import pack_service
-from vtsserving.settings import read
+from vtsserving.settings import SharedSettings, read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_gateway.app import GatewayApp
@@ -52,7 +52,13 @@ class EmbeddedApp:
         overrides = {name: value for name, value in given.items() if value is not None}
         catalog = LocalCatalog(store)
         self._bus = InProcessBus()
-        self._gateway = GatewayApp(self._bus, catalog, read(GatewaySettings, **overrides), served=service)
+        self._gateway = GatewayApp(
+            self._bus,
+            catalog,
+            read(GatewaySettings, **overrides),
+            served=service,
+            shared=read(SharedSettings),
+        )
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
         runner = read(RunnerSettings, preload=preload)
         self._runner = RunnerApp(self._bus, LocalSource(store), runner, catalog)

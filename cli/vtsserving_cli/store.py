@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vtsserving.exceptions import IntegrityError
+from vtsserving.exceptions import IntegrityError, InvalidArgument
 from vtsserving_cli.app import examples, new_group
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.parsing import parse_age
 from vtsserving_cli.render import human_size
 
 if TYPE_CHECKING:
+    from vtsserving.token_file import TokenFile
     from vtsserving_store.settings import StoreSettings
+    from vtsserving_store.tokens import Tokens
 
 DirOption = Annotated[
     Path | None,
     typer.Option(
         "--dir", "-d", metavar="DIR", help="The store's directory; VTSSERVING_STORE__DIR by default."
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", metavar="FILE", help="Keep them in a file instead, for gateways without a store service."
     ),
 ]
 SERVE: Final = (
@@ -33,6 +43,7 @@ RESTORE: Final = ("vtsserving store restore --dir ./new-store /mnt/backup",)
 TOKEN_CREATE: Final = (
     "vtsserving store token create ci --scope push",
     "vtsserving store token create bob --expires 30d",
+    "vtsserving store token create app --scope infer --file tokens.jsonl",
 )
 
 
@@ -139,41 +150,55 @@ def restore(
 
 def create_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
-    scope: Annotated[str, typer.Option("--scope", help="pull, push (includes pull) or admin.")] = "pull",
+    scope: Annotated[
+        str, typer.Option("--scope", help="infer, pull, push or admin; each includes those before.")
+    ] = "pull",
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="AGE", help="For example 30d; never by default.")
     ] = None,
     directory: DirOption = None,
+    file: FileOption = None,
 ) -> None:
     """Make a token and print it; it cannot be shown again."""
-    from vtsserving_store import maintenance
-
     expires_in_s = parse_age(expires).total_seconds() if expires is not None else None
-    with maintenance.opened(_settings(directory)) as parts:
-        token, text = parts.tokens.create(name, scope, expires_in_s=expires_in_s)
+    with _tokens(directory, file) as tokens:
+        token, text = tokens.create(name, scope, expires_in_s=expires_in_s)
     Console.out(text)
     Console.log(f"token {token.id} for {name!r} with scope {scope}; keep it, it is not shown again")
 
 
-def list_tokens(directory: DirOption = None) -> None:
+def list_tokens(directory: DirOption = None, file: FileOption = None) -> None:
     """List tokens, without their secrets."""
-    from vtsserving_store import maintenance
-
-    with maintenance.opened(_settings(directory)) as parts:
-        rows = [(t.id, t.name, t.scope, t.created_at[:19], _expiry(t.expires_s)) for t in parts.tokens.list()]
+    with _tokens(directory, file) as tokens:
+        rows = [(t.id, t.name, t.scope, t.created_at[:19], _expiry(t.expires_s)) for t in tokens.list()]
     Console.out(table(("Id", "Name", "Scope", "Created", "Expires"), rows))
 
 
 def revoke_token(
     token: Annotated[str, typer.Argument(metavar="ID", help="Of the token, as `list` shows it.")],
     directory: DirOption = None,
+    file: FileOption = None,
 ) -> None:
     """Make a token useless."""
+    with _tokens(directory, file) as tokens:
+        tokens.revoke(token)
+    Console.log(f"token {token} revoked")
+
+
+@contextlib.contextmanager
+def _tokens(directory: Path | None, file: Path | None) -> Iterator[Tokens | TokenFile]:
+    """The tokens of a file, or of a store."""
+    if file is not None:
+        from vtsserving.token_file import TokenFile
+
+        if directory is not None:
+            raise InvalidArgument("--dir and --file exclude each other")
+        yield TokenFile(file)
+        return
     from vtsserving_store import maintenance
 
     with maintenance.opened(_settings(directory)) as parts:
-        parts.tokens.revoke(token)
-    Console.log(f"token {token} revoked")
+        yield parts.tokens
 
 
 def _settings(directory: Path | None, **given: Any) -> StoreSettings:

@@ -19,6 +19,7 @@ from vtsserving.settings import SharedSettings, read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_cli.nats_child import USER, NatsChild
+from vtsserving_gateway.access import check_access
 from vtsserving_gateway.server import listen
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
@@ -70,6 +71,8 @@ class WorkersApp:
         self._preload = (*self.tags, *(str(model.tag) for model in packed))
         gateway = read(GatewaySettings)
         self._socket = listen(host or gateway.host, gateway.port if port is None else port, None)
+        # Each gateway asks this, too; here it fails before anything is started.
+        check_access(read(SharedSettings), self._socket)
         self._workers = workers
         self._child = NatsChild() if nats is None else None
         shared = read(SharedSettings)

@@ -15,10 +15,12 @@ import uvloop
 
 from support.backend import Backend, FixedCatalog, Function
 from support.waiting import eventually
+from vtsserving.apis import Service
 from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.bus.interface import Bus
 from vtsserving.bus.nats import NatsBus
 from vtsserving.catalog import CatalogEntry
+from vtsserving.settings import SharedSettings
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 
@@ -145,11 +147,15 @@ class ServedGateway:
         listener: socket.socket | None = None,
         loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
         nats_url: str | None = None,
+        shared: SharedSettings | None = None,
+        service: Service | None = None,
     ) -> None:
         self._functions = functions
         self._settings = GatewaySettings(**{"port": 0, **(settings or {})})
         self._listener = listener
         self._nats_url = nats_url
+        self._shared = shared
+        self._service = service
         self.loop = loop()
         self.catalog = FixedCatalog(*entries)
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -167,7 +173,14 @@ class ServedGateway:
             backend_bus = await NatsBus.connect(self._nats_url, timeout_s=SOCKET_TIMEOUT_S)
         self._backend_bus = backend_bus
         self.backend = Backend(backend_bus, self._functions)
-        self.app = GatewayApp(self.bus, self.catalog, self._settings, listener=self._listener)
+        self.app = GatewayApp(
+            self.bus,
+            self.catalog,
+            self._settings,
+            listener=self._listener,
+            shared=self._shared,
+            served=self._service,
+        )
         await self.app.start()
         await self.backend.start()
         await eventually(lambda: self.app.client.ready, what="the gateway hears the backend")

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -82,6 +82,7 @@ class CatalogEntry:
         input_specs: method name to `{"args": [{"name", "dtype", "shape"}]}`, where recorded.
         module: framework module that saved it.
         ordinal: its number among the versions of its name, from 1; 0 if unknown.
+        input_example: the arguments of one call as JSON values, where recorded.
         settings: those of the options that are not the model's own; see model_settings.
         saved: the model's own options; None: `options` are.
         needs: what a runner must have to load it; see placement.
@@ -96,6 +97,7 @@ class CatalogEntry:
     output_specs: Mapping[str, Any] = field(default_factory=dict)
     module: str = ""
     ordinal: int = 0
+    input_example: Sequence[Any] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     saved: ModelOptions | None = None
     needs: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class CatalogEntry:
             info.output_specs,
             info.module,
             info.ordinal,
+            info.input_example,
             settings or {},
             info.options,
             needs_of(info),

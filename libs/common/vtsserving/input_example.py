@@ -7,6 +7,7 @@ dtype `object` and no shape.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,8 @@ from vtsserving.signature import ModelSignature
 
 EXAMPLE_FILE: Final = "input_example.msgpack"
 MAX_EXAMPLE_BYTES: Final = 16 * 2**20
+MAX_SHOWN_BYTES: Final = 2_048
+"""Largest example, as JSON, that the record of a model itself holds, for documentation."""
 MAX_WARMUP_VALUES: Final = 2**22
 
 
@@ -49,7 +52,7 @@ def record_example(
         known: input specs that the framework knows; they win over what a list of numbers suggests.
 
     Returns:
-        `input_specs` and `output_specs` for the manifest's `extra`; empty ones are left out.
+        `input_specs`, `output_specs` and `input_example` for the manifest's `extra`; empty ones are left out.
 
     Raises:
         InvalidArgument: the model refuses the example.
@@ -77,7 +80,8 @@ def record_example(
             ) from error
         outputs[method] = _spec(result, "", axis_out)
         _check_axis(method, signature, axis_out, [outputs[method]])
-    return {"input_specs": inputs, "output_specs": outputs}
+    shown = _shown(args, signatures)
+    return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
 
 
 def warmup_calls(model: Model) -> list[WarmupCall]:
@@ -101,6 +105,19 @@ def warmup_calls(model: Model) -> list[WarmupCall]:
         if method in model.info.signatures and zeros and all(array is not None for array in zeros):
             calls.append(WarmupCall(method, tuple(zeros)))
     return calls
+
+
+def _shown(args: tuple[Any, ...], signatures: Mapping[str, ModelSignature]) -> list[Any]:
+    """The example as documentation shows it: JSON values, one row of a batch; empty where there is no short form."""
+    from vtsserving.json_writing import to_json
+
+    axes = {signature.batch_dim[0] for signature in signatures.values() if signature.batchable}
+    try:
+        rows = [arg[:1] if axes == {0} and hasattr(arg, "__len__") else arg for arg in args]
+        text = to_json(rows)
+    except (VtsServingException, TypeError, KeyError, ValueError):
+        return []
+    return list(json.loads(text)) if len(text) <= MAX_SHOWN_BYTES else []
 
 
 def _write(directory: Path, args: tuple[Any, ...]) -> None:

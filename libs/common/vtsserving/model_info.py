@@ -100,6 +100,12 @@ class ModelInfo:
         return specs if isinstance(specs, dict) else {}
 
     @property
+    def input_example(self) -> list[Any]:
+        """The arguments of one call as JSON values, if an example was given and is short."""
+        example = self.extra.get("input_example")
+        return example if isinstance(example, list) else []
+
+    @property
     def runs_code(self) -> bool:
         """Whether loading the model runs its author's code; assumed where it was not recorded."""
         return bool(self.extra.get("runs_code", True))

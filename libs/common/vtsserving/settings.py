@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,16 @@ class SharedSettings(BaseSettings):
     store_url: str = Field("", description="The store service; empty: the local store of VTSSERVING_HOME.")
     store_token: SecretStr = Field(SecretStr(""), description="Token for the store service.")
     store_token_file: Path | None = Field(None, description="File that holds the token instead.")
+    auth: Literal["", "required", "off"] = Field(
+        "",
+        description="Whether callers of gateway and store must present a token; unset: off on loopback, required "
+        "elsewhere.",
+    )
+    tokens_file: Path | None = Field(
+        None,
+        description="File of tokens that gateways accept, instead of those of the store service; "
+        "`vtsserving store token create --file` writes it.",
+    )
     service: str = Field("", description="A Service to serve, `module:attribute`; gateways import it.")
     home: Path | None = Field(None, description="Home of the local store; default ~/vtsserving.")
 

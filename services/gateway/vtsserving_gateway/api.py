@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 
 from vtsserving.exceptions import (
@@ -21,10 +20,10 @@ from vtsserving.exceptions import (
 from vtsserving.version import __version__
 from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
+from vtsserving_gateway.documents import add_documents
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.json_text import answer
-from vtsserving_gateway.model_documents import model_paths
 from vtsserving_gateway.model_routes import CALLED_PATHS, ModelRoutes
 from vtsserving_gateway.oip_document import infer_paths
 from vtsserving_gateway.oip_routes import OipRoutes
@@ -61,6 +60,8 @@ def create_app(
         version=__version__,
         description="Call saved models over HTTP. Rows of many clients are computed in one batch.",
         openapi_url=None,  # ours, below, has the models too
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
@@ -76,24 +77,8 @@ def create_app(
     if served is not None:
         app.router.routes.extend(served.routes())
     install(app, served.paths() if served is not None else {})
-    _add_documents(app, gateway)
+    add_documents(app, gateway)
     return app
-
-
-def _add_documents(app: FastAPI, gateway: Gateway) -> None:
-    async def openapi() -> Response:
-        document = app.openapi()
-        try:
-            entries = await gateway.catalog.models()
-        except VtsServingException:
-            entries = []  # the rest of the document is as good without the store
-        return answer({**document, "paths": {**document["paths"], **model_paths(entries)}})
-
-    async def docs() -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
-
-    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
 
 
 def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) -> None:
@@ -137,7 +122,8 @@ def _add_other_methods(app: FastAPI, path: str, allowed: str) -> None:
     app.add_api_route(path, refuse, methods=others, include_in_schema=False)
 
 
-def _error(request: Request, error: VtsServingException, headers: dict[str, str] | None = None) -> Response:
+def refusal(request: Request, error: VtsServingException, headers: dict[str, str] | None = None) -> Response:
+    """The answer to a request that ended with an error."""
     status, body = error.status, error_body(error, request.scope.get(REQUEST_ID, ""))
     if request.scope["path"].startswith("/v2"):
         status, body = oip.status_of(error), oip.error_body(error)
@@ -147,12 +133,12 @@ def _error(request: Request, error: VtsServingException, headers: dict[str, str]
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, VtsServingException)
-    return _error(request, error)
+    return refusal(request, error)
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
     """Anything else: the log has it, the client learns nothing of the inside."""
-    return _error(request, VtsServingException(INTERNAL))
+    return refusal(request, VtsServingException(INTERNAL))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -160,19 +146,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _error(request, NotFound("no such route; /docs lists all"), headers)
+        return refusal(request, NotFound("no such route; /docs lists all"), headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = next(
             (value for name, value in headers.items() if name.lower() == "allow"), "another method"
         )
-        return _error(request, MethodNotAllowed(f"use {allowed}"), headers)
+        return refusal(request, MethodNotAllowed(f"use {allowed}"), headers)
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _error(request, BadInput(str(error.detail)), headers)
-    return _error(request, VtsServingException(str(error.detail)), headers)
+        return refusal(request, BadInput(str(error.detail)), headers)
+    return refusal(request, VtsServingException(str(error.detail)), headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first.get("loc", ()))
-    return _error(request, BadInput(f"{where}: {first.get('msg', 'not valid')}"))
+    return refusal(request, BadInput(f"{where}: {first.get('msg', 'not valid')}"))

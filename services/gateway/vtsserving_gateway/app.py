@@ -15,10 +15,13 @@ from vtsserving.exceptions import VtsServingException
 from vtsserving.inference.client import InferenceClient
 from vtsserving.local_store import LocalStore
 from vtsserving.service_import import load_service
+from vtsserving.settings import SharedSettings
 from vtsserving.wire import subjects
-from vtsserving_gateway.api import create_app
+from vtsserving_gateway.access import access_of
+from vtsserving_gateway.api import create_app, refusal
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.guard import Guard
 from vtsserving_gateway.observe import Observe
 from vtsserving_gateway.server import GatewayServer, listen
 from vtsserving_gateway.service_routes import ServiceRoutes
@@ -42,6 +45,7 @@ class GatewayApp:
         *,
         listener: socket.socket | None = None,
         served: Service | None = None,
+        shared: SharedSettings | None = None,
     ) -> None:
         """Wire the parts; nothing is opened before `start`.
 
@@ -51,11 +55,13 @@ class GatewayApp:
             own: see GatewaySettings.
             listener: a listening socket to serve on, instead of the settings' host, port or fd.
             served: a service whose functions are served beside the models.
+            shared: say whether callers need tokens, and who knows these; None: they need none.
         """
         self._bus = bus
         self._catalog = catalog
         self._settings = own
         self._listener = listener
+        self._shared = shared
         self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
         self.gateway = Gateway(self.client, catalog, own)
@@ -109,11 +115,14 @@ class GatewayApp:
         """Listen on the bus, then open the port.
 
         Raises:
-            ConfigurationError: the port is taken, or the descriptor is no listening socket.
+            ConfigurationError: the port is taken, the descriptor is no listening socket, or callers need tokens and
+                nobody knows any.
         """
         own = self._settings
         listener = self._listener or listen(own.host, own.port, own.fd)
         try:
+            if self._shared is not None:
+                self.gateway.access = access_of(self._shared, listener)
             await self.client.start()
             await self.fleet.start()
             self._store_changes = await self._bus.subscribe(subjects.STORE_CHANGED, self._on_store_changed)
@@ -121,7 +130,8 @@ class GatewayApp:
             if self._served is not None:
                 await self._served.start()
             app = create_app(self.gateway, self.fleet, self._succession, self._not_ready, self._served)
-            server = GatewayServer(Observe(app, self.gateway), self.gateway, listener)
+            guarded = Guard(app, self.gateway, refusal)
+            server = GatewayServer(Observe(guarded, self.gateway), self.gateway, listener)
             await server.start()
         except BaseException:
             listener.close()
@@ -184,7 +194,7 @@ async def serve(stop: service.Stop) -> None:
         return
     try:
         served = load_service(shared.service) if shared.service else None
-        await service.serve_until(GatewayApp(bus, _catalog(shared), own, served=served), stop)
+        await service.serve_until(GatewayApp(bus, _catalog(shared), own, served=served, shared=shared), stop)
         await bus.drain()
     finally:
         await bus.close()

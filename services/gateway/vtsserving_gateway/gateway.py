@@ -14,6 +14,7 @@ from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving.inference.client import InferenceClient
 from vtsserving.tag import is_hidden
+from vtsserving_gateway.access import Access
 from vtsserving_gateway.decode import Target
 from vtsserving_gateway.families import Families
 from vtsserving_gateway.function_threads import FunctionThreads
@@ -81,6 +82,7 @@ class Gateway:
         self.metrics = Metrics()
         self.statistics = Statistics()
         self.loop = asyncio.get_running_loop()
+        self.access: Access | None = None
         self.threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
         self.function_threads = FunctionThreads(self.loop, settings.function_threads)
         self.functions: dict[bytes, ServedFunction] = {}
@@ -105,7 +107,7 @@ class Gateway:
 
     def function(self, url: bytes) -> ServedFunction | None:
         """The service's function that a POST to a URL calls without the detour of ASGI; None where there is none."""
-        if not self.functions or getattr(self, "access", None) is not None:
+        if not self.functions or self.access is not None:
             return None  # callers who must present a token are checked on the way through ASGI
         return self.functions.get(url.partition(b"?")[0])
 
@@ -209,6 +211,8 @@ class Gateway:
         if self._timer is not None:
             self._timer.cancel()
         self.function_threads.close()
+        if self.access is not None:
+            self.access.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self) -> None:

@@ -40,20 +40,27 @@ def _operation(entry: CatalogEntry, method: str) -> dict[str, Any]:
     target = Target(entry, entry.method(method))
     outputs = target.outputs
     operation = call_operation(f"{entry.name}-{method}", [])
+    operation["responses"]["401"] = error_answer("The token is missing or not valid.")
     operation["responses"]["default"] = error_answer("Any other error.")
     operation["tags"] = [entry.name]
     operation["summary"] = f"{method} of {entry.tag}"
     inputs = target.inputs
+    arguments = list(entry.input_example)
     if inputs is not None:
-        schema = _call_schema(inputs)
+        schema = _call_schema(inputs, arguments or [example(spec) for spec in inputs])
         operation["requestBody"]["content"] = {"application/json": {"schema": schema}, **BINARY}
+    elif arguments:
+        shown = (
+            arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else {"args": arguments}
+        )
+        operation["requestBody"]["content"]["application/json"]["example"] = shown
     if outputs:
         content = {"application/json": {"schema": array_schema(outputs[0])}, **BINARY}
         operation["responses"]["200"]["content"] = content
     return operation
 
 
-def _call_schema(inputs: list[ArraySpec]) -> dict[str, Any]:
+def _call_schema(inputs: list[ArraySpec], arguments: list[Any]) -> dict[str, Any]:
     call = {
         "type": "object",
         "additionalProperties": False,
@@ -61,11 +68,11 @@ def _call_schema(inputs: list[ArraySpec]) -> dict[str, Any]:
             "args": {"type": "array", "prefixItems": [array_schema(spec) for spec in inputs]},
             "kwargs": {"type": "object", "properties": {spec.name: array_schema(spec) for spec in inputs}},
         },
-        "examples": [{"args": [example(spec) for spec in inputs]}],
+        "examples": [{"args": arguments}],
     }
     if len(inputs) > 1:
         return call
-    return {"oneOf": [array_schema(inputs[0]), call], "examples": [example(inputs[0])]}
+    return {"oneOf": [array_schema(inputs[0]), call], "examples": [arguments[0]]}
 
 
 def array_schema(spec: ArraySpec) -> dict[str, Any]:

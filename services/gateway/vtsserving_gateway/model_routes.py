@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Header, Response
+from fastapi import FastAPI, Header, Request, Response
 
 from vtsserving.catalog import CatalogEntry
 from vtsserving.inference.orders import Op
 from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
+from vtsserving_gateway.guard import require_admin
 from vtsserving_gateway.json_text import answer
 from vtsserving_gateway.openapi import error_answer
 from vtsserving_gateway.routes import Route, known_tag
@@ -56,6 +57,7 @@ class ModelRoutes:
         """Add the routes; `loaded` comes before what would take it for a method."""
         errors: dict[int | str, dict[str, Any]] = {
             400: error_answer("A header cannot be read."),
+            403: error_answer("The token lacks the scope admin."),
             404: error_answer("No such model or version."),
             503: error_answer("Not now; the message says why."),
             504: error_answer("It was not done in time, and goes on."),
@@ -78,21 +80,22 @@ class ModelRoutes:
         """
         return answer(self._described(await self._gateway.resolve(Route(known_tag(tag)))))
 
-    async def load(self, tag: str, timeout: Timeout = None) -> Response:
+    async def load(self, request: Request, tag: str, timeout: Timeout = None) -> Response:
         """Load a model before anybody calls it; answers when it is ready, or with the reason why it is not."""
-        return answer(self._described(await self.order("load", Route(known_tag(tag)), timeout)))
+        return answer(self._described(await self.order(request, "load", Route(known_tag(tag)), timeout)))
 
-    async def unload(self, tag: str, timeout: Timeout = None) -> Response:
+    async def unload(self, request: Request, tag: str, timeout: Timeout = None) -> Response:
         """Unload a model on all runners; answers when what came before is served and its processes have ended.
 
         Calls that come meanwhile, and for a second after, are answered with 503 `model_unloading`. Later ones load
         the model again.
         """
-        return answer(self._described(await self.order("unload", Route(known_tag(tag)), timeout)))
+        return answer(self._described(await self.order(request, "unload", Route(known_tag(tag)), timeout)))
 
-    async def order(self, op: Op, route: Route, timeout: str | None) -> CatalogEntry:
+    async def order(self, request: Request, op: Op, route: Route, timeout: str | None) -> CatalogEntry:
         """Have a model loaded or unloaded; returns what it is when that is done and heartbeats show it."""
         gateway = self._gateway
+        require_admin(gateway, request)
         timeout_s = gateway.timeout_s(None if timeout is None else timeout.encode("latin-1", "replace"))
         entry = await gateway.resolve(route)
         await gateway.client.orders.give(op, entry, timeout_s=timeout_s)

@@ -154,13 +154,13 @@ class OipRoutes:
         wanted = (await _optional(request, 'the body is empty or {"parameters": {...}}')).get("parameters")
         if wanted:
             raise BadInput("models are loaded as they were saved: `config` and `file:` are not supported")
-        await self._models.order("load", route_of(model), request.headers.get("x-request-timeout"))
+        await self._models.order(request, "load", route_of(model), request.headers.get("x-request-timeout"))
         return Response()
 
     async def unload(self, model: str, request: Request) -> Response:
         """Unload a model; answers when what came before is served and its processes have ended."""
         await _optional(request, 'the body is empty or {"parameters": {...}}')  # models have no dependents
-        await self._models.order("unload", route_of(model), request.headers.get("x-request-timeout"))
+        await self._models.order(request, "unload", route_of(model), request.headers.get("x-request-timeout"))
         return Response()
 
     async def _find(self, model: str, version: str) -> tuple[Route, CatalogEntry, Target]:

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from vtsserving_gateway import oip_document
 from vtsserving_gateway.forms import JSON, known_forms
+from vtsserving_gateway.guard import OPEN
 from vtsserving_gateway.oip_document import infer_paths
 
 ERROR: Final[dict[str, Any]] = {
@@ -87,6 +88,14 @@ def error_answer(description: str) -> dict[str, Any]:
     }
 
 
+_SECURITY: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of the store, or of the gateway's token file. Calls need the scope `infer`, loading and "
+    "unloading `admin`. A gateway that only its own machine can reach needs none, unless VTSSERVING_AUTH says so.",
+}
+
+
 def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
     """Make `app.openapi()` include the predict routes, `more_paths` and the schema of errors."""
 
@@ -104,6 +113,11 @@ def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
             }
             document["paths"].update(infer_paths())
             document["paths"].update(more_paths)
+            document["components"]["securitySchemes"] = {"token": _SECURITY}
+            document["security"] = [{"token": []}, {}]
+            for path in OPEN & document["paths"].keys():
+                for operation in document["paths"][path].values():
+                    operation["security"] = []
             _describe_errors(document)
             app.openapi_schema = document
         return app.openapi_schema
@@ -123,6 +137,8 @@ def _describe_errors(document: dict[str, Any]) -> None:
             responses = operation["responses"]
             if "HTTPValidationError" in str(responses.get("422")):
                 del responses["422"]
+            if path not in OPEN:
+                responses.setdefault("401", answer("The token is missing or not valid."))
             responses.setdefault("default", answer("Any other error."))
 
 

@@ -147,13 +147,15 @@ class Predict:
             if self._failure is not None:
                 raise self._failure
             self._check_memory()
+            access = self._gateway.access
+            is_admitted = access is None or access.known(self._headers) is not None
             self._dialect = self._api.dialect(self._headers)
             self._deadline_s = self._started_s + self._gateway.timeout_s(
                 self._headers.get(b"x-request-timeout")
             )
             bound = self._gateway.bound(self._url)
-            if bound is None or len(self._body) > LARGE_BYTES:
-                self._spawn(self._bind_and_decode(bound))
+            if bound is None or not is_admitted or len(self._body) > LARGE_BYTES:
+                self._spawn(self._bind_and_decode(bound, is_admitted))
             else:
                 self._bound = bound
                 self._submit(bound, self._dialect.decode(bound.target, self._body))
@@ -166,9 +168,11 @@ class Predict:
         if self._gateway.buffered_bytes > self._gateway.settings.max_buffered_bytes:
             raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
 
-    async def _bind_and_decode(self, bound: BoundRoute | None) -> None:
-        """The same, for a model that must be looked up first or a body that would hold up all other requests."""
+    async def _bind_and_decode(self, bound: BoundRoute | None, is_admitted: bool) -> None:
+        """The same, where token or model must be looked up first or the body would hold up all other requests."""
         gateway, body = self._gateway, self._body
+        if not is_admitted and gateway.access is not None:
+            await self._in_time(gateway.access.token(self._headers), "the token was not checked")
         if bound is None:
             bound = await self._in_time(gateway.bind(self._url, self._api.route), "the model was not found")
         self._bound = bound
@@ -294,7 +298,7 @@ class Predict:
             extra={
                 "request_id": self._request_id.decode("ascii"),
                 "method": "POST",
-                "url": self._url[:256].decode("ascii", "backslashreplace"),
+                "url": self._url.partition(b"?")[0][:256].decode("ascii", "backslashreplace"),
                 "model": self._bound.entry.tag if self._bound else "",
                 "status": status,
                 "duration_ms": round(duration_s * 1000, 3),

@@ -13,7 +13,7 @@ from typing import Final
 import httptools
 
 from vtsserving.exceptions import (
-    BadInput,
+    AuthError,
     BadRequest,
     HeadersTooLarge,
     TooLarge,
@@ -24,7 +24,7 @@ from vtsserving_gateway.asgi_exchange import AsgiExchange
 from vtsserving_gateway.connection import BODY, HEADERS, IDLE, REFUSED, Connection
 from vtsserving_gateway.exchange import Exchange
 from vtsserving_gateway.function_call import FunctionCall
-from vtsserving_gateway.predict import Predict
+from vtsserving_gateway.predict import LARGE_BYTES, Predict
 from vtsserving_gateway.respond import INTERNAL
 
 _log = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ class GatewayProtocol(Connection):
         exchange: Exchange
         api = self.gateway.families.call(self.url) if is_post else None
         if api is not None:
+            if has_body and self.gateway.access is not None:
+                self._check_caller(headers)
             keep_alive = self.parser.should_keep_alive()
             exchange = Predict(self, api, self.url, headers, keep_alive=keep_alive, http_10=version == "1.0")
         elif is_post and (function := self.gateway.function(self.url)) is not None:
@@ -169,6 +171,15 @@ class GatewayProtocol(Connection):
             exchange = AsgiExchange(self, version)
         self._incoming = exchange
         self._enqueue(exchange)
+
+    def _check_caller(self, headers: dict[bytes, bytes]) -> None:
+        """Of a caller that is known to have no valid token, read no large body."""
+        assert self.gateway.access is not None
+        if int(headers.get(b"content-length", LARGE_BYTES)) >= LARGE_BYTES:
+            try:
+                self.gateway.access.known(headers)
+            except AuthError as error:
+                self._stop(error)
 
     def _check_size(self) -> None:
         size_bytes = sum(len(name) + len(value) + LINE_BYTES for name, value in self.headers)
@@ -206,7 +217,7 @@ class GatewayProtocol(Connection):
             if self._current is None:
                 self._rest()
 
-    def _stop(self, error: BadInput) -> None:
+    def _stop(self, error: VtsServingException) -> None:
         """Make the parser stop; an exception is the only way."""
         self._refusal = error
         raise error

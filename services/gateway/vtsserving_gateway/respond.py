@@ -81,6 +81,8 @@ def error_response(
 
 def error_headers(error: VtsServingException) -> list[tuple[bytes, bytes]]:
     """Headers that belong to an error's status."""
+    if error.status == 401:
+        return [(b"www-authenticate", b'Bearer realm="vtsserving"')]
     if error.status == 503:
         return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s or 1)))]
     return []

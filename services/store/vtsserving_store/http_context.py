@@ -9,12 +9,12 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import Depends, Path, Request
 
-from vtsserving.exceptions import AuthError, Forbidden, SizeMismatch, TooLarge
+from vtsserving.exceptions import SizeMismatch, TooLarge
 from vtsserving.tag import MAX_PART_CHARS
+from vtsserving.tokens import Token, presented
 from vtsserving_store.changes import Changes
 from vtsserving_store.parts import Parts
 from vtsserving_store.settings import StoreSettings
-from vtsserving_store.tokens import Token
 
 PART = r"^[a-z0-9]([-._a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Path(description=f"Name of the model, at most {MAX_PART_CHARS} characters.")]
@@ -55,21 +55,25 @@ def needs(scope: str) -> Callable[..., Awaitable[Token]]:
     async def check(request: Request, here: InContext) -> Token:
         if not here.settings.needs_token:
             return NOBODY
-        scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        if not text:
-            raise AuthError(
-                "this store needs a token: send `Authorization: Bearer TOKEN` (vtsserving login URL)"
-            )
-        if scheme.lower() != "bearer":
-            raise AuthError(f"this store knows `Authorization: Bearer TOKEN`, not {scheme!a:.20}")
-        token = await run_sync(here.parts.tokens.check, text.strip())
-        if not token.allows(scope):
-            raise Forbidden(f"the token {token.name!r} has the scope {token.scope}; this needs {scope}")
+        token = await presented_token(request, here)
+        token.require(scope)
         return token
 
     return check
 
 
+async def presented_token(request: Request, here: InContext) -> Token:
+    """The token that a request presents, whatever it may do, also where none is needed.
+
+    Raises:
+        AuthError: there is none, or it is not valid.
+    """
+    header = request.headers.get("authorization", "")
+    text = presented(header, "this store (see `vtsserving login URL`)")
+    return await run_sync(here.parts.tokens.check, text)
+
+
+Presented = Annotated[Token, Depends(presented_token)]
 CanPull = Annotated[Token, Depends(needs("pull"))]
 CanPush = Annotated[Token, Depends(needs("push"))]
 CanAdminister = Annotated[Token, Depends(needs("admin"))]

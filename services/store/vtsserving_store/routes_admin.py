@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from vtsserving.exceptions import Unavailable
 from vtsserving.version import __version__
 from vtsserving_store.changes import MAX_LISTENERS, Changes
-from vtsserving_store.http_context import CanAdminister, CanPull, InContext, error_responses
+from vtsserving_store.http_context import CanAdminister, CanPull, InContext, Presented, error_responses
 from vtsserving_store.schemas import (
     CollectAnswer,
     CollectBody,
@@ -38,6 +38,12 @@ def service(here: InContext) -> dict[str, Any]:
         "auth": here.settings.needs_token,
         "direct": bool(here.settings.s3.public_endpoint),
     }
+
+
+@router.get("/token", response_model=TokenAnswer, responses=error_responses())
+def whose_token(token: Presented) -> dict[str, Any]:
+    """Whose token the request presents, and what it may do; answers so where no token is needed, too."""
+    return token.to_dict()
 
 
 @router.get("/tokens", response_model=list[TokenAnswer], responses=error_responses())

@@ -12,10 +12,10 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
 from vtsserving.tag import check_alias
+from vtsserving.tokens import Token
 from vtsserving_store import routes_models
 from vtsserving_store.http_context import NOBODY, Context, InContext, read_body
 from vtsserving_store.pages import COOKIE, FOLDER, HEADERS, page
-from vtsserving_store.tokens import Token
 
 PAGE_MODELS: Final = 100
 MAX_FORM_BYTES: Final = 256 * 1024
@@ -60,8 +60,7 @@ def signed_in(scope: str) -> Callable[..., Awaitable[Token]]:
             if not here.settings.needs_token:
                 return NOBODY
             token = await run_sync(here.parts.tokens.check, request.cookies.get(COOKIE, ""))
-            if not token.allows(scope):
-                raise Forbidden(f"the token {token.name!r} has the scope {token.scope}; this needs {scope}")
+            token.require(scope)
         except VtsServingException as error:
             raise PageError(error) from error
         return token

@@ -199,7 +199,7 @@ class TokenBody(Body):
     """Make a token."""
 
     name: str = Field(min_length=1, max_length=63)
-    scope: str = Field(pattern="^(pull|push|admin)$")
+    scope: str = Field(pattern="^(infer|pull|push|admin)$")
     expires_in_s: int | None = Field(None, gt=0, le=10 * 365 * 24 * 3600)
 
 
