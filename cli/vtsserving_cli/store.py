@@ -16,9 +16,8 @@ from vtsserving_cli.parsing import parse_age
 from vtsserving_cli.render import human_size
 
 if TYPE_CHECKING:
-    from vtsserving.token_file import TokenFile
+    from vtsserving.tokens import TokenKeeper
     from vtsserving_store.settings import StoreSettings
-    from vtsserving_store.tokens import Tokens
 
 DirOption = Annotated[
     Path | None,
@@ -186,7 +185,7 @@ def revoke_token(
 
 
 @contextlib.contextmanager
-def _tokens(directory: Path | None, file: Path | None) -> Iterator[Tokens | TokenFile]:
+def _tokens(directory: Path | None, file: Path | None) -> Iterator[TokenKeeper]:
     """The tokens of a file, or of a store."""
     if file is not None:
         from vtsserving.token_file import TokenFile

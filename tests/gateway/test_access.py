@@ -13,11 +13,13 @@ import pytest
 import vtsserving
 from support.backend import entry, rows_spec
 from support.command_line import run_process
+from support.sdk import save_text
 from support.served_gateway import Answer, ServedGateway, get, post, served, wait_until
 from support.stores import ThreadedStore, store_settings
 from support.stores import token as store_token
 from vtsserving.exceptions import ConfigurationError
 from vtsserving.io import JSON
+from vtsserving.local_store import LocalStore
 from vtsserving.settings import SharedSettings
 from vtsserving.token_file import TokenFile
 from vtsserving.tokens import LEEWAY_S, SCOPES
@@ -245,6 +247,17 @@ def test_a_token_file_is_made_listed_and_emptied_by_the_command_line(tmp_path: P
     missing = run_process("store", "token", "list", "--file", str(tmp_path / "none"))
     assert missing.code != 0
     assert "token create" in missing.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["embedded", "workers"])
+def test_serving_other_machines_without_tokens_is_refused_with_the_way_out(more: list[str]) -> None:
+    tag = str(save_text(LocalStore(), f"text:v{len(more)}").tag)
+    ended = run_process("serve", tag, "--host", "0.0.0.0", "--port", "0", *more)
+    assert ended.code == 2, ended.err
+    assert "VTSSERVING_TOKENS_FILE" in ended.err
+    assert "VTSSERVING_AUTH=off" in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize("line", ["{}", "secret-in-the-wrong-place", '{"sha256": "x"}', "[1]", "null"])

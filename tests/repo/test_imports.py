@@ -46,6 +46,7 @@ def test_no_service_imports_another_service_or_the_command_line() -> None:
 def test_the_command_line_takes_from_services_only_their_apps_and_what_these_are_made_of() -> None:
     doors = (
         *(f"{service}.{part}" for service in SERVICES for part in ("app", "settings")),
+        "vtsserving_gateway.access.check_access",
         "vtsserving_gateway.server.listen",
         "vtsserving_runner.source.LocalSource",
         "vtsserving_store.maintenance",

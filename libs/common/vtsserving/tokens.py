@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving.exceptions import AuthError, Forbidden, InvalidArgument
 
@@ -85,6 +85,19 @@ class Record(NamedTuple):
         token = Token(**fields)
         SCOPES.index(token.scope)
         return cls(token, digest)
+
+
+class TokenKeeper(Protocol):
+    """Where tokens are kept: a store, or a file."""
+
+    def create(self, name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Token, str]:
+        """Make a token; returns it with its text, which is not kept anywhere. InvalidArgument: scope or name."""
+
+    def list(self) -> list[Token]:
+        """All tokens, oldest first; expired ones too."""
+
+    def revoke(self, token_id: str) -> None:
+        """Make a token useless; NotFound if there is none."""
 
 
 def new_token(name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Record, str]:
