@@ -27,6 +27,7 @@ def add_serve(app: typer.Typer) -> None:
             "vtsserving serve iris_clf:production other_model --port 8080",
             "vtsserving serve iris_clf:latest --workers 4",
             "vtsserving serve service.py:svc",
+            "vtsserving serve service.py:svc --reload",
             "curl -s localhost:3000/v1/models/iris_clf:latest/predict -d '[[5.9, 3.0, 5.1, 1.8]]'",
         ),
     )(serve)
@@ -57,6 +58,9 @@ def serve(
     nats: Annotated[
         str | None, typer.Option(help="A running nats-server for --workers, such as nats://127.0.0.1:4222.")
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when python files change; for development.")
+    ] = False,
 ) -> None:
     """Serve models, or the functions of a service, over HTTP until Ctrl-C.
 
@@ -73,7 +77,14 @@ def serve(
     from vtsserving_cli.serve_targets import sort_targets
 
     chosen = sort_targets(targets or [], model or [], service)
-    uvloop.run(_serve(chosen, host, port, workers, nats))
+    if not reload:
+        uvloop.run(_serve(chosen, host, port, workers, nats))
+        return
+    if workers is not None:
+        raise InvalidArgument("--reload serves in one process; leave --workers out")
+    if chosen.service is None:
+        raise InvalidArgument("--reload goes with a service, such as service.py:svc")
+    uvloop.run(_serve_and_reload(chosen, chosen.service, host, port))
 
 
 async def _serve(
@@ -103,3 +114,22 @@ async def _serve(
         Console.note(f"Serving {what} at {url} (docs at {url}/docs; Ctrl-C stops)")
 
     await serve_until(app, stop, tell)
+
+
+async def _serve_and_reload(chosen: Targets, service: str, host: str | None, port: int | None) -> None:
+    from vtsserving.service import stop_event
+    from vtsserving.settings import read
+    from vtsserving_cli.reload import Reloader, folder_of
+    from vtsserving_gateway.server import listen
+    from vtsserving_gateway.settings import GatewaySettings
+
+    stop = stop_event()
+    settings = read(GatewaySettings)
+    listening = listen(host or settings.host, settings.port if port is None else port, None)
+    arguments = ["--service", service]
+    for tag in chosen.tags:
+        arguments += ["--model", tag]
+    if host is not None:
+        arguments += ["--host", host]
+    with listening:
+        await Reloader(arguments, listening, folder_of(service)).run(stop)
