@@ -61,7 +61,9 @@ class EmbeddedApp:
         )
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
         runner = read(RunnerSettings, preload=preload)
-        self._runner = RunnerApp(self._bus, LocalSource(store), runner, catalog)
+        self._runner = RunnerApp(
+            self._bus, LocalSource(store, service.runner_options if service else None), runner, catalog
+        )
 
     @property
     def port(self) -> int:

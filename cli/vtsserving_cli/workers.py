@@ -68,6 +68,7 @@ class WorkersApp:
         needed = (*tags, *(loaded.model_tags if loaded else ()))
         self.tags = tuple(dict.fromkeys(str(self._store.resolve(tag)) for tag in needed))
         packed = pack_service(loaded, self._store).values() if loaded else ()
+        self._runner_options = loaded.runner_options if loaded else {}
         self._preload = (*self.tags, *(str(model.tag) for model in packed))
         gateway = read(GatewaySettings)
         self._socket = listen(host or gateway.host, gateway.port if port is None else port, None)
@@ -110,7 +111,7 @@ class WorkersApp:
         catalog = LocalCatalog(self._store)
         self._batcher = BatcherApp(self._bus, read(BatcherSettings))
         runner = read(RunnerSettings, preload=self._preload)
-        self._runner = RunnerApp(self._bus, LocalSource(self._store), runner, catalog)
+        self._runner = RunnerApp(self._bus, LocalSource(self._store, self._runner_options), runner, catalog)
         await self._batcher.start()
         await self._runner.start()
         started = [asyncio.Event() for _ in range(self._workers)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import vtsserving
 from support.runner_models import save
 from support.waiting import eventually
-from vtsserving.exceptions import StoreUnavailable, VersionNotFound
+from vtsserving.exceptions import IntegrityError, StoreUnavailable, VersionNotFound
+from vtsserving.packed_runnable import pack
+from vtsserving.packed_tags import needs_of
 
 ONE = (np.array([[1.0]]),)
 
@@ -270,3 +274,54 @@ def test_a_runner_says_what_it_has(with_runner):
         assert "scikit-learn=1" in rig.batcher.traits
 
     with_runner(scenario)
+
+
+def test_models_that_a_class_needs_are_fetched_with_it_and_released_with_the_last_one_that_needs_them(
+    with_runner, tmp_path: Path
+):
+    need, place = save("needed", reporter("1")), str(tmp_path / "elsewhere")
+
+    class Uses(vtsserving.Runnable):
+        def __init__(self, number: int, place: str) -> None:
+            assert str(vtsserving.models.get("needed:latest").path) == place
+
+        @vtsserving.Runnable.method
+        def predict(self, x: Any) -> Any:
+            return x
+
+    first, second = (
+        pack(vtsserving.Runner(Uses, runnable_init_params={"number": number, "place": place}, models=[need]))
+        for number in (1, 2)
+    )
+    elsewhere = {model.digest: model.path for model in (first, second)}
+    elsewhere[need.digest] = Path(shutil.copytree(need.path, place))
+    shelf = Shelf(first.path)
+    shelf.fetch = lambda name, version, digest: elsewhere[digest]  # type: ignore[method-assign]
+
+    async def scenario(rig):
+        for model in (first, second):
+            loaded = await rig.batcher.load(model)
+            assert loaded.event == "credit", loaded.message
+        rig.batcher.command("unload", first)
+        await eventually(lambda: shelf.released == [first.digest])
+        rig.batcher.command("unload", second)
+        await eventually(lambda: sorted(shelf.released[1:]) == sorted([second.digest, need.digest]))
+
+    with_runner(scenario, source=shelf)
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        [{"tag": "m:v1", "digest": "sha256:../../x", "aliases": []}],
+        [{"tag": "../m:v1", "digest": "sha256:" + "0" * 64, "aliases": []}],
+        [{"tag": "m", "digest": "sha256:" + "0" * 64, "aliases": []}],
+        [{}] * 65,
+        [7],
+        7,
+    ],
+    ids=str,
+)
+def test_a_manifest_that_needs_the_impossible_is_refused_before_anything_is_fetched(needs):
+    with pytest.raises(IntegrityError):
+        needs_of({"needs": needs})

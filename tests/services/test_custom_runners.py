@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,23 @@ from support.command_line import CommandLine
 from support.nats_server import NatsServer
 from support.projects import Project
 from support.stores import StoreProcess
+from support.supervisor import Program, Supervisor, free_port, http_ok
 from vtsserving.bus.nats import NatsBus
-from vtsserving.exceptions import InvalidArgument, InvalidTag, ModelNotFound
+from vtsserving.exceptions import InvalidArgument, InvalidTag
 from vtsserving.fingerprint import fingerprint
 from vtsserving.local_store import LocalStore
 from vtsserving.packed_runnable import pack
 from vtsserving.packed_tags import needs_of, packed_tag
-from vtsserving.store_catalog import StoreCatalog
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_cli.embedded import EmbeddedApp
-from vtsserving_gateway.app import GatewayApp
-from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
 from vtsserving_runner.cache import StoreSource
 from vtsserving_runner.settings import RunnerSettings
 
 pytestmark = pytest.mark.timeout(120)
 
-Check = Callable[[httpx2.AsyncClient], Awaitable[None]]
+GATEWAY = [sys.executable, "-m", "vtsserving_gateway"]
 
 
 @pytest.fixture
@@ -104,38 +103,52 @@ def test_in_a_cluster_the_store_has_what_services_push_sent(
     nats.start()
     settings = {"VTSSERVING_STORE__DIR": str(tmp_path / "store"), "VTSSERVING_NATS_URL": nats.url}
 
-    async def serve(store: StoreProcess, check: Check) -> None:
+    async def serve(store: StoreProcess) -> None:
         bus = await NatsBus.connect(nats.url, timeout_s=10)
-        known, source = StoreCatalog(store.url), StoreSource(store.url, tmp_path / "cache")
-        gateway = GatewayApp(bus, known, GatewaySettings(port=0, grace_s=0), served=project.load())
-        apps: list[Any] = [
-            gateway,
-            BatcherApp(bus, BatcherSettings()),
-            RunnerApp(bus, source, RunnerSettings()),
-        ]
+        source = StoreSource(store.url, tmp_path / "cache")
+        apps: list[Any] = [BatcherApp(bus, BatcherSettings()), RunnerApp(bus, source, RunnerSettings())]
         try:
             for app in apps:
                 await app.start()
-            url = f"http://127.0.0.1:{gateway.port}"
-            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
-                await check(client)
+            async with Supervisor(tmp_path) as supervisor:
+                port = free_port()
+                started = Program(GATEWAY, gateway(store, port), http_ok(port, "/readyz"))
+                await supervisor.start("gateway", started)
+                url = f"http://127.0.0.1:{port}"
+                async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+                    await answers_as_the_class_does(client)
         finally:
             for app in apps:
                 await app.close()
             await bus.close()
             source.close()
-            known.close()
+
+    def gateway(store: StoreProcess, port: int) -> dict[str, str]:
+        """Its environment: nothing but addresses; its local store is empty."""
+        return {
+            **os.environ,
+            "VTSSERVING_HOME": str(tmp_path / "nothing"),
+            "VTSSERVING_SERVICE": project.target,
+            "VTSSERVING_STORE_URL": store.url,
+            "VTSSERVING_NATS_URL": nats.url,
+            "VTSSERVING_GATEWAY__PORT": str(port),
+        }
 
     try:
         with StoreProcess(tmp_path, settings) as store:
-            with pytest.raises(ModelNotFound, match=f"'scorer'.*vtsserving services push {project.target}"):
-                asyncio.run(serve(store, answers_as_the_class_does))
+            vtsserving.models.push("linear", store_url=store.url)
+            LocalStore().set_alias("linear", "live")
+            ended = subprocess.run(
+                GATEWAY, env=gateway(store, 0), capture_output=True, text=True, timeout=60, check=False
+            )
+            assert ended.returncode == 3
+            assert f"run: vtsserving services push {project.target}" in ended.stderr.splitlines()[-1]
             first = vts("services", "push", project.target, "--store", store.url)
             assert first.code == 0, first.err
-            assert [line.split()[0] for line in first.out.splitlines()] == ["Pushed", "Pushed"]
+            assert [line.split()[0] for line in first.out.splitlines()] == ["The", "Pushed"]
             second = vts("services", "push", project.target, "--store", store.url)
             assert [line.split()[0] for line in second.out.splitlines()] == ["The", "The"]
-            asyncio.run(serve(store, answers_as_the_class_does))
+            asyncio.run(serve(store))
             stays_hidden_in(store, vts)
     finally:
         nats.kill()

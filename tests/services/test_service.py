@@ -367,3 +367,49 @@ def test_functions_that_cannot_take_their_input_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="already"):
         svc.api(input=JSON(), output=JSON(), name="same")(lambda value: value)
     assert json.dumps(list(svc.apis)) == '["same"]'
+
+
+def test_limits_and_processes_of_a_runner_hold_in_its_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path))
+    monkeypatch.setenv("VTSSERVING_GATEWAY__GRACE_S", "0")
+
+    class Slow:
+        def predict(self, x: Any) -> Any:
+            import os
+            import time
+
+            time.sleep(float(x[0, 0]))
+            return np.full((len(x), 1), os.getpid())
+
+    model = vtsserving.picklable_model.save_model(
+        "slow", Slow(), signatures={"predict": {"batchable": False}}
+    )
+    patient = model.to_runner(name="patient", options={"replicas": 2})
+    quick = model.to_runner(name="quick", max_latency_ms=300)
+    svc = vtsserving.Service("limited", runners=[patient, quick])
+
+    @svc.api(input=NumpyNdarray(), output=NumpyNdarray())
+    async def wait(seconds: Any) -> Any:
+        return await patient.predict.async_run(seconds)
+
+    @svc.api(input=NumpyNdarray(), output=NumpyNdarray())
+    async def hurry(seconds: Any) -> Any:
+        return await quick.predict.async_run(seconds)
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        seen: set[float] = set()
+        for _ in range(100):
+            answers = await asyncio.gather(*(client.post("/wait", json=[[0.05]]) for _ in range(4)))
+            seen.update(answer.json()[0][0] for answer in answers)
+            if len(seen) == 2:
+                break
+        assert len(seen) == 2, "as many processes as the runner asked for"
+        late = await client.post("/hurry", json=[[1.0]])
+        assert (late.status_code, late.json()["error"]["code"]) == (503, "overloaded")
+        assert int(late.headers["retry-after"]) >= 1
+        assert "max_latency_ms" in late.json()["error"]["message"]
+        assert (await client.post("/wait", json=[[1.0]])).status_code == 200
+
+    asyncio.run(serve_once(svc, scenario))

@@ -154,6 +154,12 @@ class Service:
         """Models of the runners, `name:version`, each once."""
         return tuple(dict.fromkeys(str(model.tag) for runner in self.runners for model in runner.models))
 
+    @property
+    def runner_options(self) -> dict[str, dict[str, Any]]:
+        """Options that runners of saved models were given, by exact tag; of several runners the first one's."""
+        saved = [runner for runner in reversed(self.runners) if runner.runnable_class is None]
+        return {str(runner.models[0].tag): dict(runner.overrides) for runner in saved}
+
     def api(
         self,
         input: IODescriptor | None,

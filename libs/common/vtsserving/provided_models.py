@@ -7,7 +7,7 @@ where they are; `vtsserving.models.get` and the framework modules find them unde
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +31,7 @@ class Provided(NamedTuple):
 
 
 _given: Final[dict[Tag, Provided]] = {}
+_elsewhere: list[Callable[[Tag], Model]] = []
 
 
 def provide(models: Iterable[Provided]) -> None:
@@ -38,8 +39,19 @@ def provide(models: Iterable[Provided]) -> None:
     _given.update({model.tag: model for model in models})
 
 
+def look_in(find_elsewhere: Callable[[Tag], Model]) -> None:
+    """Let this process find models elsewhere than in its local store, which is asked no more."""
+    _elsewhere[:] = [find_elsewhere]
+
+
 def find(tag: Tag) -> Model | None:
-    """A model that this process was given: by its exact version, an alias, a prefix, or as the only one of its name."""
+    """A model that this process was given: by its exact version, an alias, a prefix, or as the only one of its name.
+
+    Raises:
+        VtsServingException: this process looks elsewhere, and there it is not.
+    """
+    for find_elsewhere in _elsewhere:
+        return find_elsewhere(tag)
     if not _given:
         return None
     exact = _given.get(tag)

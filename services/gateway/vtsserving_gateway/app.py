@@ -193,11 +193,31 @@ async def serve(stop: service.Stop) -> None:
     if bus is None:
         return
     try:
-        served = load_service(shared.service) if shared.service else None
+        served = _service(shared)
         await service.serve_until(GatewayApp(bus, _catalog(shared), own, served=served, shared=shared), stop)
         await bus.drain()
     finally:
         await bus.close()
+
+
+def _service(shared: settings.SharedSettings) -> Service | None:
+    """The service to serve; the models that it names are those of the store service, where one is configured."""
+    if not shared.service:
+        return None
+    if shared.store_url:
+        from vtsserving.reference_models import use_store
+
+        use_store(shared.store_url, shared.token)
+    loaded = load_service(shared.service)
+    for tag, options in loaded.runner_options.items() if shared.store_url else ():
+        names = sorted({"replicas", "threads", "device"} & options.keys())
+        if names:
+            # Runners elsewhere do not know this service; what they start, the store says.
+            hint = (
+                f"vtsserving models configure {tag} {' '.join(f'{n}={options[n]}' for n in names)} --remote"
+            )
+            _log.warning("runner_options_not_applied", extra={"model": tag, "run": hint})
+    return loaded
 
 
 def _catalog(shared: settings.SharedSettings) -> Catalog:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from vtsserving.exceptions import VersionNotFound
 from vtsserving.local_store import LocalStore
+from vtsserving.model_settings import merge
 from vtsserving.tag import Tag
 
 
@@ -43,9 +44,17 @@ class Source(Protocol):
 class LocalSource:
     """Models of the local store, used in place."""
 
-    def __init__(self, store: LocalStore) -> None:
-        """Fetch from `store`."""
+    def __init__(
+        self, store: LocalStore, runner_options: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Fetch from `store`.
+
+        Args:
+            store: the local store.
+            runner_options: exact tag to options that runners were given in code; changed ones win over them.
+        """
         self._store = store
+        self._runner_options = runner_options or {}
 
     def fetch(self, name: str, version: str, digest: str) -> Path:
         """See Source.fetch."""
@@ -56,7 +65,8 @@ class LocalSource:
 
     def settings(self, name: str, version: str) -> Mapping[str, Any]:
         """See Source.settings."""
-        return self._store.settings(Tag(name, version))
+        given = self._runner_options.get(f"{name}:{version}", {})
+        return merge(given, self._store.settings(Tag(name, version)))
 
     def release(self, digest: str) -> None:
         """See Source.release; models of the local store stay where they are."""
