@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test check docs pictures bench prove test-frameworks test-gpu nats-server chromium compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test check docs pictures bench prove test-compose test-frameworks test-gpu nats-server chromium compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and s
 	@$(PY) examples/demo.py --nats
 
 test: venv-test nats-server chromium check compose-check ## every check and every test
-	@$(PY) -m pytest -m "not frameworks and not gpu" $(PYTEST_ARGS)
+	@$(PY) -m pytest -m "not frameworks and not gpu and not compose" $(PYTEST_ARGS)
 
 check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }
@@ -46,7 +46,10 @@ bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a fl
 	@$(PY) -m benchmarks.run
 
 prove: venv-test nats-server ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
-	@VTSSERVING_PROVE=1 $(PY) -m pytest -m prove $(PYTEST_ARGS)
+	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(PYTEST_ARGS)
+
+test-compose: venv-test ## build the images and run the cluster in containers, with faults; needs Docker, Compose and root
+	@$(PY) -m pytest -m compose -o faulthandler_timeout=0 tests/compose $(PYTEST_ARGS)
 
 test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
 	@$(PY) -m pip --disable-pip-version-check install --quiet $(CPU_BUILDS) --editable '.[onnx,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'

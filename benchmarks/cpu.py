@@ -28,3 +28,18 @@ def cpu_s(roots: Iterable[int]) -> float:
         total += ticks.get(pid, 0)
         left += children.get(pid, [])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def own_cpu_s(pid: int) -> float:
+    """CPU seconds, user and system, that one process has used so far, its children not counted."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    fields = text[text.rindex(")") + 2 :].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_of(pid: int) -> tuple[int, ...]:
+    """Process ids of the children of a process, whichever of its threads started them."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(word) for word in path.read_text().split()]
+    return tuple(sorted(found))

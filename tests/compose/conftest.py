@@ -1,0 +1,32 @@
+"""The stack that the tests of this folder share; it is started by the first of them and removed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.compose_stack import ComposeStack, missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything here, and keep the order of the files: later tests go on where earlier ones ended."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.compose)
+            item.add_marker(pytest.mark.timeout(1_500))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+    lack = missing()
+    if lack:
+        pytest.fail(f"these tests run containers: {lack}", pytrace=False)
+    made = ComposeStack(tmp_path_factory.mktemp("checkout"))
+    made.close()
+    try:
+        yield made
+    finally:
+        made.close()
