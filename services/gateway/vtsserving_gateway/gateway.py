@@ -6,12 +6,12 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vtsserving.catalog import Catalog, CatalogEntry
-from vtsserving.exceptions import BadDeadline, ModelNotFound, NotFound, VersionNotFound
+from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving.inference.client import InferenceClient
 from vtsserving.tag import is_hidden
 from vtsserving_gateway.access import Access
@@ -105,11 +105,21 @@ class Gateway:
         )
         self._watch_s = max(min(_WATCH_S, shortest_s / 8), _SHORTEST_WATCH_S)
 
-    def function(self, url: bytes) -> ServedFunction | None:
-        """The service's function that a POST to a URL calls without the detour of ASGI; None where there is none."""
-        if not self.functions or self.access is not None:
-            return None  # callers who must present a token are checked on the way through ASGI
-        return self.functions.get(url.partition(b"?")[0])
+    def function(self, url: bytes, headers: Mapping[bytes, bytes]) -> ServedFunction | None:
+        """The service's function that a POST to a URL calls without the detour of ASGI; None where there is none.
+
+        Callers whose token is not known to be valid take the detour, where the guard looks it up or refuses them.
+        """
+        function = self.functions.get(url.partition(b"?")[0]) if self.functions else None
+        if function is None or self.access is None:
+            return function
+        try:
+            token = self.access.known(headers)
+            if token is not None:
+                token.require("infer")
+        except AuthError:
+            return None
+        return None if token is None else function
 
     # --- requests ------------------------------------------------------------------------------------------------
 
