@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def test_embedded_a_class_is_packed_and_served(project: Project) -> None:
         app = EmbeddedApp([], port=0, service=service)
         try:
             await app.start()
+            # What the class uses runs within its own process.
+            warm = app._runner._models.warm_tags()
+            assert [tag.partition(":")[0] for tag in warm] == ["packed.scorer"]
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
                 await answers_as_the_class_does(client)
                 await shows_nothing_of_the_class(client)
@@ -230,6 +234,18 @@ def test_parameters_are_told_apart_by_their_content(one: Any, same: Any, other: 
         return fingerprint(vtsserving.Runner(Tool, runnable_init_params={"value": value}))
 
     assert print_of(one) == print_of(same) != print_of(other)
+
+
+def test_functions_without_a_name_of_their_own_are_told_apart_by_their_code() -> None:
+    def print_of(value: Any) -> str:
+        return fingerprint(vtsserving.Runner(Tool, runnable_init_params={"value": value}))
+
+    def adder(number: int) -> Callable[[int], int]:
+        return lambda x: x + number
+
+    assert len({print_of(one) for one in (lambda x: x + 1, lambda x: x + 2, lambda x: x * 2)}) == 3
+    assert print_of(adder(1)) == print_of(adder(1)) != print_of(adder(2))
+    assert print_of(len) != print_of(max)
 
 
 def test_a_parameter_without_content_is_named() -> None:

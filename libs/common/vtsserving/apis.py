@@ -151,8 +151,9 @@ class Service:
 
     @property
     def model_tags(self) -> tuple[str, ...]:
-        """Models of the runners, `name:version`, each once."""
-        return tuple(dict.fromkeys(str(model.tag) for runner in self.runners for model in runner.models))
+        """Models that the runners run, `name:version`, each once; what custom Runnables use runs within them."""
+        saved = [runner for runner in self.runners if runner.runnable_class is None]
+        return tuple(dict.fromkeys(str(model.tag) for runner in saved for model in runner.models))
 
     @property
     def runner_options(self) -> dict[str, dict[str, Any]]:

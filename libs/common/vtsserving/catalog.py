@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Method(NamedTuple):
         max_bytes: most bytes of inputs in one batch.
         max_wait_us: how long a call may wait for company, microseconds.
         hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
-        max_latency_s: a call that is not answered within this time is refused as overload; None: never.
+        max_latency_s: a call that is not answered within this time is refused as overload; infinite: never.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Method(NamedTuple):
     max_bytes: int
     max_wait_us: int
     hang_us: int
-    max_latency_s: float | None = None
+    max_latency_s: float = math.inf
 
 
 NEVER_US: Final = 0
@@ -137,7 +138,7 @@ class CatalogEntry:
         for name, signature in self.signatures.items():
             options = self.options.of_method(name)
             hang_us = NEVER_US if options.timeout_s is None else int(options.timeout_s * 1e6)
-            latency_s = None if options.max_latency_ms is None else options.max_latency_ms / 1000
+            latency_s = math.inf if options.max_latency_ms is None else options.max_latency_ms / 1000
             axis = signature.batch_dim[0] if signature.batchable else None
             max_rows = (options.max_batch_size or NO_ROW_LIMIT) if signature.batchable else 0
             wait_us = int(options.max_wait_ms * 1000)

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from vtsserving.exceptions import InvalidArgument
@@ -30,9 +30,9 @@ MAX_OBJECTS: Final = 200_000
 """Most objects within the parameters of one class."""
 
 _INSTALLED: Final = tuple(
-    str(Path(path).resolve())
-    for path in {sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib")}
+    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+_PACKAGES: Final = frozenset(("site-packages", "dist-packages"))
 
 
 def fingerprint(runner: Runner) -> str:
@@ -48,7 +48,12 @@ def fingerprint(runner: Runner) -> str:
         name: walker.digest(value, f"runnable_init_params[{name!r}]")
         for name, value in sorted(runner.runnable_init_params.items())
     }
-    modules = project_modules(sys.modules[cls.__module__], *walker.modules)
+    home = sys.modules.get(cls.__module__)
+    if not getattr(home, "__file__", None):
+        raise InvalidArgument(
+            f"{cls.__qualname__} has no source file; a class that is served stands in a module"
+        )
+    modules = project_modules(home, *walker.modules)  # type: ignore[arg-type]
     content = {
         "format": FORMAT,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -93,7 +98,11 @@ def _is_of_project(module: ModuleType) -> bool:
     if module.__name__.partition(".")[0].partition("_")[0] == "vtsserving":
         return False
     file = getattr(module, "__file__", None)
-    return bool(file) and not str(Path(str(file)).resolve()).startswith(_INSTALLED)
+    if not file:
+        return False
+    path = Path(str(file)).resolve()
+    is_installed = any(path.is_relative_to(place) for place in _INSTALLED)
+    return not is_installed and not _PACKAGES.intersection(path.parts)
 
 
 def _source_digest(module: ModuleType) -> str:
@@ -169,8 +178,9 @@ class _Walker:
         qualified = getattr(value, "__qualname__", "")
         _put(put, "name", f"{module.__name__ if module else ''}.{qualified}".encode())
         if isinstance(value, FunctionType):
-            for part in (value.__code__.co_code, repr(value.__code__.co_names).encode()):
-                put(part)
+            if "<" in qualified:  # a lambda or a function in a function: others of its module share the name
+                put(value.__code__.co_code + repr(value.__code__.co_names).encode())
+                self._feed([one for one in value.__code__.co_consts if not isinstance(one, CodeType)], put)
             for cell in value.__closure__ or ():
                 self._feed(cell.cell_contents, put)
 

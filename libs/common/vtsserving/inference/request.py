@@ -26,7 +26,6 @@ class Ticket:
         "on_done",
         "parts",
         "queue_us",
-        "sheds",
         "started_s",
         "waiting",
     )
@@ -43,15 +42,18 @@ class Ticket:
         self.entry = entry
         self.method = method
         self.on_done: Callable[[Outcome], None] | None = on_done
-        latency_s = method.max_latency_s
-        self.sheds = latency_s is not None and latency_s < timeout_s
-        self.deadline_s = started_s + (latency_s if self.sheds else min(timeout_s, MAX_TIMEOUT_S))  # type: ignore[operator]
+        self.deadline_s = started_s + min(timeout_s, MAX_TIMEOUT_S, method.max_latency_s)
         self.started_s = started_s
         self.parts: list[Part] = []
         self.waiting = 0
         self.batch_rows = 0
         self.queue_us = 0
         self.compute_us = 0
+
+    @property
+    def sheds(self) -> bool:
+        """Whether the method's max_latency_ms is what ends the call, rather than the caller's patience."""
+        return self.deadline_s == self.started_s + self.method.max_latency_s
 
     def late(self) -> VtsServingException:
         """Why a call ends whose time is over: its deadline passed, or the method's max_latency_ms."""
