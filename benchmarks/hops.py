@@ -127,7 +127,9 @@ def measure(hops: Hops, loadgen: Path, cases: Path, clients: int, measure_s: flo
         raise DemoFailed(f"{clients} clients: {done.stderr.strip()}")
     figures: dict[str, Any] = json.loads(done.stdout)
     if figures["wrong"] or figures["failed"]:
-        raise DemoFailed(f"{clients} clients: {figures['wrong']} wrong, {figures['failed']} failed")
+        raise DemoFailed(
+            f"{clients} clients: {figures['wrong']} wrong, {figures['failed']} failed, first: {figures['first_wrong']}"
+        )
     return {**figures, "cpu_ms": {hop: s * 1e3 / max(1, figures["answers"]) for hop, s in used.items()}}
 
 
