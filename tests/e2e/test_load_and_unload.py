@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from support.buses import BusWorld
+from support.client_environment import interpreter_with
 from support.runner_models import GATE, open_gate, save, trouble
 from support.waiting import eventually
 from vtsserving.catalog import LocalCatalog
@@ -26,7 +27,9 @@ from vtsserving_runner.app import RunnerApp
 from vtsserving_runner.settings import RunnerSettings
 from vtsserving_runner.source import LocalSource
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TRITONCLIENT_PACKAGE = "tritonclient[http]>=2.50,<3"
 
 
 class Stack:
@@ -200,6 +203,79 @@ def test_the_open_inference_protocol_loads_and_unloads(run: Callable[..., None],
         assert (status, "not supported" in body["error"]) == (400, True)
         for op in ("load", "unload"):
             assert (await stack.ask("POST", f"/v2/repository/models/nothing/{op}"))[0] == 404
+
+    run(scenario)
+
+
+TRITONCLIENT = """
+import json, sys
+import numpy as np
+import tritonclient.http as http
+from tritonclient.utils import InferenceServerException
+
+client = http.InferenceServerClient(sys.argv[1])
+states = [client.is_model_ready("model")]
+client.load_model("model")
+index = client.get_model_repository_index()
+states += [client.is_model_ready("model"), "READY" in [each["state"] for each in index if each["name"] == "model"]]
+given = http.InferInput("x", [1, 2], "FP64")
+given.set_data_from_numpy(np.array([[3.0, 1.0]]))
+answers = [client.infer("model", [given], model_version=version) for version in ("", "latest", "stable", sys.argv[2])]
+late = []
+gate = http.InferInput("x", [1, 2], "FP64")
+gate.set_data_from_numpy(np.array([[606.0, 1.0]]))  # waits for a file
+try:
+    client.infer("model", [gate], timeout=200_000)
+except InferenceServerException as error:
+    late.append(error.status())
+open(sys.argv[3], "w").close()
+client.unload_model("model")
+states.append(client.is_model_ready("model"))
+refused = []
+for order in (lambda: client.load_model("nothing"), lambda: client.load_model("model", config="{}")):
+    try:
+        order()
+    except InferenceServerException as error:
+        refused.append(error.status())
+print(json.dumps([states, [answer.as_numpy("output").tolist() for answer in answers], refused, late]))
+"""
+
+TRITONCLIENT_AIO = """
+import asyncio, json, sys
+import tritonclient.http.aio as http
+
+async def main():
+    async with http.InferenceServerClient(sys.argv[1]) as client:
+        await client.load_model("model")
+        states = [await client.is_model_ready("model")]
+        await client.unload_model("model")
+        print(json.dumps([*states, await client.is_model_ready("model")]))
+
+asyncio.run(main())
+"""
+
+
+def test_tritonclient_loads_and_unloads(run: Callable[..., None], tmp_path: Path) -> None:
+    python = interpreter_with("tritonclient", TRITONCLIENT_PACKAGE)
+    model = save("model", trouble(tmp_path))
+    LocalStore().set_alias(model.tag, "stable")
+
+    async def scenario(stack: Stack) -> None:
+        async def client(program: str) -> Any:
+            arguments = (f"127.0.0.1:{stack.gateway.port}", str(model.info.ordinal), str(tmp_path / "gate"))
+            process = await asyncio.create_subprocess_exec(
+                python, "-c", program, *arguments, stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            return json.loads(out)
+
+        states, answers, refused, late = await client(TRITONCLIENT)
+        assert states == [False, True, True, False]
+        assert answers == [[[6.0, 2.0]]] * 4
+        assert refused == ["404", "400"]
+        assert late == ["504"]
+        assert await client(TRITONCLIENT_AIO) == [True, False]
 
     run(scenario)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.client_environment import interpreter_with
 from support.served_gateway import ServedGateway
 
 PACKAGE = "schemathesis>=4.30,<5"
@@ -25,12 +25,9 @@ pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def schemathesis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def schemathesis() -> Path:
     """The command, installed where it cannot change this environment."""
-    folder = tmp_path_factory.mktemp("schemathesis")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    return folder / "bin" / "schemathesis"
+    return interpreter_with("schemathesis", PACKAGE).with_name("schemathesis")
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["any names", "names that exist"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.backend import entry, rows_spec
+from support.client_environment import interpreter_with
 from support.served_gateway import served
 
 PACKAGE = "tritonclient[http]>=2.50,<3"
@@ -37,16 +37,38 @@ for binary in (True, False):
                 )
                 assert answer.get_response()["id"] == "9"
                 results.append(answer.as_numpy("output").tolist())
+echoed = []
+for name, dtype in (
+    ("BOOL", bool), ("UINT8", "u1"), ("UINT16", "u2"), ("UINT32", "u4"), ("UINT64", "u8"), ("INT8", "i1"),
+    ("INT16", "i2"), ("INT32", "i4"), ("INT64", "i8"), ("FP16", "f2"), ("FP32", "f4"), ("FP64", "f8"),
+):
+    for binary in (True, False) if name != "FP16" else (True,):
+        array = np.array([[0, 1], [1, 0]], dtype)
+        sent = http.InferInput("t", [2, 2], name)
+        sent.set_data_from_numpy(array, binary_data=binary)
+        wanted = [http.InferRequestedOutput("output", binary_data=binary)]
+        back = client.infer("echo", [sent], outputs=wanted).as_numpy("output")
+        echoed.append([name, str(back.dtype) == str(array.dtype), back.tolist() == array.tolist()])
 text = http.InferInput("t", [3], "BYTES")
 text.set_data_from_numpy(np.array(["a", "", "\\u00e9"], dtype=object))
 futures = [client.async_infer("iris", [given]) for _ in range(50)]
 refused = []
-for model, version, inputs in (("nothing", "", [given]), ("iris", "9", [given]), ("iris", "", [text])):
+for model, version, inputs in (
+    ("nothing", "", [given]), ("iris", "9", [given]), ("iris", "", [text]), ("iris", "", [given, text]),
+):
     try:
         client.infer(model, inputs, model_version=version)
     except InferenceServerException as error:
         refused.append([error.status(), error.message()])
 print(json.dumps({
+    "echoed": echoed,
+    "versions": [
+        client.infer("iris", [given], model_version=version).get_response()["model_version"]
+        for version in ("latest", "v1", "1")
+    ],
+    "unready": [client.is_model_ready("away"), client.is_model_ready("nothing")],
+    "config of a version": client.get_model_config("iris", "1"),
+    "all statistics": client.get_inference_statistics(),
     "alive": [client.is_server_live(), client.is_server_ready(), client.is_model_ready("iris")],
     "server": client.get_server_metadata(),
     "model": client.get_model_metadata("iris"),
@@ -71,23 +93,22 @@ async def main():
         given = http.InferInput("X", [1, 4], "FP64")
         given.set_data_from_numpy(np.array([[1.0, 2, 3, 4]]))
         answers = await asyncio.gather(*[client.infer("iris", [given]) for _ in range(100)])
-        ready = await client.is_server_ready()
+        ready = await client.is_server_ready() and await client.is_model_ready("iris", "1")
+        assert (await client.get_model_metadata("iris", "1"))["name"] == "iris"
+        assert (await client.get_inference_statistics("iris"))["model_stats"][0]["name"] == "iris"
+        assert (await client.get_model_repository_index())[0]["state"] in ("READY", "UNAVAILABLE")
     print(json.dumps([ready, [answer.as_numpy("output").tolist() for answer in answers]]))
 
 asyncio.run(main())
 """
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python() -> Path:
     """An interpreter with tritonclient and without vtsserving."""
-    folder = tmp_path_factory.mktemp("tritonclient")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    interpreter = folder / "bin" / "python"
-    subprocess.run([str(interpreter), "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    return interpreter
+    return interpreter_with("tritonclient", PACKAGE)
 
 
 def run(python: Path, program: str, port: int) -> Any:
@@ -104,7 +125,11 @@ def run(python: Path, program: str, port: int) -> Any:
 
 def test_tritonclient_gets_what_it_expects(python: Path) -> None:
     output = {"predict": {"dtype": "float64", "shape": [-1]}}
-    entries = [replace(entry("iris", input_specs=rows_spec(4)), output_specs=output), entry("echo")]
+    entries = [
+        replace(entry("iris", input_specs=rows_spec(4)), output_specs=output),
+        entry("echo"),
+        entry("away"),
+    ]
     functions = {("iris", "predict"): lambda X: X.sum(axis=1), ("echo", "predict"): lambda t: t}
     with served(entries, functions) as gateway:
         gateway.run(lambda: gateway.backend.loaded.extend(["iris:v1", "echo:v1"]))
@@ -120,5 +145,11 @@ def test_tritonclient_gets_what_it_expects(python: Path) -> None:
     assert found["text"] == ["a", "", "é"]
     assert found["numbered"] == "1"
     assert found["statistics"]["inference_stats"]["success"]["count"] >= 36
-    assert {model["name"] for model in found["index"]} == {"iris", "echo"}
-    assert [status for status, _ in found["refused"]] == ["404", "404", "400"]
+    assert {model["name"] for model in found["index"]} == {"iris", "echo", "away"}
+    assert [status for status, _ in found["refused"]] == ["404", "404", "400", "400"]
+    assert [row for row in found["echoed"] if row[1:] != [True, True]] == []
+    assert found["versions"] == ["v1", "v1", "1"]
+    assert found["unready"] == [False, False]
+    assert found["config of a version"] == found["config"]
+    assert {each["name"] for each in found["all statistics"]["model_stats"]} >= {"iris", "echo"}
+    assert "model_repository" in found["server"]["extensions"]
