@@ -42,8 +42,9 @@ docs: venv-test ## write docs/errors.md, docs/settings.md and the path tables fr
 pictures: venv-test chromium ## take the pictures of the store's pages anew, for docs/store.md
 	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)
 
-bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor; writes benchmarks/results.md
+bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor, and each body format; writes benchmarks/results.md, formats.md
 	@$(PY) -m benchmarks.run
+	@$(PY) -m benchmarks.formats
 
 prove: venv-test nats-server ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(PYTEST_ARGS)

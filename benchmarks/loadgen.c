@@ -2,7 +2,9 @@
  *
  *   loadgen HOST PORT CONNECTIONS WARM_S MEASURE_S PATH CASES
  *
- * CASES is a text file of pairs of lines: a request body, then the exact body of the right answer. Connection k starts at
+ * CASES is a text file of pairs of lines: a request body, then the exact body of the right answer. If PATH is `-`, CASES
+ * is a file of pairs of a whole request, headers and all, and the answer's body, each after its length (32 bits, in this
+ * machine's order): bodies that are no text. Connection k starts at
  * case k, so that neighbours in a batch ask for different rows. One thread, epoll, keep-alive; a request is timed
  * from its first byte written to the last byte of the answer read. One JSON object is printed. */
 #define _GNU_SOURCE
@@ -176,6 +178,31 @@ static void read_cases(const char *path, const char *name) {
     if (!case_count) die("no cases");
 }
 
+static struct text read_sized(FILE *file) {
+    unsigned size;
+    struct text t = {NULL, 0};
+    if (fread(&size, sizeof size, 1, file) != 1) return t;
+    t.bytes = malloc(size + 1);
+    t.size = size;
+    if (!t.bytes || fread(t.bytes, 1, size, file) != size) die("the cases end too early");
+    t.bytes[size] = 0;
+    return t;
+}
+
+static void read_whole_cases(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) die("cannot open the cases");
+    while (case_count < MAX_CASES) {
+        struct exchange e = {read_sized(file), {NULL, 0}};
+        if (!e.request.bytes) break;
+        e.answer = read_sized(file);
+        if (!e.answer.bytes) die("the cases end too early");
+        cases[case_count++] = e;
+    }
+    fclose(file);
+    if (!case_count) die("no cases");
+}
+
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -206,7 +233,10 @@ int main(int count, char **arguments) {
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)atoi(arguments[2]));
     if (inet_pton(AF_INET, arguments[1], &server.sin_addr) != 1) die("HOST must be an IPv4 address");
-    read_cases(arguments[7], arguments[6]);
+    if (strcmp(arguments[6], "-"))
+        read_cases(arguments[7], arguments[6]);
+    else
+        read_whole_cases(arguments[7]);
     epoll_fd = epoll_create1(0);
     measure_from_s = now_s() + atof(arguments[4]);
     measure_to_s = measure_from_s + measure_s;
