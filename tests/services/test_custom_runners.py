@@ -118,6 +118,10 @@ def test_in_a_cluster_the_store_has_what_services_push_sent(
                 port = free_port()
                 started = Program(GATEWAY, gateway(store, port), http_ok(port, "/readyz"))
                 await supervisor.start("gateway", started)
+                # Ready means that the class is constructed, on a runner that nobody had told of it.
+                assert [str(tag).partition(":")[0] for tag in apps[1]._models.warm_tags()] == [
+                    "packed.scorer"
+                ]
                 url = f"http://127.0.0.1:{port}"
                 async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
                     await answers_as_the_class_does(client)

@@ -10,7 +10,7 @@ from typing import Final
 from vtsserving import service, settings
 from vtsserving.apis import Service
 from vtsserving.bus.interface import Bus, Message, Subscription
-from vtsserving.catalog import Catalog, LocalCatalog
+from vtsserving.catalog import Catalog, CatalogEntry, LocalCatalog
 from vtsserving.exceptions import VtsServingException
 from vtsserving.inference.client import InferenceClient
 from vtsserving.local_store import LocalStore
@@ -30,6 +30,12 @@ from vtsserving_gateway.succession import Succession
 
 _log = logging.getLogger(__name__)
 
+LOAD_TIMEOUT_S: Final = 300.0
+"""How long one order to load a model of the service is waited for, seconds; then it is given again."""
+
+LOAD_AGAIN_S: Final = 2.0
+"""Pause after an order that failed: there is no runner yet, or the model cannot be loaded."""
+
 PRELOAD_POLL_S: Final = 0.1
 """How often it is looked whether the preloaded models are there, seconds."""
 
@@ -46,6 +52,7 @@ class GatewayApp:
         listener: socket.socket | None = None,
         served: Service | None = None,
         shared: SharedSettings | None = None,
+        loads: bool = False,
     ) -> None:
         """Wire the parts; nothing is opened before `start`.
 
@@ -56,12 +63,14 @@ class GatewayApp:
             listener: a listening socket to serve on, instead of the settings' host, port or fd.
             served: a service whose functions are served beside the models.
             shared: say whether callers need tokens, and who knows these; None: they need none.
+            loads: have the models of the service loaded by runners, and count as ready when they are.
         """
         self._bus = bus
         self._catalog = catalog
         self._settings = own
         self._listener = listener
         self._shared = shared
+        self._loads = loads
         self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
         self.gateway = Gateway(self.client, catalog, own)
@@ -89,7 +98,7 @@ class GatewayApp:
         )
         self._server: GatewayServer | None = None
         self._store_changes: Subscription | None = None
-        self._preloading: asyncio.Task[None] | None = None
+        self._preloading: asyncio.Future[list[None]] | None = None
 
     @property
     def port(self) -> int:
@@ -129,6 +138,8 @@ class GatewayApp:
             self.gateway.start()
             if self._served is not None:
                 await self._served.start()
+            if self._served is not None and self._loads:
+                self._preload.update(self._served.models)
             app = create_app(self.gateway, self.fleet, self._succession, self._not_ready, self._served)
             guarded = Guard(app, self.gateway, refusal)
             server = GatewayServer(Observe(guarded, self.gateway), self.gateway, listener)
@@ -137,8 +148,14 @@ class GatewayApp:
             listener.close()
             raise
         self._server = server
+        loading = (
+            [self._load(entry) for entry in self._served.models.values()]
+            if self._loads and self._served
+            else []
+        )
         if self._preload:
-            self._preloading = asyncio.get_running_loop().create_task(self._await_preloaded())
+            work = asyncio.gather(self._await_preloaded(), *loading)
+            self._preloading = asyncio.ensure_future(work)
         _log.info("gateway_started", extra={"host": own.host, "port": server.port})
 
     async def drain(self) -> None:
@@ -184,6 +201,15 @@ class GatewayApp:
                     self._preload.discard(tag)
             await asyncio.sleep(PRELOAD_POLL_S)
 
+    async def _load(self, entry: CatalogEntry) -> None:
+        """Have some runner load a model of the service, however long that takes."""
+        while not self.fleet.runners(entry.tag):
+            try:
+                await self.client.orders.give("load", entry, timeout_s=LOAD_TIMEOUT_S)
+            except VtsServingException as error:
+                _log.warning("load_waits", extra={"model": entry.tag, "reason": error.message})
+                await asyncio.sleep(LOAD_AGAIN_S)
+
 
 async def serve(stop: service.Stop) -> None:
     """Run a gateway over NATS until `stop` is set."""
@@ -194,7 +220,12 @@ async def serve(stop: service.Stop) -> None:
         return
     try:
         served = _service(shared)
-        await service.serve_until(GatewayApp(bus, _catalog(shared), own, served=served, shared=shared), stop)
+        await service.serve_until(
+            GatewayApp(
+                bus, _catalog(shared), own, served=served, shared=shared, loads=bool(shared.store_url)
+            ),
+            stop,
+        )
         await bus.drain()
     finally:
         await bus.close()

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute, Match, Mount, Route
 
 from vtsserving.apis import InferenceApi, Service
-from vtsserving.catalog import Catalog
+from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import DeadlineExceeded
 from vtsserving.inference.remote import DEADLINE_S, bind
 from vtsserving.io.specs import INPUT, OUTPUT
@@ -35,7 +35,12 @@ _STATUSES: Final = {
 
 
 class ServiceRoutes:
-    """One service in one gateway."""
+    """One service in one gateway.
+
+    Attributes:
+        service: what is served.
+        models: exact tag to what its runners call, once it has started.
+    """
 
     def __init__(self, service: Service, gateway: Gateway, catalog: Catalog) -> None:
         """Prepare; `start` binds the runners.
@@ -48,6 +53,7 @@ class ServiceRoutes:
         self.service = service
         self._gateway = gateway
         self._catalog = catalog
+        self.models: dict[str, CatalogEntry] = {}
 
     async def start(self) -> None:
         """Send the runners' calls over the bus and run the start-up hooks.
@@ -56,9 +62,10 @@ class ServiceRoutes:
             ModelNotFound: a runner's model is not in the store, or its class was not packed.
         """
         for runner in self.service.runners:
-            await bind(
+            entry = await bind(
                 runner, self._gateway.client, self._catalog, service=self.service.target or "module:svc"
             )
+            self.models[entry.tag] = entry
         await _run_hooks(self.service.startup_hooks)
 
     async def stop(self) -> None:

@@ -107,7 +107,7 @@ class RemoteHandle:
 
 async def bind(
     runner: Runner, client: InferenceClient, catalog: Catalog, *, service: str = "module:svc"
-) -> None:
+) -> CatalogEntry:
     """Let a runner's calls go to model processes.
 
     Args:
@@ -115,6 +115,9 @@ async def bind(
         client: started.
         catalog: knows the model.
         service: what the runner belongs to, for an error's advice.
+
+    Returns:
+        The model that is called.
 
     Raises:
         ModelNotFound: the model is not in the store, or the class was not packed.
@@ -124,6 +127,7 @@ async def bind(
     else:
         entry = await _packed(runner, catalog, service)
     runner.bind(RemoteHandle(client, catalog, entry, runner.overrides))
+    return entry
 
 
 async def _packed(runner: Runner, catalog: Catalog, service: str) -> CatalogEntry:
