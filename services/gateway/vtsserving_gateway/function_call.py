@@ -49,7 +49,6 @@ class FunctionCall:
         "_request_id",
         "_started_s",
         "_task",
-        "_timer",
         "_url",
     )
 
@@ -85,7 +84,6 @@ class FunctionCall:
         self._started_s = self._deadline_s = 0.0
         self._failure: VtsServingException | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._gateway.metrics.in_progress += 1
 
     # --- from the connection -------------------------------------------------------------------------------------
@@ -140,7 +138,7 @@ class FunctionCall:
             self._refuse(error)
             return
         self._deadline_s = self._started_s + timeout_s
-        self._timer = gateway.loop.call_later(timeout_s, self._expire, timeout_s)
+        gateway.function_deadlines.add(self, self._deadline_s)
         headers = self._headers
         given = Given(
             bytes(self._body),
@@ -149,10 +147,10 @@ class FunctionCall:
             self._request,
         )
         if self._function.api.is_async:
-            tasks = self._connection.tasks
-            task = self._task = gateway.loop.create_task(self._await(given))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            # Among uvicorn's own tasks, which it waits for when it shuts down.
+            self._task = gateway.loop.create_task(self._await(given))
+            self._connection.tasks.add(self._task)
+            self._task.add_done_callback(self._connection.tasks.discard)
         else:
             gateway.function_threads.submit(functools.partial(self._block, given), self._done)
 
@@ -176,7 +174,9 @@ class FunctionCall:
         DEADLINE_S.set(self._deadline_s)
         return self._function.call(given)
 
-    def _expire(self, timeout_s: float) -> None:
+    def expire(self) -> None:
+        """The deadline has passed: answer, and let an async function go no further."""
+        timeout_s = self._deadline_s - self._started_s
         self._done(None, DeadlineExceeded(f"no answer within {timeout_s:.3g} s"))
         if self._task is not None:
             self._task.cancel()
@@ -185,8 +185,7 @@ class FunctionCall:
         if self._is_settled:
             return
         self._is_settled = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._gateway.function_deadlines.discard(self, self._deadline_s)
         if not self._is_turn:
             return  # nobody waits any more
         if reply is not None:

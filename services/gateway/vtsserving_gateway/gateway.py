@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from vtsserving.catalog import Catalog, CatalogEntry
 from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving.inference.client import InferenceClient
+from vtsserving.inference.deadlines import Deadlines
 from vtsserving.tag import is_hidden
 from vtsserving_gateway.access import Access
 from vtsserving_gateway.decode import Target
@@ -24,6 +25,7 @@ from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_gateway.statistics import Statistics
 
 if TYPE_CHECKING:
+    from vtsserving_gateway.function_call import FunctionCall
     from vtsserving_gateway.functions import ServedFunction
 
 _log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Gateway:
         self.access: Access | None = None
         self.threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
         self.function_threads = FunctionThreads(self.loop, settings.function_threads)
+        self.function_deadlines: Deadlines[FunctionCall] = Deadlines(self.loop, _expire_function)
         self.functions: dict[bytes, ServedFunction] = {}
         """Path to function."""
         self.now_s = self.loop.time()
@@ -221,6 +224,7 @@ class Gateway:
         if self._timer is not None:
             self._timer.cancel()
         self.function_threads.close()
+        self.function_deadlines.close()
         if self.access is not None:
             self.access.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
@@ -231,6 +235,10 @@ class Gateway:
         self._timer = self.loop.call_later(self._watch_s, self._watch)
         for connection in [c for c in self.connections if c.deadline_s <= now_s]:
             _guarded(connection.expire, now_s)
+
+
+def _expire_function(call: FunctionCall) -> None:
+    call.expire()
 
 
 def _guarded(expire: Callable[[float], None], now_s: float) -> None:

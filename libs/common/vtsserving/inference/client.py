@@ -69,7 +69,7 @@ class InferenceClient:
         self._parked = Parked(self._no_batcher)
         self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._parked.add)
         self.orders = Orders(bus, self.id, self._batchers)
-        self._deadlines = Deadlines(self._loop, self._expired)
+        self._deadlines: Deadlines[Ticket] = Deadlines(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._left: list[int] = []

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from vtsserving.inference.request import Ticket
+Waiter = TypeVar("Waiter")
 
 SLOT_S: Final = 0.01
 
 
-class Deadlines:
+class Deadlines(Generic[Waiter]):
     """Calls `expired(ticket)` at most 20 ms after a ticket's deadline, unless it is discarded before."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[Ticket], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[Waiter], None]) -> None:
         """Create it without tickets."""
         self._loop = loop
         self._expired = expired
-        self._slots: dict[int, dict[int, Ticket]] = {}
+        self._slots: dict[int, dict[int, Waiter]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, ticket: Ticket, deadline_s: float) -> None:
+    def add(self, ticket: Waiter, deadline_s: float) -> None:
         """Watch a ticket until `deadline_s`, loop time."""
         slot = int(deadline_s / SLOT_S) + 1
         tickets = self._slots.get(slot)
@@ -33,7 +33,7 @@ class Deadlines:
             self._arm()
         tickets[id(ticket)] = ticket
 
-    def discard(self, ticket: Ticket, deadline_s: float) -> None:
+    def discard(self, ticket: Waiter, deadline_s: float) -> None:
         """Stop watching a ticket, which may be unknown."""
         slot = int(deadline_s / SLOT_S) + 1
         tickets = self._slots.get(slot)

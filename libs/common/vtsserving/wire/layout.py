@@ -91,6 +91,9 @@ class Layout:
         self._row_bytes = self.holes[0].size(1) if self._contiguous else 0
         template = self._fill(lambda _code, _data: Leaf)
         self._is_bare = template is Leaf
+        spec = self.holes[0].spec
+        self._tail = spec.shape[1:] if spec is not None else ()
+        self._plain = self._plain_dtype() if self._is_bare and self._row_bytes else None
         # Not `==`, which would go into arrays of the template.
         self._is_one_argument = (
             type(template) is list
@@ -98,6 +101,14 @@ class Layout:
             and [len(item) for item in template] == [1, 0]
             and template[0][0] is Leaf
         )
+
+    def _plain_dtype(self) -> np.dtype[Any] | None:
+        """The dtype of a value that is one array of numbers, so that it is read in one step; None for all others."""
+        spec = self.holes[0].spec
+        if spec is None or spec.container != tensors.NUMPY:
+            return None
+        is_number = spec.dtype not in (tensors.STR, tensors.BFLOAT16, tensors.BOOL)
+        return np.dtype(tensors.DTYPES[spec.dtype]) if is_number else None
 
     def _collect(self, code: int, data: bytes) -> Any:
         if code == TENSOR_HOLE:
@@ -143,6 +154,9 @@ class Layout:
             if list(map(len, bodies)) != [count * width for count in rows]:
                 raise BadFrame("a body does not have the size that its rows say")
             # Joined in memory that may be written to: a model may change its input in place.
+            if self._plain is not None and len(bodies) == 1 and bodies[0]:
+                array = np.frombuffer(bodies[0], self._plain)
+                return array.reshape(rows[0], *self._tail) if self._tail else array
             data = bodies[0] if len(bodies) == 1 else memoryview(bytearray().join(bodies))
             value = hole.decode(data, sum(rows))
             if self._is_bare:

@@ -187,6 +187,8 @@ def join_results(parts: Sequence[Packed]) -> Any:
     first = parts[0]
     if not first.head:
         return values.decode_value(first.body)
+    if len(parts) == 1:
+        return layout(first.head).join([first.body], [first.rows])
     if all(part.head == first.head for part in parts):
         return layout(first.head).join([part.body for part in parts], [part.rows for part in parts])
     return _join_unlike(
