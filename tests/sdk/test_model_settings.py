@@ -73,6 +73,14 @@ def test_saying_the_same_again_writes_no_record_and_aliases_stay(store: LocalSto
     assert store.aliases("m") == {"prod": "v1"}
 
 
+def test_options_of_a_deleted_version_do_not_come_back_with_it(store: LocalStore) -> None:
+    models.configure("m", max_wait_ms=2)
+    models.configure("m:v1", max_batch_size=3)
+    store.delete("m:v1")
+    save_text(store, "m:v1", signatures={"predict": ModelSignature(batchable=True)})
+    assert resolved("m:v1").options == ModelOptions(max_wait_ms=2)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

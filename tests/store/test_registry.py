@@ -234,6 +234,28 @@ def test_labels_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, loca
     assert parts.labels.get("m", "1") == {"a": "3"}
 
 
+def test_options_that_many_change_at_once_are_all_kept(parts: Parts) -> None:
+    def change(number: int) -> None:
+        parts.options.edit("m", None, {f"method{number}.max_batch_size": number}, (), by=str(number))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(change, range(1, 13)))
+    configs = parts.options.of_version("m", "v")["method_configs"]
+    assert configs == {f"method{number}": {"max_batch_size": number} for number in range(1, 13)}
+    assert [record["number"] for record in parts.options.history("m")] == list(range(12, 0, -1))
+
+
+def test_options_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, local: LocalStore) -> None:
+    model = save_text(local, "m:1")
+    commit(parts, model)
+    parts.options.edit("m", "1", {"max_batch_size": 3}, (), by="")
+    parts.options.edit("m", None, {"max_wait_ms": 2}, (), by="")
+    assert parts.options.of_version("m", "1") == {"max_batch_size": 3, "max_wait_ms": 2}
+    parts.registry.delete("m", "1")
+    commit(parts, model)
+    assert parts.options.of_version("m", "1") == {"max_wait_ms": 2}
+
+
 def test_every_flipped_byte_of_a_record_is_noticed(parts: Parts, local: LocalStore) -> None:
     model = save_text(local, "m:1")
     commit(parts, model)

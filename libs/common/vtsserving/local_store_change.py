@@ -115,7 +115,12 @@ class NameChange:
             )
         for alias in pointing:
             self.state.move(alias, None, write_time(_now()))
-        if pointing:
+        last = self.state.settings[-1].value if self.state.settings else {}
+        has_options = str(tag.version) in last.get("versions", {})
+        if has_options:
+            after = model_settings.edited(last, str(tag.version), {}, ["all"])
+            self.state.configure(after, write_time(_now()))
+        if pointing or has_options:
             self.record()
         os.rename(self.path(tag), trash)
         folder = self._root / tag.name

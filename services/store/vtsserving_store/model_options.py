@@ -29,6 +29,10 @@ class ModelOptionRecords:
             for r in self._series.history(keys.settings(name))
         ]
 
+    def forget(self, name: str, version: str) -> None:
+        """Let a version that is gone have no options of its own."""
+        self.edit(name, version, {}, ["all"], by="")
+
     def edit(
         self, name: str, version: str | None, changes: Mapping[str, Any], reset: Iterable[str], *, by: str
     ) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Parts:
         labels = Labels(blobs)
         index = Index(blobs, labels, max_age_s=own.index_max_age_s)
         aliases = Aliases(blobs)
+        options = ModelOptionRecords(blobs)
         return cls(
             blobs=blobs,
             content=content,
@@ -59,8 +60,8 @@ class Parts:
             index=index,
             aliases=aliases,
             labels=labels,
-            options=ModelOptionRecords(blobs),
-            registry=Registry(blobs, content, leases, index, aliases, labels),
+            options=options,
+            registry=Registry(blobs, content, leases, index, aliases, labels, options),
             tokens=Tokens(blobs),
             collector=Collector(blobs, leases, grace_s=own.grace_s),
         )

@@ -35,6 +35,7 @@ from vtsserving_store.content import Content
 from vtsserving_store.index import Index
 from vtsserving_store.labels import Labels
 from vtsserving_store.leases import Leases
+from vtsserving_store.model_options import ModelOptionRecords
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Summary, Version
 
 MAX_MANIFEST_BYTES: Final = 8 << 20
@@ -69,7 +70,14 @@ class Registry:
     """The store's models."""
 
     def __init__(
-        self, blobs: Blobs, content: Content, leases: Leases, index: Index, aliases: Aliases, labels: Labels
+        self,
+        blobs: Blobs,
+        content: Content,
+        leases: Leases,
+        index: Index,
+        aliases: Aliases,
+        labels: Labels,
+        options: ModelOptionRecords,
     ) -> None:
         self._blobs = blobs
         self._content = content
@@ -77,6 +85,7 @@ class Registry:
         self._index = index
         self._aliases = aliases
         self._labels = labels
+        self._options = options
 
     def commit(
         self, name: str, version: str, raw_manifest: bytes, *, push: str = "", by: str = ""
@@ -201,6 +210,7 @@ class Registry:
             self._aliases.move(name, alias, None, by="")
         self._blobs.delete(keys.model(name, version))
         self._labels.forget(name, version)
+        self._options.forget(name, version)
         return found.summary()
 
     def _create(self, manifest: Manifest, by: str) -> tuple[Version, bool]:
