@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,14 +18,22 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from support import push_worker
+from support.client_processes import Clients
 from support.fault_proxy import FaultProxy, Faults
 from support.proofs import Proof
 from support.sdk import CONTEXT, save_text
-from support.stores import ACCESS_KEY, SECRET_KEY, StoreProcess, ThreadedStore, s3_section, store_settings
+from support.stores import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    StoreProcess,
+    ThreadedStore,
+    s3_section,
+    store_settings,
+    wait_until,
+)
 from vtsserving import transfer
 from vtsserving.draft import Draft
-from vtsserving.exceptions import AlreadyExists, ModelNotFound, StoreUnavailable
+from vtsserving.exceptions import AlreadyExists, ModelNotFound, NotFound, StoreUnavailable
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.registry import RegistryClient
@@ -35,6 +42,17 @@ from vtsserving_store import maintenance
 from vtsserving_store.settings import StoreSettings
 
 PART = 8 << 20
+
+
+def s3_error(status: bytes, code: bytes) -> bytes:
+    """What an S3 server answers when it can not."""
+    body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code
+    head = b"HTTP/1.1 %s\r\ncontent-type: application/xml\r\nconnection: close\r\n" % status
+    return head + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+SLOW_DOWN = s3_error(b"503 Slow Down", b"SlowDown")
+BROKEN = s3_error(b"500 Internal Server Error", b"InternalError")
 
 
 @pytest.fixture
@@ -79,51 +97,6 @@ def damage(settings: StoreSettings) -> list[str]:
     return [f.text for f in maintenance.check(settings, deep=True) if f.severity == "damage"]
 
 
-class Pushers:
-    """Client processes that push models and may be killed."""
-
-    def __init__(self, root: Path) -> None:
-        argv = [sys.executable, str(push_worker.__file__), str(root)]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._heard: list[str] = []
-
-    def __enter__(self) -> Pushers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
-
-    def begin(self, models: list[Model], url: str) -> list[int]:
-        """Begin to push all of these; returns the processes."""
-        self._say("".join(f"{model.tag} {url}\n" for model in models))
-        return [int(self._hear("began").split()[1]) for _ in models]
-
-    def end(self) -> set[str]:
-        """Wait for all processes; returns the tags whose push was acknowledged."""
-        self._say("\n")
-        pushed: list[str] = []
-        while (line := self._hear("pushed", "ended")) != "":
-            pushed.append(line)
-        return set(pushed)
-
-    def _say(self, text: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(text)
-        self._process.stdin.flush()
-
-    def _hear(self, *words: str) -> str:
-        """The rest of the next line, which must begin with one of the words; other lines wait."""
-        assert self._process.stdout is not None
-        while True:
-            line = next((line for line in self._heard if line.split()[0] in words), None)
-            if line is not None:
-                self._heard.remove(line)
-                return line.partition(" ")[2].strip()
-            line = self._process.stdout.readline()
-            assert line, "the clients died"
-            self._heard.append(line)
-
-
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
@@ -132,11 +105,11 @@ def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
     """Five clients push at a time; at a random moment, the store or one of them is killed."""
     rounds, chosen = proof.count(full=100, quick=2), random.Random(proof.seed)
     counts = Counter(pushes=0, kills_of_store=0, kills_of_clients=0, acknowledged=0, lost=0, half_visible=0)
-    with Pushers(local.root) as clients:
+    with Clients() as clients:
         took_s = undisturbed_s(clients, process.url, local)
         for number in range(rounds):
             models = [save_large(local, f"m{number}-{n}:1", parts=n % 2) for n in range(5)]
-            victims = clients.begin(models, process.url)
+            victims = clients.begin("push", models, process.url, local.root)
             is_store = chosen.random() < 0.5
             victim = chosen.choice(victims)
             strike = process.kill if is_store else partial(os.kill, victim, signal.SIGKILL)
@@ -161,16 +134,51 @@ def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
     assert (counts["lost"], counts["half_visible"]) == (0, 0)
 
 
-def undisturbed_s(clients: Pushers, url: str, local: LocalStore) -> float:
+def undisturbed_s(clients: Clients, url: str, local: LocalStore) -> float:
     """Seconds that five clients take when nobody is killed."""
     models = [save_large(local, f"warm-{n}:1", parts=n % 2) for n in range(5)]
     began_s = time.monotonic()
-    clients.begin(models, url)
+    clients.begin("push", models, url, local.root)
     assert clients.end() == {str(model.tag) for model in models}
     return time.monotonic() - began_s
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_f34_a_pull_that_is_killed_leaves_nothing_half_and_the_next_one_goes_on(
+    process: StoreProcess, local: LocalStore, tmp_path: Path, proof: Proof
+) -> None:
+    kills, chosen = proof.count(full=200, quick=4), random.Random(proof.seed)
+    model = save_large(local, "m:1", parts=1)
+    transfer.push(model.tag, store_url=process.url, store=local)
+    absent = whole = 0
+    with Clients() as clients:
+        began_s = time.monotonic()
+        clients.begin("pull", [model], process.url, tmp_path / "warm")
+        assert clients.end()
+        took_s = time.monotonic() - began_s
+        root = tmp_path / "puller" / "0"
+        for number in range(kills):
+            (victim,) = clients.begin("pull", [model], process.url, root)
+            timer = threading.Timer(chosen.uniform(0, 1.1 * took_s), os.kill, (victim, signal.SIGKILL))
+            timer.start()
+            timer.join()
+            clients.end()
+            if LocalStore(root).list():
+                LocalStore(root).verify(model.tag)
+                whole += 1
+                shutil.rmtree(root)
+                root = tmp_path / "puller" / str(number + 1)
+            else:
+                absent += 1
+        pulled = transfer.pull(model.tag, store_url=process.url, store=LocalStore(root))
+        assert pulled.digest == model.digest
+    proof.record("a pull killed at random", kills=kills, absent=absent, whole=whole)
+    assert absent + whole == kills
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
 def test_of_racing_clients_of_two_replicas_exactly_one_wins_each_round(
     process: StoreProcess, environment: dict[str, str], tmp_path: Path, proof: Proof
 ) -> None:
@@ -257,6 +265,31 @@ def test_a_pull_that_outlives_the_deletion_is_whole(
         transfer.pull("m", store_url=store.url, store=LocalStore(other.root / "new"))
 
 
+def test_f36_deletion_and_collection_during_a_pull_leave_all_or_nothing(
+    store: ThreadedStore, settings: StoreSettings, local: LocalStore, other: LocalStore
+) -> None:
+    model = save_large(local, "m:1", parts=2)
+    transfer.push(model.tag, store_url=store.url, store=local)
+
+    class Collecting:
+        """Deletes the version and its blobs when the first bytes have come."""
+
+        def begin(self, files: object) -> None:
+            return
+
+        def advance(self, path: str, n_bytes: int) -> None:
+            with contextlib.suppress(NotFound), RegistryClient(store.url) as client:
+                client.delete(model.tag)
+                with maintenance.opened(settings) as parts:
+                    parts.collector.run(grace_s=0)
+
+    with pytest.raises(NotFound):
+        transfer.pull("m", store_url=store.url, store=other, progress=Collecting(), threads=1)
+    assert other.list() == []
+    transfer.push(model.tag, store_url=store.url, store=local)
+    assert transfer.pull("m", store_url=store.url, store=other).digest == model.digest
+
+
 def test_sigterm_finishes_requests_and_exits_0(process: StoreProcess, local: LocalStore) -> None:
     model = save_large(local, "m:1", parts=2)
     with ThreadPoolExecutor(1) as pool:
@@ -291,7 +324,9 @@ def test_f29_without_its_storage_the_store_answers_503_and_recovers(
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
         assert http.get("/livez").status_code == 200
+        wait_until(lambda: http.get("/readyz").status_code == 503, what="readiness red")
         s3_proxy.faults = Faults()
+        wait_until(lambda: http.get("/readyz").status_code == 200, what="readiness green")
         assert http.get("/api/v1/models/m/versions/latest").status_code == 200
 
 
@@ -329,6 +364,8 @@ def test_f30_f31_downloads_survive_a_storage_that_breaks_off_and_lies(
 @pytest.mark.parametrize(
     "faults",
     [
+        pytest.param(Faults(answer=SLOW_DOWN, times=3), id="slow down"),
+        pytest.param(Faults(answer=BROKEN, times=3), id="internal error"),
         pytest.param(Faults(reset_request_after_bytes=1_000_000, times=2), id="reset in requests"),
         pytest.param(Faults(reset_after_bytes=100, times=3), id="reset in answers"),
         pytest.param(Faults(stall_after_bytes=0, times=2), id="answers lost"),

@@ -110,6 +110,9 @@ def test_b54_parts_may_come_in_any_order_and_more_than_once(shared_http: httpx2.
     assert shared_http.put(f"{path}/parts/2", content=spans[2]).status_code == 204
     assert shared_http.post(f"{path}/complete", timeout=60).status_code == 204
     assert shared_http.get(f"/api/v1/blobs/{digest_of(data)}").content == data
+    assert shared_http.post(f"{path}/complete").status_code == 204, "finished twice"
+    assert shared_http.get(path).json()["received"] == []
+    assert shared_http.delete(path).status_code == 204
     gone = shared_http.post(f"{path}/complete")
     assert (gone.status_code, error_code(gone)) == (404, "not_found")
 

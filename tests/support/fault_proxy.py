@@ -28,6 +28,7 @@ class Faults:
         reset_request_after_bytes: of a request, the connection is reset.
         stall_after_bytes: of an answer, nothing comes any more.
         flip_at_byte: of an answer, one bit is turned over.
+        answer: to the first request, instead of the server's; then the connection is closed.
         times: how many more connections are harmed; None means all.
     """
 
@@ -38,6 +39,7 @@ class Faults:
     reset_request_after_bytes: int | None = None
     stall_after_bytes: int | None = None
     flip_at_byte: int | None = None
+    answer: bytes = b""
     times: int | None = None
 
     def take(self) -> Faults:
@@ -183,6 +185,9 @@ class _Connection:
         received, limit = 0, self._faults.reset_request_after_bytes
         with contextlib.suppress(OSError, ValueError):
             while piece := self._receive(self._client):
+                if self._faults.answer:
+                    self._send(self._client, self._faults.answer)
+                    break
                 received += len(piece)
                 self._send(self._server, piece)
                 if limit is not None and received > limit:

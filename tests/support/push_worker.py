@@ -1,8 +1,8 @@
-"""Pushes models in processes of their own, which a test may kill.
+"""Pushes and pulls models in processes of their own, which a test may kill.
 
-`python push_worker.py ROOT TAG URL` pushes one model and measures. `python push_worker.py ROOT` reads lines `TAG URL`
-and forks a process for each, which is ready at once: it prints `began TAG PID`, and `pushed TAG` if it came so far; an
-empty line prints `ended` when all of them have ended.
+`python push_worker.py ROOT TAG URL` pushes one model and measures. `python push_worker.py` reads lines
+`push TAG URL ROOT` and `pull TAG URL ROOT` and forks a process for each, which is ready at once: it prints
+`began TAG PID`, and `done TAG` if it came so far; an empty line prints `ended` when all of them have ended.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from vtsserving.registry import RegistryClient
 
 def main() -> None:
     """Do what the arguments say."""
-    if len(sys.argv) == 2:
-        push_many(LocalStore(Path(sys.argv[1])))
+    if len(sys.argv) == 1:
+        transfer_many()
     else:
         push_one(*sys.argv[1:])
 
 
-def push_many(store: LocalStore) -> None:
-    """Fork a process for each model that is named on stdin."""
+def transfer_many() -> None:
+    """Fork a process for each line on stdin."""
     assert httpx2.Client  # imported here, so that those that are forked need not
     running: list[int] = []
     for line in sys.stdin:
         if line.strip():
-            tag, url = line.split()
-            running.append(fork(store, tag, url))
+            running.append(fork(*line.split()))
         else:
             for pid in running:
                 os.waitpid(pid, 0)
@@ -48,14 +47,15 @@ def say(line: str) -> None:
     os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
-def fork(store: LocalStore, tag: str, url: str) -> int:
-    """Push one model in a forked process; returns its id."""
+def fork(verb: str, tag: str, url: str, root: str) -> int:
+    """Transfer one model in a forked process; returns its id."""
     pid = os.fork()
     if pid == 0:
         say(f"began {tag} {os.getpid()}")
         try:
-            transfer.push(tag, store_url=url, store=store, threads=4)
-            say(f"pushed {tag}")
+            work = transfer.push if verb == "push" else transfer.pull
+            work(tag, store_url=url, store=LocalStore(Path(root)), threads=4)
+            say(f"done {tag}")
         except VtsServingException:
             os._exit(1)
         os._exit(0)

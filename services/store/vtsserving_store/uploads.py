@@ -96,13 +96,13 @@ class Uploads:
         """Find a session.
 
         Raises:
-            NotFound: there is none; it was completed, given up or never opened.
+            NotFound: there is none; it was given up, or never opened.
         """
         body = None
         if keys.is_id(upload_id):
             body = self._blobs.read(keys.session(upload_id), limit_bytes=_SESSION_LIMIT_BYTES)
         if body is None:
-            raise NotFound(f"no upload {upload_id!a:.80}: it was completed, given up or never opened")
+            raise NotFound(f"no upload {upload_id!a:.80}: it was given up, or never opened")
         fields: dict[str, Any] = json.loads(body)
         return Upload(upload_id, fields["digest"], fields["size"], fields["part_bytes"])
 
@@ -139,7 +139,9 @@ class Uploads:
         return self._blobs.presign("PUT", keys.part(upload.id, number), expires_s=expires_s)
 
     def complete(self, upload: Upload) -> None:
-        """Make the blob of its parts and end the session.
+        """Make the blob of its parts.
+
+        The session stays until `gc` finds it old, so that whoever did not hear the answer may ask again.
 
         Raises:
             SizeMismatch: parts are missing.
@@ -160,7 +162,7 @@ class Uploads:
                 # Another replica completed the same session and removed its parts.
                 if self._content.missing([upload.digest]):
                     raise
-        self.discard(upload)
+        self._remove_parts(upload)
 
     def discard(self, upload: Upload) -> None:
         """Give a session up; its parts are removed."""
