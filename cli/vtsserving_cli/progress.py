@@ -126,12 +126,19 @@ def _bar() -> Any:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
+
+    def whole() -> Column:
+        return Column(no_wrap=True, min_width=8)
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        # On a narrow terminal the description gives way, not the figures.
+        TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+        ),
+        BarColumn(bar_width=16),
+        DownloadColumn(table_column=Column(no_wrap=True, min_width=15)),
+        TransferSpeedColumn(table_column=whole()),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole()),
     )
     return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -221,10 +221,9 @@ def _welcome(port: int, settings: StoreSettings) -> str:
 
 
 def _copied(done: Any, where: str) -> None:
-    Console.log(
-        f"{done.versions} models copied {where}: {done.blobs} files ({human_size(done.bytes)}); "
-        f"{done.present} things were there already"
-    )
+    models = "1 model" if done.versions == 1 else f"{done.versions} models"
+    there = f"; {done.present} objects were there already" if done.present else ""
+    Console.log(f"{models} copied {where}: {done.blobs} files ({human_size(done.bytes)}){there}")
 
 
 def _expiry(expires_s: float | None) -> str:

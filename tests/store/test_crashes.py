@@ -33,7 +33,7 @@ from support.stores import (
 )
 from vtsserving import transfer
 from vtsserving.draft import Draft
-from vtsserving.exceptions import AlreadyExists, ModelNotFound, NotFound, StoreUnavailable
+from vtsserving.exceptions import AlreadyExists, ModelNotFound, NotFound, StoreUnavailable, VersionNotFound
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.registry import RegistryClient
@@ -283,7 +283,7 @@ def test_f36_deletion_and_collection_during_a_pull_leave_all_or_nothing(
                 with maintenance.opened(settings) as parts:
                     parts.collector.run(grace_s=0)
 
-    with pytest.raises(NotFound):
+    with pytest.raises(VersionNotFound, match="was deleted from the store during the pull"):
         transfer.pull("m", store_url=store.url, store=other, progress=Collecting(), threads=1)
     assert other.list() == []
     transfer.push(model.tag, store_url=store.url, store=local)

@@ -138,9 +138,9 @@ def test_store_commands_look_after_a_directory(
     assert token in cli("store", "token", "list", "--dir", directory).out
     assert cli("store", "token", "revoke", token, "--dir", directory).code == 0
     assert cli("store", "token", "revoke", token, "--dir", directory).code == 3
-    assert "1 models copied" in cli("store", "backup", str(tmp_path / "backup"), "--dir", directory).err
+    assert "1 model copied" in cli("store", "backup", str(tmp_path / "backup"), "--dir", directory).err
     assert (
-        "1 models copied" in cli("store", "restore", str(tmp_path / "backup"), "--dir", f"{directory}2").err
+        "1 model copied" in cli("store", "restore", str(tmp_path / "backup"), "--dir", f"{directory}2").err
     )
     blob = next((tmp_path / "store" / "blobs").rglob("*/*/*"))
     blob.write_bytes(b"damaged")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 
-from vtsserving.exceptions import BlobUnknown, IntegrityError, NotFound
+from vtsserving.exceptions import (
+    BlobNotFound,
+    BlobUnknown,
+    IntegrityError,
+    NotFound,
+    VersionNotFound,
+    VtsServingException,
+)
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.registry import RegistryClient
@@ -88,6 +95,7 @@ def pull(
 
     Raises:
         ModelNotFound: the service has no such model.
+        VersionNotFound: it was deleted meanwhile.
         AlreadyExists: the local store has this version with other content, and `force` is not set.
         IntegrityError: what arrived is not what was pushed; nothing was changed here.
         StoreUnavailable: the store does not answer. Pulling again goes on where this pull stopped.
@@ -102,15 +110,18 @@ def pull(
         downloads = Downloads(local.root / ".partial", reusable_files(local, remote))
         with local.staging() as staged:
             direct = bool(client.service().get("direct"))
-            download_model(
-                client,
-                remote,
-                staged,
-                downloads,
-                threads=min(threads, MAX_THREADS),
-                direct=direct,
-                progress=progress or Silent(),
-            )
+            try:
+                download_model(
+                    client,
+                    remote,
+                    staged,
+                    downloads,
+                    threads=min(threads, MAX_THREADS),
+                    direct=direct,
+                    progress=progress or Silent(),
+                )
+            except BlobNotFound as error:
+                raise _incomplete(client, remote) from error
             return local.adopt(staged, force=force or damaged)
 
 
@@ -142,6 +153,19 @@ def _push(client: RegistryClient, model: Model, threads: int, force: bool, progr
                 raise
             begun = client.begin_push(digests)
             wanted = begun.missing
+
+
+def _incomplete(client: RegistryClient, remote: RemoteVersion) -> VtsServingException:
+    """Why the store lacks a file of a version that it had when the pull began."""
+    try:
+        client.version(remote.tag)
+    except NotFound:
+        return VersionNotFound(
+            f"{remote.tag} was deleted from the store during the pull; nothing was changed here"
+        )
+    return IntegrityError(
+        f"the store {client.url} lacks a file of {remote.tag}: push the model again; `vtsserving store fsck` says more"
+    )
 
 
 def _has(local: LocalStore, remote: RemoteVersion) -> bool:
