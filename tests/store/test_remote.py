@@ -139,9 +139,7 @@ def test_store_commands_look_after_a_directory(
     assert cli("store", "token", "revoke", token, "--dir", directory).code == 0
     assert cli("store", "token", "revoke", token, "--dir", directory).code == 3
     assert "1 model copied" in cli("store", "backup", str(tmp_path / "backup"), "--dir", directory).err
-    assert (
-        "1 model copied" in cli("store", "restore", str(tmp_path / "backup"), "--dir", f"{directory}2").err
-    )
+    assert "1 model copied" in cli("store", "restore", str(tmp_path / "backup"), "--dir", f"{directory}2").err
     blob = next((tmp_path / "store" / "blobs").rglob("*/*/*"))
     blob.write_bytes(b"damaged")
     damaged = cli("store", "fsck", "--deep", "--dir", directory)

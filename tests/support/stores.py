@@ -21,7 +21,7 @@ from vtsserving_store import maintenance
 from vtsserving_store.app import StoreApp
 from vtsserving_store.settings import StoreSettings, read_settings
 
-START_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 60.0
 ACCESS_KEY: Final = "testkey12345"
 SECRET_KEY: Final = "testsecret67890"
 
@@ -177,7 +177,11 @@ class StoreProcess:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def __enter__(self) -> StoreProcess:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
