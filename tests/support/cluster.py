@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -61,13 +62,24 @@ class Cluster:
     Attributes:
         supervisor: runs them under the names nats, runner, batcher and gateway, and those that tests add.
         tag: of the model.
+        last_start_s: when the last of `starts` was started, on the monotonic clock.
         boot_s: how long the processes took to be ready: a measure of what else the machine has to do.
         proxy: between the nats-server and the process that is named `proxied`.
     """
 
     proxy: FaultProxy
 
-    def __init__(self, folder: Path, home: Path, tag: str, *, proxied: str = "", twins: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        home: Path,
+        tag: str,
+        *,
+        proxied: str = "",
+        twins: bool = False,
+        starts: Sequence[str] = (),
+        apart_s: float = 0.0,
+    ) -> None:
         """Create it, not started.
 
         Args:
@@ -76,10 +88,16 @@ class Cluster:
             tag: the model that the runners preload.
             proxied: name of a process that reaches the nats-server through `proxy`.
             twins: whether there are two gateways, batchers and runners: `gateway` and `gateway-2` and so on.
+            starts: the order in which nats, gateway, batcher and runner are started, none waiting for another; by
+                default nats first, then all others at once.
+            apart_s: how long after each other those are started.
         """
         self.supervisor = Supervisor(folder)
         self.tag = tag
         self.boot_s = 0.0
+        self.last_start_s = 0.0
+        self._starts = starts
+        self._apart_s = apart_s
         self._folder = folder
         self._home = home
         self._nats = NatsServer(folder)
@@ -97,16 +115,19 @@ class Cluster:
     def _proxied_url(self) -> str:
         return f"nats://127.0.0.1:{self.proxy.port}"
 
+    @property
+    def nats_url(self) -> str:
+        """Of the nats-server, for tests that speak on the bus themselves."""
+        return self._nats.url
+
     def target(self, timeout_s: float) -> Target:
         """Where to send load, and what to expect."""
         return Target(self.port, f"/v1/models/{self.tag}/predict", timeout_s, row_and_answer)
 
     async def start_nats(self) -> None:
         """Start the nats-server, on a port that it keeps when it is restarted."""
-        self._nats.port = free_port()
         program = Program(self._nats.command(), os.environ, tcp_open(self._nats.port))
         await self.supervisor.start("nats", program)
-        self.proxy = FaultProxy(self._nats.port).start()
 
     async def start_runner(self, name: str) -> None:
         """Start a runner and return when its model is warm."""
@@ -164,6 +185,11 @@ class Cluster:
     async def __aenter__(self) -> Cluster:
         self._listening = listening_socket()
         try:
+            self._nats.port = free_port()
+            self.proxy = FaultProxy(self._nats.port).start()
+            if self._starts:
+                await self._start_one_by_one()
+                return self
             await self.start_nats()
             began_s = time.monotonic()
             await asyncio.gather(
@@ -176,6 +202,20 @@ class Cluster:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
+
+    async def _start_one_by_one(self) -> None:
+        starts = {
+            "nats": self.start_nats,
+            "gateway": lambda: self.start_gateway("gateway"),
+            "batcher": lambda: self.start_batcher("batcher"),
+            "runner": lambda: self.start_runner("runner"),
+        }
+        starting = []
+        for name in self._starts:
+            self.last_start_s = time.monotonic()
+            starting.append(asyncio.create_task(starts[name]()))
+            await asyncio.sleep(self._apart_s)
+        await asyncio.gather(*starting)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

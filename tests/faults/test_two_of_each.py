@@ -1,0 +1,381 @@
+"""Two gateways, batchers and runners on a nats-server: what bad requests, dead processes and odd frames cost.
+
+What single services promise is tested beside them: memory that grows (tests/runner/test_replacing.py), tensors beyond
+the bus's messages (tests/runner/test_app.py, tests/gateway/test_limits.py), broken connections and a nats-server that
+dies or hangs (test_four_processes.py), versions that follow each other (tests/e2e/test_hot_swap.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from support.cluster import row_and_answer, save_model
+from support.load import ALLOWANCE_S, Load, Report
+from support.proofs import Proof
+from support.runner_models import (
+    DROP_ROW,
+    EXIT,
+    GATE,
+    HANG,
+    NAN,
+    RAISE,
+    calls_of,
+    open_gate,
+    save,
+    trouble,
+)
+from support.running_cluster import RunningCluster, own_home, running
+from support.waiting import eventually
+from support.wire_vectors import FRAMES
+from vtsserving.bus.interface import Message
+from vtsserving.bus.nats import NatsBus
+from vtsserving.wire import frames, subjects
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+
+ROLES: Final[tuple[subjects.Role, ...]] = ("batcher", "runner", "gateway")
+PATIENT_S = 60.0
+LOAD_TIMEOUT_S = 20.0
+"""Deadline of the load; a model process takes seconds to start on a busy machine."""
+
+
+class CannotBeLoaded:
+    """Raises when it is loaded."""
+
+    def predict(self, rows: Any) -> Any:
+        return rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (int, ("no number",))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """The cluster of all tests here, with models that misbehave on demand."""
+    folder, home = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("home")
+    with own_home(home):
+        tag = save_model("linear")
+        save("plain", trouble(folder), options={"timeout_s": 5.0})
+        # All that comes within this time shares a batch.
+        save("merging", trouble(folder), options={"timeout_s": 3.0, "max_wait_ms": 300, "max_batch_size": 32})
+        save("broken", CannotBeLoaded())
+    with running(folder, home, tag) as cluster:
+        yield cluster
+
+
+class Caller:
+    """Calls models of a cluster over HTTP."""
+
+    def __init__(self, two: RunningCluster) -> None:
+        self._folder = two.folder
+        self._http = httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{two.cluster.port}", timeout=2 * PATIENT_S
+        )
+
+    async def __aenter__(self) -> Caller:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._http.aclose()
+
+    async def call(self, model: str, first: float, timeout_s: float = PATIENT_S) -> Any:
+        """The first value, as the answer has it, or the error's code."""
+        answer = await self._http.post(
+            f"/v1/models/{model}/predict",
+            content=json.dumps([[first, 1.0]]),
+            headers={"X-Request-Timeout": str(timeout_s)},
+        )
+        if answer.status_code != 200:
+            return answer.json()["error"]["code"]
+        doubled = answer.json()[0][0]
+        return None if doubled is None else doubled / 2
+
+    async def error(self, model: str) -> dict[str, str]:
+        """What a call that fails is told."""
+        answer = await self._http.post(f"/v1/models/{model}/predict", content="[[1, 2]]")
+        return dict(answer.json()["error"])
+
+    async def pass_through(self) -> None:
+        """Return when requests to another model, sent now, were answered: what was sent before has arrived, too."""
+        row, answer = row_and_answer(1)
+        for _ in range(20):
+            answered = await self._http.post("/v1/models/linear/predict", content=json.dumps([row]))
+            assert answered.json() == [answer]
+
+    async def in_32(self, poison: float, at: int) -> list[Any]:
+        """What 32 requests that share batches got, one of them a bad one."""
+        await self.call("merging", 1.0)
+        firsts = [poison if i == at else float(1_000 + i) for i in range(32)]
+        answers = await asyncio.gather(*(self.call("merging", first) for first in firsts))
+        assert any(len(call) > 1 and poison in call for call in calls_of(self._folder)), "nothing was merged"
+        return answers
+
+
+def others(answers: list[Any], at: int) -> list[Any]:
+    return answers[:at] + answers[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("poison", "code"),
+    [
+        pytest.param(RAISE, "model_failed", id="raises"),
+        pytest.param(EXIT, "model_crashed", id="crashes"),
+        pytest.param(HANG, "model_timeout", id="hangs"),
+        pytest.param(NAN, None, id="returns NaN, which is its answer"),
+    ],
+)
+def test_one_bad_request_in_32_fails_alone(two: RunningCluster, poison: float, code: str | None) -> None:
+    async def scenario() -> list[Any]:
+        async with Caller(two) as caller:
+            return await caller.in_32(poison, at=13)
+
+    answers = two.run(scenario())
+    assert answers[13] == code
+    assert others(answers, 13) == [float(1_000 + i) for i in range(32) if i != 13]
+
+
+def test_after_a_wrong_number_of_rows_nobody_gets_the_rows_of_another(two: RunningCluster) -> None:
+    async def scenario() -> list[Any]:
+        async with Caller(two) as caller:
+            return await caller.in_32(DROP_ROW, at=7)
+
+    answers = two.run(scenario())
+    assert answers[7] == "bad_model_output"
+    # Whoever shared its batch fails with it, because nobody can say whose row is missing.
+    assert all(answer in (1_000.0 + i, "bad_model_output") for i, answer in enumerate(answers))
+
+
+def test_what_expires_while_it_waits_is_504_in_time_and_never_computed(two: RunningCluster) -> None:
+    async def scenario() -> tuple[list[Any], float]:
+        async with Caller(two) as caller:
+            await caller.call("plain", 1.0)
+            gated = asyncio.create_task(caller.call("plain", GATE))
+            await eventually(lambda: [GATE] in calls_of(two.folder))
+            began_s = time.monotonic()
+            codes = await asyncio.gather(
+                *(caller.call("plain", 2_000.0 + i, timeout_s=0.3) for i in range(8))
+            )
+            took_s = time.monotonic() - began_s
+            open_gate(two.folder)
+            assert await gated == GATE
+            assert await caller.call("plain", 3.0) == 3.0
+            return codes, took_s
+
+    codes, took_s = two.run(scenario())
+    (two.folder / "gate").unlink()
+    assert codes == ["deadline_exceeded"] * 8
+    assert took_s < 0.3 + ALLOWANCE_S + 1.0, "the client's own time on a busy machine is a second at most"
+    computed = {first for call in calls_of(two.folder) for first in call}
+    assert not computed & {2_000.0 + i for i in range(8)}
+
+
+def test_what_a_client_left_behind_while_it_waited_is_not_computed(two: RunningCluster) -> None:
+    async def ask(first: float) -> asyncio.StreamWriter:
+        body = json.dumps([[first, 1.0]])
+        _, writer = await asyncio.open_connection("127.0.0.1", two.cluster.port)
+        head = f"POST /v1/models/plain/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write((head + body).encode())
+        await writer.drain()
+        return writer
+
+    async def scenario() -> None:
+        async with Caller(two) as caller:
+            await caller.call("plain", 1.0)
+            seen = len(calls_of(two.folder))
+            gated = asyncio.create_task(caller.call("plain", GATE))
+            await eventually(lambda: [GATE] in calls_of(two.folder)[seen:])
+            # A model process holds one batch that was sent ahead: this one.
+            ahead = asyncio.create_task(caller.call("plain", 2.0))
+            await caller.pass_through()
+            writers = [await ask(3_000.0 + i) for i in range(16)]
+            await caller.pass_through()
+            for writer in writers:
+                writer.close()
+            await caller.pass_through()
+            open_gate(two.folder)
+            assert (await gated, await ahead, await caller.call("plain", 3.0)) == (GATE, 2.0, 3.0)
+
+    two.run(scenario())
+    (two.folder / "gate").unlink()
+    computed = {first for call in calls_of(two.folder) for first in call}
+    assert not computed & {3_000.0 + i for i in range(16)}
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_harms_nobody(two: RunningCluster) -> None:
+    async def scenario() -> tuple[Any, Any]:
+        async with Caller(two) as caller:
+            return await caller.error("broken"), await caller.call("plain", 5.0)
+
+    error, other = two.run(scenario())
+    assert error["code"] == "model_load_failed"
+    assert "no number" in error["message"]
+    assert other == 5.0
+
+
+def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: RunningCluster) -> None:
+    async def scenario() -> tuple[Report, list[frames.Failure]]:
+        bus = await NatsBus.connect(two.cluster.nats_url)
+        ids: dict[str, set[str]] = {role: set() for role in ROLES}
+        refusals: list[frames.Failure] = []
+
+        def hear(message: Message) -> None:
+            beat = frames.decode(message.payload)
+            if isinstance(beat, frames.Heartbeat):
+                ids[beat.role].add(beat.id)
+
+        def refused(message: Message) -> None:
+            frame = frames.decode(message.payload)
+            assert isinstance(frame, frames.Failure)
+            refusals.append(frame)
+
+        ours = subjects.new_id()
+        beats = [await bus.subscribe(subjects.heartbeat(role), hear) for role in ROLES]
+        await bus.subscribe(subjects.gateway_replies(ours), refused)
+        await eventually(lambda: all(len(found) >= 2 for found in ids.values()))
+        for beat in beats:
+            await beat.unsubscribe()
+        targets = [subjects.heartbeat(role) for role in ROLES]
+        targets += [subjects.batcher_in(id) for id in ids["batcher"]]
+        targets += [subjects.batcher_event(id) for id in ids["batcher"]]
+        targets += [subjects.runner_batch(id) for id in ids["runner"]]
+        targets += [subjects.runner_control(id) for id in ids["runner"]]
+        targets += [subjects.gateway_reply(id, 0) for id in ids["gateway"]]
+        async with Load.closed(two.cluster.target(LOAD_TIMEOUT_S), clients=4) as load:
+            await load.progress(20)
+            for frame in FRAMES.values():
+                data = bytearray(frames.encode(frame))
+                for version in (data[2] - 1, data[2] + 1):
+                    data[2] = version
+                    for subject in targets:
+                        bus.publish(subject, bytes(data), reply=subjects.gateway_reply(ours, 1))
+            await bus.flush()
+            await load.progress(200)
+            report = await load.stop()
+        await bus.close()
+        return report, refusals
+
+    report, refusals = two.run(scenario())
+    assert len(report.of("right")) == len(report.answers), report
+    assert {failure.code for failure in refusals} == {"unsupported_version"}
+
+
+def test_messages_that_come_twice_are_answered_once(two: RunningCluster) -> None:
+    async def scenario() -> tuple[Report, int]:
+        bus = await NatsBus.connect(two.cluster.nats_url)
+        seen: set[bytes] = set()
+
+        def repeat(message: Message) -> None:
+            data = bytes(message.payload)  # type: ignore[arg-type]
+            if data not in seen:
+                seen.add(data)
+                bus.publish(message.subject, data, reply=message.reply)
+
+        for subject in ("vts.v1.bat.*.in", "vts.v1.run.*.batch", "vts.v1.bat.*.event"):
+            await bus.subscribe(subject, repeat)
+        async with Load.closed(two.cluster.target(LOAD_TIMEOUT_S), clients=8) as load:
+            await load.progress(300)
+            report = await load.stop()
+        await bus.close()
+        return report, len(seen)
+
+    report, repeated = two.run(scenario())
+    assert repeated > 100
+    assert len(report.of("right")) == len(report.answers), report
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
+def test_one_of_two_that_is_killed_costs_nobody_but_those_who_were_connected_to_it(
+    two: RunningCluster, proof: Proof, name: str
+) -> None:
+    async def scenario() -> Report:
+        supervisor = two.cluster.supervisor
+        async with Load.opened(
+            two.cluster.target(LOAD_TIMEOUT_S), per_s=proof.count(full=200, quick=60)
+        ) as load:
+            await load.progress(60)
+            for number in range(proof.count(full=10, quick=2)):
+                victim = f"{name}{('', '-2')[number % 2]}"
+                supervisor.kill(victim)
+                await supervisor.ready(victim)
+                await load.progress(60)
+            return await load.stop()
+
+    report = two.run(scenario())
+    record(proof, f"two of each, kill -9 of one {name}", report)
+    check(report)
+    assert not report.of("refused"), report
+    if name != "gateway":
+        assert not report.of("lost"), report
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["batcher", "runner"])
+def test_one_of_two_that_hangs_costs_nobody_an_answer(two: RunningCluster, proof: Proof, name: str) -> None:
+    async def scenario() -> Report:
+        async with Load.opened(
+            two.cluster.target(LOAD_TIMEOUT_S), per_s=proof.count(full=200, quick=60)
+        ) as load:
+            await load.progress(60)
+            for victim in (name, f"{name}-2"):
+                pid = two.cluster.supervisor.pid(victim)
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.sleep(proof.count(full=10, quick=3))
+                os.kill(pid, signal.SIGCONT)
+                await load.progress(60)
+            return await load.stop()
+
+    report = two.run(scenario())
+    record(proof, f"two of each, one {name} stopped and continued", report)
+    check(report)
+    assert len(report.of("right")) == len(report.answers), report
+
+
+@pytest.mark.prove
+def test_a_rolling_restart_of_everything_costs_no_request(two: RunningCluster, proof: Proof) -> None:
+    async def scenario() -> Report:
+        supervisor = two.cluster.supervisor
+        async with Load.closed(two.cluster.target(LOAD_TIMEOUT_S), clients=8) as load:
+            for _ in range(proof.count(full=3, quick=1)):
+                for name in ("runner", "batcher", "gateway"):
+                    for victim in (name, f"{name}-2"):
+                        pid = supervisor.pid(victim)
+                        supervisor.kill(victim, signal.SIGTERM)
+                        await eventually(
+                            lambda victim=victim, pid=pid: supervisor.running(victim) not in (None, pid),
+                            within_s=60.0,
+                        )
+                        await supervisor.ready(victim)
+                        await load.progress(40)
+            return await load.stop()
+
+    report = two.run(scenario())
+    record(proof, "two of each, rolling restart of everything", report)
+    check(report)
+    assert len(report.of("right")) == len(report.answers), report
+
+
+def check(report: Report) -> None:
+    """What holds under every fault."""
+    assert not report.of("wrong"), report
+    assert not report.late, f"{report.late[:3]} {report}"
+
+
+def record(proof: Proof, name: str, report: Report) -> None:
+    proof.record(
+        name,
+        requests=len(report.answers),
+        wrong=len(report.of("wrong")),
+        refused=len(report.of("refused")),
+        lost=len(report.of("lost")),
+        late=len(report.late),
+    )
