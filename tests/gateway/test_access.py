@@ -80,6 +80,7 @@ def guarded(bus: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with served(
         ENTRIES, FUNCTIONS, {"access_log": True}, nats_url=bus, shared=shared, service=svc
     ) as gateway:
+        gateway.run(lambda: setattr(gateway.backend, "obeys", True))
         yield Guarded(gateway, tokens, file)
 
 
@@ -136,10 +137,9 @@ def test_every_scope_may_call_and_only_admin_loads(guarded: Guarded, scope: str)
     assert guarded.ask(call(token, "/echo")).json == [[1, 2, 3, 4]]
     assert guarded.ask(get("/v1/models/iris", bearer(token))).status == 200
     assert guarded.ask(get("/openapi.json", bearer(token))).status == 200
-    short = {**bearer(token), "X-Request-Timeout": "0.05"}  # nobody here loads anything
     for method, path in (("PUT", LOADED), ("DELETE", LOADED), ("POST", "/v2/repository/models/iris/unload")):
-        answer = guarded.ask(post(b"", path, short).replace(b"POST", method.encode(), 1))
-        assert answer.status == (504 if scope == "admin" else 403), answer
+        answer = guarded.ask(post(b"", path, bearer(token)).replace(b"POST", method.encode(), 1))
+        assert answer.status == (200 if scope == "admin" else 403), answer
         if scope != "admin":
             assert "admin" in str(answer.json["error"])
 

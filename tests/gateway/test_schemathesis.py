@@ -38,6 +38,7 @@ def test_no_answer_is_undocumented(
     lines = "".join(f'"path.{name}" = "{value}"\n' for name, value in names.items())
     (tmp_path / "schemathesis.toml").write_text(f"[parameters]\n{lines}")
     gateway.run(lambda: gateway.backend.loaded.append("iris:v1"))
+    gateway.run(lambda: setattr(gateway.backend, "obeys", True))
     url = f"http://127.0.0.1:{gateway.port}/openapi.json"
     options = ["--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--max-examples", "20"]
     quiet = ["--exclude-path-regex", WITHOUT_SPECS, "--suppress-health-check", "all", "--seed", "1"]

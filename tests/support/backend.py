@@ -94,6 +94,7 @@ class Backend:
         cancelled: ids that the gateway has given up.
         prepared: (operation, tag) of what the gateway said beside its requests.
         orders: (operation, tag) of its orders, and where it wants to hear how they ended.
+        obeys: whether orders are carried out, and reported, at once; they are not kept in `orders` then.
         answer_with: (rows, spec, tensor) of a tensor to answer with instead, of a kind that cannot be made here.
         held: requests that came while `hold` was set; answered by `release`.
     """
@@ -109,6 +110,7 @@ class Backend:
         self.hold = False
         self.loaded: list[str] = []
         self.prepared: list[tuple[str, str]] = []
+        self.obeys = False
         self.orders: list[tuple[tuple[str, str], str]] = []
         self._bus = bus
         self._functions = functions
@@ -147,6 +149,8 @@ class Backend:
         frame = frames.decode(message.payload)
         if isinstance(frame, frames.Cancel):
             self.cancelled.extend(frame.ids)
+        elif isinstance(frame, frames.Control) and self.obeys:
+            self._obey(frame, message.reply)
         elif isinstance(frame, frames.Prepare):
             self.prepared.append((frame.op, f"{frame.model}:{frame.version}"))
         elif isinstance(frame, frames.Control):
@@ -157,6 +161,15 @@ class Backend:
                 self.held.append((frame, message.reply))
             else:
                 self._answer(frame, message.reply)
+
+    def _obey(self, order: frames.Control, reply: str) -> None:
+        """Load or unload at once, as heartbeats then say."""
+        tag = f"{order.model}:{order.version}"
+        self.loaded = [other for other in self.loaded if other != tag]
+        if order.op == "load":
+            self.loaded.append(tag)
+        self.beat()
+        self._bus.publish(reply, frames.encode(frames.Report("", "", 0)))
 
     def _answer(self, request: frames.Request, reply: str) -> None:
         for id, count, body in zip(request.ids, request.rows, request.bodies, strict=True):

@@ -14,7 +14,7 @@ from vtsserving_gateway.fleet import Fleet
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.guard import require_admin
 from vtsserving_gateway.json_text import answer
-from vtsserving_gateway.openapi import error_answer
+from vtsserving_gateway.openapi import SECONDS_PATTERN, error_answer
 from vtsserving_gateway.routes import Route, known_tag
 from vtsserving_gateway.succession import Succession
 
@@ -34,7 +34,11 @@ HEARTBEAT_POLL_S: Final = 0.01
 
 Timeout = Annotated[
     str | None,
-    Header(alias="X-Request-Timeout", description="Longest wait, decimal seconds; what was begun goes on."),
+    Header(
+        alias="X-Request-Timeout",
+        description="Longest wait, decimal seconds; what was begun goes on.",
+        json_schema_extra={"pattern": SECONDS_PATTERN},
+    ),
 ]
 
 

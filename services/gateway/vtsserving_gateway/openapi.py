@@ -57,6 +57,9 @@ BINARY: Final[dict[str, Any]] = {
     if form is not JSON
 }
 
+SECONDS_PATTERN: Final = "^(?!0+([.]0+)?$)[0-9]{1,12}([.][0-9]{1,12})?$"
+"""What X-Request-Timeout may be."""
+
 _STATUSES: Final = {
     "400": "The body or a header cannot be read.",
     "404": "No such model, version or method.",
@@ -163,7 +166,7 @@ def call_operation(operation: str, path_parameters: list[str]) -> dict[str, Any]
             "name": "X-Request-Timeout",
             "in": "header",
             "description": "Deadline of the request, decimal seconds.",
-            "schema": {"type": "string", "pattern": "^(?!0+([.]0+)?$)[0-9]{1,12}([.][0-9]{1,12})?$"},
+            "schema": {"type": "string", "pattern": SECONDS_PATTERN},
         },
         {
             "name": "X-Request-Id",
