@@ -69,8 +69,9 @@ class OipRoutes:
             app.add_api_route(VERSION + end, handler, operation_id=f"oip_{name}_of_version", **get)
         post = {**get, "methods": ["POST"]}
         app.add_api_route("/v2/repository/index", self.index, **post)
-        app.add_api_route("/v2/repository/models/{model}/load", self.load, **post)
-        app.add_api_route("/v2/repository/models/{model}/unload", self.unload, **post)
+        empty = {**post, "response_class": Response}
+        app.add_api_route("/v2/repository/models/{model}/load", self.load, **empty)
+        app.add_api_route("/v2/repository/models/{model}/unload", self.unload, **empty)
 
     async def server(self) -> Response:
         """Name, version and extensions."""
