@@ -100,6 +100,11 @@ def confirm(question: str, *, assume_yes: bool, details: Sequence[str] = ()) -> 
     return bool(typer.confirm(question, default=False, err=True))
 
 
+def printable(text: str) -> str:
+    """Stored text as a terminal may show it: what would move the cursor or change colours is spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns, aligned, two blanks apart, never cut.
 
@@ -110,7 +115,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Returns:
         Lines without a newline at the end.
     """
-    lines = [header, *rows]
+    lines = [header, *([printable(text) for text in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from vtsserving_cli.console import printable
+
 MAX_FILE_ROWS: Final = 10
 """Files that are shown by themselves at the same time; the others only count."""
 
@@ -89,7 +91,7 @@ class TransferBar:
 
 def short(path: str) -> str:
     """A path in at most FILE_CHARS characters that no terminal acts on; its end says most."""
-    shown = "".join(c if c.isprintable() else "?" for c in path)
+    shown = printable(path)
     return shown if len(shown) <= FILE_CHARS else f"…{shown[1 - FILE_CHARS :]}"
 
 

@@ -121,6 +121,39 @@ def test_a_label_chooses_the_versions_that_carry_it(
     assert tags("pull", "--label", "stage=prod") == ["a:2", "a:3", "b:1"]
 
 
+def test_b56_stored_text_cannot_act_on_the_terminal(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    save_text(store, "a:1", labels={"team": "\x1b[2J\x1b]0;owned\x07\u202eevil"})
+    assert vts("models", "push", "a").code == 0
+    for arguments in (("list", "--remote"), ("get", "a"), ("get", "a", "--remote")):
+        shown = vts("models", *arguments)
+        assert (shown.code, shown.err) == (0, "")
+        assert all(c.isprintable() or c == "\n" for c in shown.out), arguments
+        assert "evil" in shown.out
+
+
+@pytest.mark.parametrize(
+    "tag", ["", "..", "-rf", "a b:1", "a\n:1", "a\0:1", "a.:1", "con", "x" * 129, "\u0131ris", "a\u200bb"]
+)
+def test_b50_b51_bad_tags_are_one_line_and_exit_2(vts: CommandLine, service: ThreadedStore, tag: str) -> None:
+    for direction in ("push", "pull"):
+        ended = vts("models", direction, "--", tag)
+        assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1), ended
+
+
+def test_b52_other_content_under_a_pushed_tag_is_exit_4(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    save_text(store, "a:1", "one")
+    assert vts("models", "push", "a:1").code == 0
+    vts("models", "delete", "a:1", "-y")
+    save_text(store, "a:1", "two")
+    ended = vts("models", "push", "a:1")
+    assert ended.code == 4
+    assert "save the model again to get a new version" in ended.err
+
+
 def test_python_transfers_one_model_or_several(store: LocalStore, service: ThreadedStore) -> None:
     first, second = save_text(store, "a:1"), save_text(store, "b:1")
     assert vtsserving.models.push("a").tag == first.tag
