@@ -146,7 +146,7 @@ def loaded(mutations: Mutations, model: Model) -> bool:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_mutation_is_refused_before_unpickling(
     store: ThreadedStore,
     storage: Blobs,
