@@ -82,7 +82,7 @@ def test_only_options_that_differ_from_the_defaults_are_stored() -> None:
         {"timeout_s": float("inf")},
         {"device": ""},
         {"device": []},
-        {"device": [1]},
+        {"device": [1.5]},
         {"max_batch": 1},
         [],
     ],
