@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -16,41 +15,23 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from vtsserving.exceptions import DeadlineExceeded, Overloaded, VtsServingException
+from vtsserving.exceptions import DeadlineExceeded, VtsServingException
 from vtsserving.inference.remote import DEADLINE_S
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
+from vtsserving_gateway.direct_exchange import DirectExchange
 from vtsserving_gateway.functions import BODILESS, Given, Reply, ServedFunction
+from vtsserving_gateway.metrics import Series
 from vtsserving_gateway.native import NATIVE
-from vtsserving_gateway.respond import INTERNAL, connection_line, error_response
+from vtsserving_gateway.respond import connection_line
 
 if TYPE_CHECKING:
     from vtsserving_gateway.connection import Connection
 
-_log = logging.getLogger(__name__)
 
+class FunctionCall(DirectExchange):
+    """An exchange whose answer is made by a function, in a task or in a thread."""
 
-class FunctionCall:
-    """An exchange; see exchange.Exchange for when each method is called."""
-
-    __slots__ = (
-        "_body",
-        "_connection",
-        "_deadline_s",
-        "_failure",
-        "_function",
-        "_gateway",
-        "_headers",
-        "_http_10",
-        "_is_settled",
-        "_is_turn",
-        "_is_whole",
-        "_keep_alive",
-        "_raw_headers",
-        "_request_id",
-        "_started_s",
-        "_task",
-        "_url",
-    )
+    __slots__ = ("_function", "_is_settled", "_raw_headers")
 
     def __init__(
         self,
@@ -70,69 +51,20 @@ class FunctionCall:
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
-        self._connection = connection
-        self._gateway = connection.gateway
+        super().__init__(connection, headers, keep_alive=keep_alive, http_10=http_10)
         self._function = function
-        self._url = connection.url
-        self._headers = headers
         self._raw_headers = connection.headers
-        self._keep_alive = keep_alive
-        self._http_10 = http_10
-        self._request_id = self._gateway.request_id(headers.get(b"x-request-id"))
-        self._body: bytes | bytearray = b""
-        self._is_whole = self._is_turn = self._is_settled = False
-        self._started_s = self._deadline_s = 0.0
-        self._failure: VtsServingException | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._gateway.metrics.in_progress += 1
-
-    # --- from the connection -------------------------------------------------------------------------------------
-
-    def feed(self, chunk: bytes) -> None:
-        """See Exchange."""
-        self._gateway.buffered_bytes += len(chunk)
-        if not self._body:
-            self._body = chunk
-            return
-        if type(self._body) is bytes:
-            self._body = bytearray(self._body)
-        self._body += chunk
-
-    def complete(self) -> None:
-        """See Exchange."""
-        self._is_whole = True
-        if self._is_turn:
-            self._run()
-
-    def turn(self) -> None:
-        """See Exchange."""
-        self._is_turn = True
-        if self._is_whole:
-            self._run()
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._http_10:
-            self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def fail(self, error: VtsServingException) -> None:
-        """See Exchange."""
-        self._failure = error
-        self._keep_alive = False
-        self.complete()
-
-    def abandon(self) -> None:
-        """See Exchange; a function that has begun runs to its end, or to its deadline, for it may have effects."""
-        self._gateway.metrics.cancelled += 1
-        self._release()
+        self._is_settled = False
 
     # --- the call ------------------------------------------------------------------------------------------------
+    # It is not stopped when the client leaves: a function that has begun runs to its end, or to its deadline, for it
+    # may have effects.
 
     def _run(self) -> None:
         gateway = self._gateway
         self._started_s = gateway.loop.time()
         try:
-            if self._failure is not None:
-                raise self._failure
-            if gateway.buffered_bytes > gateway.settings.max_buffered_bytes:
-                raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
+            self._check()
             timeout_s = gateway.timeout_s(self._headers.get(b"x-request-timeout"))
         except VtsServingException as error:
             self._refuse(error)
@@ -193,9 +125,8 @@ class FunctionCall:
         elif isinstance(error, VtsServingException):
             self._refuse(error)
         else:
-            fields = {"request_id": self._request_id.decode("ascii")}
-            _log.error("a route failed", exc_info=error, extra=fields)
-            self._refuse(VtsServingException(INTERNAL))
+            assert error is not None
+            self._broken("a route failed", error)
 
     def _request(self) -> Request:
         path, _, query = self._url.partition(b"?")
@@ -234,40 +165,10 @@ class FunctionCall:
             length,
             reply.body,
         )
-        self._answer(reply.status, data, keep_alive)
+        self._answer(reply.status, data, keep_alive, self._duration_s())
 
-    def _refuse(self, error: VtsServingException) -> None:
-        self._gateway.metrics.errors[error.wire_code] += 1
-        keep_alive = self._keep_alive and not self._connection.last
-        status, body = NATIVE.error(error, self._request_id.decode("ascii"))
-        closing = connection_line(keep_alive, self._http_10)
-        data = error_response(error, status, body, self._request_id, self._gateway.date, closing)
-        self._answer(status, data, keep_alive)
+    def _error_body(self, error: VtsServingException) -> tuple[int, bytes]:
+        return NATIVE.error(error, self._request_id.decode("ascii"))
 
-    def _answer(self, status: int, data: bytes, keep_alive: bool) -> None:
-        gateway, connection = self._gateway, self._connection
-        duration_s = gateway.loop.time() - self._started_s
-        self._function.series.observe(status, duration_s)
-        if gateway.settings.access_log:
-            self._log_access(status, duration_s)
-        connection.send(data)
-        self._release()
-        connection.finished(self, keep_alive=keep_alive)
-
-    def _release(self) -> None:
-        self._is_turn = False
-        self._gateway.metrics.in_progress -= 1
-        self._gateway.buffered_bytes -= len(self._body)
-        self._body = b""
-
-    def _log_access(self, status: int, duration_s: float) -> None:
-        _log.info(
-            "request",
-            extra={
-                "request_id": self._request_id.decode("ascii"),
-                "method": "POST",
-                "url": self._url.partition(b"?")[0][:256].decode("ascii", "backslashreplace"),
-                "status": status,
-                "duration_ms": round(duration_s * 1000, 3),
-            },
-        )
+    def _series(self) -> Series:
+        return self._function.series

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vtsserving.exceptions import (
-    DeadlineExceeded,
-    Overloaded,
-    TooManyRows,
-    VtsServingException,
-)
+from vtsserving.exceptions import DeadlineExceeded, TooManyRows, VtsServingException
 from vtsserving.inference.request import Outcome, Ticket
 from vtsserving.wire.rows import Packed
 from vtsserving_gateway.dialect import Api, Content, Dialect
+from vtsserving_gateway.direct_exchange import DirectExchange
 from vtsserving_gateway.gateway import BoundRoute
-from vtsserving_gateway.respond import INTERNAL, connection_line, error_response, result_response
+from vtsserving_gateway.metrics import Series
+from vtsserving_gateway.respond import connection_line, result_response
 
 if TYPE_CHECKING:
     from vtsserving_gateway.connection import Connection
-
-_log = logging.getLogger(__name__)
 
 LARGE_BYTES: Final = 128 * 1024
 """Bodies and results above this are read and written in a thread, so that small requests do not wait for them."""
@@ -30,37 +24,15 @@ LARGE_BYTES: Final = 128 * 1024
 T = TypeVar("T")
 
 
-class Predict:
-    """An exchange that never becomes an ASGI request: no scope, no task, no queue."""
+class Predict(DirectExchange):
+    """An exchange whose answer comes over the bus: no task, no queue here."""
 
-    __slots__ = (
-        "_api",
-        "_body",
-        "_bound",
-        "_connection",
-        "_deadline_s",
-        "_dialect",
-        "_expects",
-        "_failure",
-        "_gateway",
-        "_headers",
-        "_http_10",
-        "_is_turn",
-        "_is_whole",
-        "_keep_alive",
-        "_request_id",
-        "_rows",
-        "_started_s",
-        "_task",
-        "_ticket",
-        "_url",
-    )
+    __slots__ = ("_api", "_bound", "_dialect", "_rows", "_ticket")
 
     def __init__(
         self,
         connection: Connection,
         api: Api,
-        url: bytes,
         headers: Mapping[bytes, bytes],
         *,
         keep_alive: bool,
@@ -69,66 +41,18 @@ class Predict:
         """A request whose headers were read.
 
         Args:
-            connection: to answer on.
+            connection: to answer on; has the URL.
             api: the family of the URL.
-            url: as it stands in the request line.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
-        self._connection = connection
-        self._gateway = connection.gateway
+        super().__init__(connection, headers, keep_alive=keep_alive, http_10=http_10)
         self._api = api
-        self._url = url
-        self._headers = headers
-        self._keep_alive = keep_alive
-        self._http_10 = http_10
-        self._expects = b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not http_10
-        self._request_id = self._gateway.request_id(headers.get(b"x-request-id"))
-        self._body: bytes | bytearray = b""
         self._rows = 0
-        self._is_whole = False
-        self._is_turn = False
-        self._started_s = 0.0
-        self._deadline_s = 0.0
-        self._failure: VtsServingException | None = None
         self._dialect: Dialect
         self._bound: BoundRoute | None = None
         self._ticket: Ticket | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._gateway.metrics.in_progress += 1
-
-    # --- from the connection -------------------------------------------------------------------------------------
-
-    def feed(self, chunk: bytes) -> None:
-        """See Exchange."""
-        self._gateway.buffered_bytes += len(chunk)
-        if not self._body:
-            self._body = chunk
-            return
-        if type(self._body) is bytes:
-            self._body = bytearray(self._body)
-        self._body += chunk
-
-    def complete(self) -> None:
-        """See Exchange."""
-        self._is_whole = True
-        if self._is_turn:
-            self._run()
-
-    def turn(self) -> None:
-        """See Exchange."""
-        self._is_turn = True
-        if self._is_whole:
-            self._run()
-        elif self._expects:
-            self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def fail(self, error: VtsServingException) -> None:
-        """See Exchange."""
-        self._failure = error
-        self._keep_alive = False
-        self.complete()
 
     def abandon(self) -> None:
         """See Exchange."""
@@ -136,17 +60,14 @@ class Predict:
             self._gateway.client.abandon(self._ticket)
         if self._task is not None:
             self._task.cancel()
-        self._gateway.metrics.cancelled += 1
-        self._release()
+        super().abandon()
 
     # --- the call ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         self._started_s = self._gateway.loop.time()
         try:
-            if self._failure is not None:
-                raise self._failure
-            self._check_memory()
+            self._check()
             access = self._gateway.access
             is_admitted = access is None or access.known(self._headers) is not None
             self._dialect = self._api.dialect(self._headers)
@@ -161,12 +82,8 @@ class Predict:
                 self._submit(bound, self._dialect.decode(bound.target, self._body))
         except VtsServingException as error:
             self._refuse(error)
-        except Exception:
-            self._broken("a request could not be decoded")
-
-    def _check_memory(self) -> None:
-        if self._gateway.buffered_bytes > self._gateway.settings.max_buffered_bytes:
-            raise Overloaded("too many bytes of requests are being held; try again", retry_after_s=1.0)
+        except Exception as error:
+            self._broken("a request could not be decoded", error)
 
     async def _bind_and_decode(self, bound: BoundRoute | None, is_admitted: bool) -> None:
         """The same, where token or model must be looked up first or the body would hold up all other requests."""
@@ -221,8 +138,8 @@ class Predict:
             content = self._dialect.answer(outcome, self._bound.route)
         except VtsServingException as error:
             self._refuse(error)
-        except Exception:
-            self._broken("a result could not be written")
+        except Exception as error:
+            self._broken("a result could not be written", error)
         else:
             self._succeed(outcome, self._bound, content)
 
@@ -241,8 +158,8 @@ class Predict:
             await work
         except VtsServingException as error:
             self._refuse(error)
-        except Exception:
-            self._broken("a request could not be handled")
+        except Exception as error:
+            self._broken("a request could not be handled", error)
 
     # --- the answer ----------------------------------------------------------------------------------------------
 
@@ -250,7 +167,7 @@ class Predict:
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
         data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
-        duration_s = self._gateway.loop.time() - self._started_s
+        duration_s = self._duration_s()
         bound.statistics.succeeded(
             self._rows,
             outcome.batch_rows,
@@ -260,47 +177,13 @@ class Predict:
         )
         self._answer(200, data, keep_alive, duration_s)
 
-    def _broken(self, event: str) -> None:
-        _log.exception(event, extra={"request_id": self._request_id.decode("ascii")})
-        self._refuse(VtsServingException(INTERNAL))
-
-    def _refuse(self, error: VtsServingException) -> None:
-        self._gateway.metrics.errors[error.wire_code] += 1
-        keep_alive = self._keep_alive and not self._connection.last
-        connection = connection_line(keep_alive, self._http_10)
-        duration_s = self._gateway.loop.time() - self._started_s
+    def _error_body(self, error: VtsServingException) -> tuple[int, bytes]:
         if self._bound is not None:
-            self._bound.statistics.failed(duration_s)
-        status, body = self._api.error(error, self._request_id.decode("ascii"))
-        data = error_response(error, status, body, self._request_id, self._gateway.date, connection)
-        self._answer(status, data, keep_alive, duration_s)
+            self._bound.statistics.failed(self._duration_s())
+        return self._api.error(error, self._request_id.decode("ascii"))
 
-    def _answer(self, status: int, data: bytes, keep_alive: bool, duration_s: float) -> None:
-        gateway = self._gateway
-        series = gateway.unrouted if self._bound is None else self._bound.series
-        series.observe(status, duration_s)
-        if gateway.settings.access_log:
-            self._log_access(status, duration_s)
-        connection = self._connection
-        connection.send(data)
-        self._release()
-        connection.finished(self, keep_alive=keep_alive)
+    def _series(self) -> Series:
+        return self._gateway.unrouted if self._bound is None else self._bound.series
 
-    def _release(self) -> None:
-        self._is_turn = False
-        self._gateway.metrics.in_progress -= 1
-        self._gateway.buffered_bytes -= len(self._body)
-        self._body = b""
-
-    def _log_access(self, status: int, duration_s: float) -> None:
-        _log.info(
-            "request",
-            extra={
-                "request_id": self._request_id.decode("ascii"),
-                "method": "POST",
-                "url": self._url.partition(b"?")[0][:256].decode("ascii", "backslashreplace"),
-                "model": self._bound.entry.tag if self._bound else "",
-                "status": status,
-                "duration_ms": round(duration_s * 1000, 3),
-            },
-        )
+    def _log_fields(self) -> dict[str, Any]:
+        return {"model": self._bound.entry.tag if self._bound else ""}

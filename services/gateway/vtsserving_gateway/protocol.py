@@ -163,7 +163,7 @@ class GatewayProtocol(Connection):
             if has_body and self.gateway.access is not None:
                 self._check_caller(headers)
             keep_alive = self.parser.should_keep_alive()
-            exchange = Predict(self, api, self.url, headers, keep_alive=keep_alive, http_10=version == "1.0")
+            exchange = Predict(self, api, headers, keep_alive=keep_alive, http_10=version == "1.0")
         elif is_post and (function := self.gateway.function(self.url, headers)) is not None:
             keep_alive = self.parser.should_keep_alive()
             exchange = FunctionCall(self, function, headers, keep_alive=keep_alive, http_10=version == "1.0")
