@@ -175,10 +175,15 @@ class Cluster:
         await self.supervisor.start(name, Program(argv, everything, ready, pass_fds))
 
     def _said_ready(self, name: str) -> Probe:
-        """A probe for one of several gateways on one socket: whether it said so, in its present life."""
+        """A probe for one of several gateways on one socket: whether it said so, in its present life.
+
+        Lives are told apart by their process ids, for one may end before it says anything.
+        """
 
         async def probe() -> bool:
-            return self.supervisor.log(name).count(GATEWAY_READY) == self.supervisor.starts(name)
+            mark = f'"pid": {self.supervisor.running(name)}}}'
+            lines = self.supervisor.log(name).splitlines()
+            return any(GATEWAY_READY in line and line.endswith(mark) for line in lines)
 
         return probe
 

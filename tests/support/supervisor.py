@@ -37,7 +37,6 @@ class Program:
         ready: whether it can be used now.
         pass_fds: file descriptors that it inherits.
         restart: start it again when it ends unasked.
-        starts: how often it was started.
         exit_codes: of each end, in order; negative numbers are signals.
     """
 
@@ -46,7 +45,6 @@ class Program:
     ready: Probe
     pass_fds: Sequence[int] = ()
     restart: bool = True
-    starts: int = 0
     exit_codes: list[int] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
     keeper: asyncio.Task[None] | None = None
@@ -121,10 +119,6 @@ class Supervisor:
             raise AssertionError(f"{name} does not end after {number.name}:\n{self.log(name)[-4_000:]}")
         return program.exit_codes[-1]
 
-    def starts(self, name: str) -> int:
-        """How often a program was started."""
-        return self._programs[name].starts
-
     def exit_codes(self, name: str) -> list[int]:
         """The exit codes of a program so far."""
         return self._programs[name].exit_codes
@@ -144,7 +138,6 @@ class Supervisor:
                 stderr=log,
                 pass_fds=program.pass_fds,
             )
-        program.starts += 1
 
     def _open_log(self, name: str) -> BinaryIO:
         return (self._folder / f"{name}.log").open("ab")
