@@ -126,6 +126,14 @@ def test_a_gateway_of_this_machine_alone_leaves_at_once_when_nobody_is_connected
         start_drain(gateway).result(5)
 
 
+@LOOPS
+def test_a_gateway_on_a_shared_socket_leaves_at_once_when_nobody_is_connected(
+    loop: Loop, listener: socket.socket
+) -> None:
+    with served(ENTRIES, FUNCTIONS, {**shared_fd(listener), "grace_s": 60.0}, loop=loop) as gateway:
+        start_drain(gateway).result(5)
+
+
 def test_an_answer_that_never_comes_does_not_hold_the_drain_for_ever() -> None:
     with served(ENTRIES, FUNCTIONS, {"grace_s": 0.1, "drain_s": 0.5, "request_timeout_s": 1.5}) as gateway:
         gateway.run(lambda: setattr(gateway.backend, "hold", True))

@@ -39,6 +39,9 @@ WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
 GATEWAY_READY: Final = "gateway_started"
 """The event that a gateway logs when it takes connections."""
 
+DRAINING: Final = "draining"
+"""The event that it logs when it takes no more."""
+
 
 def row_and_answer(number: int) -> tuple[list[float], float]:
     """The row of a request, and what the model answers to it and to no other one."""
@@ -175,15 +178,18 @@ class Cluster:
         await self.supervisor.start(name, Program(argv, everything, ready, pass_fds))
 
     def _said_ready(self, name: str) -> Probe:
-        """A probe for one of several gateways on one socket: whether it said so, in its present life.
+        """A probe for one of several gateways on one socket: whether it said that it takes connections, and still does.
 
-        Lives are told apart by their process ids, for one may end before it says anything.
+        Its lives are told apart by their process ids, for one may end before it says anything.
         """
 
         async def probe() -> bool:
             mark = f'"pid": {self.supervisor.running(name)}}}'
-            lines = self.supervisor.log(name).splitlines()
-            return any(GATEWAY_READY in line and line.endswith(mark) for line in lines)
+            lines = [line for line in self.supervisor.log(name).splitlines() if line.endswith(mark)]
+            said = [
+                event for event in (GATEWAY_READY, DRAINING) if any(f'"{event}"' in line for line in lines)
+            ]
+            return said == [GATEWAY_READY]
 
         return probe
 

@@ -84,7 +84,8 @@ class GatewayServer(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
         self._listener = listener
-        self._port: int = listener.getsockname()[1]
+        # Asked now, for a socket that was closed has no name.
+        self._host, self._port = str(listener.getsockname()[0]), int(listener.getsockname()[1])
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -135,8 +136,7 @@ class GatewayServer(uvicorn.Server):
     @property
     def _needs_no_grace(self) -> bool:
         """Whether no new client must hear that we leave: others share the socket, or only this machine reaches it."""
-        host = str(self._listener.getsockname()[0])
-        return self._gateway.settings.fd is not None or host.startswith("127.") or host == "::1"
+        return self._gateway.settings.fd is not None or self._host.startswith("127.") or self._host == "::1"
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
