@@ -1,8 +1,8 @@
 """Two gateways, batchers and runners on a nats-server: what bad requests, dead processes and odd frames cost.
 
 What single services promise is tested beside them: memory that grows (tests/runner/test_replacing.py), tensors beyond
-the bus's messages (tests/runner/test_app.py, tests/gateway/test_limits.py), broken connections and a nats-server that
-dies or hangs (test_four_processes.py), versions that follow each other (tests/e2e/test_hot_swap.py).
+the bus's messages (tests/runner/test_app.py), broken connections (test_four_processes.py), versions that follow each
+other (tests/e2e/test_hot_swap.py). A bus that is gone, models that are slow and memory that is short: test_scarcity.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx2
 import pytest
 
-from support.cluster import row_and_answer, save_model
+from support.cluster import save_model
 from support.load import ALLOWANCE_S, Load, Report
 from support.proofs import Proof
 from support.runner_models import (
@@ -34,6 +33,7 @@ from support.runner_models import (
     trouble,
 )
 from support.running_cluster import RunningCluster, own_home, running
+from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record
 from support.waiting import eventually
 from support.wire_vectors import FRAMES
 from vtsserving.bus.interface import Message
@@ -43,9 +43,6 @@ from vtsserving.wire import frames, subjects
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 ROLES: Final[tuple[subjects.Role, ...]] = ("batcher", "runner", "gateway")
-PATIENT_S = 60.0
-LOAD_TIMEOUT_S = 20.0
-"""Deadline of the load; a model process takes seconds to start on a busy machine."""
 
 
 class CannotBeLoaded:
@@ -70,54 +67,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
         save("broken", CannotBeLoaded())
     with running(folder, home, tag) as cluster:
         yield cluster
-
-
-class Caller:
-    """Calls models of a cluster over HTTP."""
-
-    def __init__(self, two: RunningCluster) -> None:
-        self._folder = two.folder
-        self._http = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{two.cluster.port}", timeout=2 * PATIENT_S
-        )
-
-    async def __aenter__(self) -> Caller:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._http.aclose()
-
-    async def call(self, model: str, first: float, timeout_s: float = PATIENT_S) -> Any:
-        """The first value, as the answer has it, or the error's code."""
-        answer = await self._http.post(
-            f"/v1/models/{model}/predict",
-            content=json.dumps([[first, 1.0]]),
-            headers={"X-Request-Timeout": str(timeout_s)},
-        )
-        if answer.status_code != 200:
-            return answer.json()["error"]["code"]
-        doubled = answer.json()[0][0]
-        return None if doubled is None else doubled / 2
-
-    async def error(self, model: str) -> dict[str, str]:
-        """What a call that fails is told."""
-        answer = await self._http.post(f"/v1/models/{model}/predict", content="[[1, 2]]")
-        return dict(answer.json()["error"])
-
-    async def pass_through(self) -> None:
-        """Return when requests to another model, sent now, were answered: what was sent before has arrived, too."""
-        row, answer = row_and_answer(1)
-        for _ in range(20):
-            answered = await self._http.post("/v1/models/linear/predict", content=json.dumps([row]))
-            assert answered.json() == [answer]
-
-    async def in_32(self, poison: float, at: int) -> list[Any]:
-        """What 32 requests that share batches got, one of them a bad one."""
-        await self.call("merging", 1.0)
-        firsts = [poison if i == at else float(1_000 + i) for i in range(32)]
-        answers = await asyncio.gather(*(self.call("merging", first) for first in firsts))
-        assert any(len(call) > 1 and poison in call for call in calls_of(self._folder)), "nothing was merged"
-        return answers
 
 
 def others(answers: list[Any], at: int) -> list[Any]:
@@ -362,20 +311,3 @@ def test_a_rolling_restart_of_everything_costs_no_request(two: RunningCluster, p
     record(proof, "two of each, rolling restart of everything", report)
     check(report)
     assert len(report.of("right")) == len(report.answers), report
-
-
-def check(report: Report) -> None:
-    """What holds under every fault."""
-    assert not report.of("wrong"), report
-    assert not report.late, f"{report.late[:3]} {report}"
-
-
-def record(proof: Proof, name: str, report: Report) -> None:
-    proof.record(
-        name,
-        requests=len(report.answers),
-        wrong=len(report.of("wrong")),
-        refused=len(report.of("refused")),
-        lost=len(report.of("lost")),
-        late=len(report.late),
-    )

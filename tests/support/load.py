@@ -41,6 +41,7 @@ class Answer(NamedTuple):
     detail: str
     batch_rows: int
     version: str = ""
+    retry_after: str = ""
 
     @property
     def latency_s(self) -> float:
@@ -218,17 +219,19 @@ class Load:
         row, right = self._target.oracle(number)
         began_s = time.monotonic()
         connection = await self._connection()
-        batch_rows, version = 0, ""
+        batch_rows, version, retry_after = 0, "", ""
         try:
             exchange = connection.ask(row)
             status, headers, body = await asyncio.wait_for(exchange, self._target.timeout_s + _HANG_S)
             batch_rows = int(headers.get("x-vts-batch-size", 0))
             version = headers.get("x-vts-model", "").partition(":")[2]
+            retry_after = headers.get("retry-after", "")
             kind, detail = _judge(status, body, right + self._target.shift(version))
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, ValueError, IndexError) as e:
             kind, detail = "lost", connection.describe(e)
         ended_s = time.monotonic()
-        self._answers.append(Answer(number, began_s, ended_s, kind, detail, batch_rows, version))
+        answer = Answer(number, began_s, ended_s, kind, detail, batch_rows, version, retry_after)
+        self._answers.append(answer)
         if connection.usable:
             self._idle.append(connection)
         else:

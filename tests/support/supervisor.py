@@ -37,6 +37,7 @@ class Program:
         ready: whether it can be used now.
         pass_fds: file descriptors that it inherits.
         restart: start it again when it ends unasked.
+        down_s: how long after an end it is started again.
         exit_codes: of each end, in order; negative numbers are signals.
     """
 
@@ -45,6 +46,7 @@ class Program:
     ready: Probe
     pass_fds: Sequence[int] = ()
     restart: bool = True
+    down_s: float = RESTART_BACKOFF_S
     exit_codes: list[int] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
     keeper: asyncio.Task[None] | None = None
@@ -98,8 +100,11 @@ class Supervisor:
         assert pid is not None, f"{name} does not run"
         return pid
 
-    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a program; if that ends it, it is started again."""
+    def kill(
+        self, name: str, number: signal.Signals = signal.SIGKILL, *, down_s: float = RESTART_BACKOFF_S
+    ) -> None:
+        """Send a signal to a program; if that ends it, it is started again `down_s` later."""
+        self._programs[name].down_s = down_s
         os.kill(self.pid(name), number)
 
     async def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
@@ -149,7 +154,7 @@ class Supervisor:
             program.process = None
             if not program.restart:
                 return
-            await asyncio.sleep(RESTART_BACKOFF_S)
+            await asyncio.sleep(program.down_s)
             if not program.restart:
                 return
             await self._spawn(name, program)
