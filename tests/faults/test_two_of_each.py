@@ -1,8 +1,8 @@
 """Two gateways, batchers and runners on a nats-server: what bad requests, dead processes and odd frames cost.
 
-What single services promise is tested beside them: memory that grows (tests/runner/test_replacing.py), tensors beyond
-the bus's messages (tests/runner/test_app.py), broken connections (test_four_processes.py), versions that follow each
-other (tests/e2e/test_hot_swap.py). A bus that is gone, models that are slow and memory that is short: test_scarcity.py.
+What single services promise is tested beside them: memory that grows (tests/runner/test_replacing.py), broken
+connections (test_four_processes.py), versions that follow each other (tests/e2e/test_hot_swap.py). A bus that is gone,
+models that are slow and memory that is short: test_scarcity.py.
 """
 
 from __future__ import annotations
@@ -10,30 +10,35 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+import httpx2
 import pytest
 
 from support.cluster import save_model
 from support.load import ALLOWANCE_S, Load, Report
+from support.nats_server import MAX_PAYLOAD_BYTES
 from support.proofs import Proof
 from support.runner_models import (
     DROP_ROW,
     EXIT,
     GATE,
     HANG,
+    HUGE_ANSWER,
     NAN,
     RAISE,
     calls_of,
+    first_value,
     open_gate,
     save,
     trouble,
 )
 from support.running_cluster import RunningCluster, own_home, running
-from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record
+from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record, unroutable
 from support.waiting import eventually
 from support.wire_vectors import FRAMES
 from vtsserving.bus.interface import Message
@@ -65,6 +70,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
         # All that comes within this time shares a batch.
         save("merging", trouble(folder), options={"timeout_s": 3.0, "max_wait_ms": 300, "max_batch_size": 32})
         save("broken", CannotBeLoaded())
+        save("first", first_value())
     with running(folder, home, tag) as cluster:
         yield cluster
 
@@ -168,6 +174,65 @@ def test_a_model_that_cannot_be_loaded_says_why_and_harms_nobody(two: RunningClu
     assert error["code"] == "model_load_failed"
     assert "no number" in error["message"]
     assert other == 5.0
+
+
+def test_a_row_larger_than_a_message_is_413_with_the_limit(two: RunningCluster) -> None:
+    async def scenario() -> list[httpx2.Response]:
+        async with Caller(two) as caller:
+            refused = await caller.bytes(MAX_PAYLOAD_BYTES)
+            needed_bytes = int(re.findall("has ([0-9]+) bytes", refused.json()["error"]["message"])[0])
+            largest = 2 * MAX_PAYLOAD_BYTES - needed_bytes
+            # The batcher's message about it is a little longer than the gateway's, which fills the limit here.
+            return [await caller.bytes(largest + more) for more in (-128, 0, 1)]
+
+    served, *refused = two.run(scenario())
+    assert served.json() == [[1]]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "message_too_large")
+        assert answer.json()["error"]["message"].endswith(f"the limit is {MAX_PAYLOAD_BYTES}")
+
+
+def test_a_result_larger_than_a_message_is_said_to_be_and_nobody_waits(two: RunningCluster) -> None:
+    async def scenario() -> tuple[httpx2.Response, httpx2.Response]:
+        async with Caller(two) as caller:
+            return await caller.bytes(10, HUGE_ANSWER), await caller.bytes(10)
+
+    huge, small = two.run(scenario())
+    assert (huge.status_code, huge.json()["error"]["code"]) == (500, "result_too_large")
+    assert huge.elapsed.total_seconds() < LOAD_TIMEOUT_S / 2
+    assert small.json() == [[1]]
+
+
+def test_answers_to_dead_gateways_are_counted_and_disturb_no_runner(two: RunningCluster) -> None:
+    supervisor, gateways, runners = two.cluster.supervisor, ("gateway", "gateway-2"), ("runner", "runner-2")
+
+    def processes() -> list[Any]:
+        return [(supervisor.pid(name), sorted(two.cluster.model_processes(name))) for name in runners]
+
+    async def scenario() -> tuple[float, int]:
+        async with Caller(two) as caller:
+            await caller.call("plain", 1.0)
+            before, seen = await unroutable(two), len(calls_of(two.folder))
+            running, logged = processes(), [len(supervisor.log(name).splitlines()) for name in runners]
+            gated = [asyncio.create_task(caller.call("plain", GATE)) for _ in range(16)]
+            await eventually(lambda: len(calls_of(two.folder)) > seen)
+            await caller.pass_through()
+            for name in gateways:
+                supervisor.kill(name)
+            await asyncio.gather(*gated, return_exceptions=True)
+            open_gate(two.folder)
+            for name in gateways:
+                await supervisor.ready(name)
+        async with Caller(two) as caller:
+            assert await caller.call("plain", 3.0) == 3.0
+            assert processes() == running
+            lines = [len(supervisor.log(name).splitlines()) for name in runners]
+            return await unroutable(two) - before, sum(lines) - sum(logged)
+
+    grown, lines = two.run(scenario())
+    (two.folder / "gate").unlink()
+    assert grown >= 1
+    assert lines <= 16, "the runners complain about each"
 
 
 def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: RunningCluster) -> None:

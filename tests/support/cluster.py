@@ -67,6 +67,7 @@ class Cluster:
         tag: of the model.
         last_start_s: when the last of `starts` was started, on the monotonic clock.
         boot_s: how long the processes took to be ready: a measure of what else the machine has to do.
+        ports: of health and metrics, by the names of runners and batchers.
         proxy: between the nats-server and the process that is named `proxied`.
     """
 
@@ -99,6 +100,7 @@ class Cluster:
         self.tag = tag
         self.boot_s = 0.0
         self.last_start_s = 0.0
+        self.ports: dict[str, int] = {}
         self._starts = starts
         self._apart_s = apart_s
         self._folder = folder
@@ -171,6 +173,7 @@ class Cluster:
         }
         ready = http_ok(port, "/readyz")
         if not pass_fds:
+            self.ports[name] = port
             everything[f"VTSSERVING_{service.upper()}__PORT"] = str(port)
         else:
             ready = self._said_ready(name)

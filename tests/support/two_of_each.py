@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 from typing import Any, Final
 
 import httpx2
+import numpy as np
 
 from support.cluster import row_and_answer
 from support.load import Report
@@ -51,6 +54,14 @@ class Caller:
         answer = await self._http.post(f"/v1/models/{model}/predict", content="[[1, 2]]")
         return dict(answer.json()["error"])
 
+    async def bytes(self, count: int, first: int = 1) -> httpx2.Response:
+        """The answer of the model `first` to one row of so many bytes."""
+        row, body = np.zeros((1, count), np.uint8), io.BytesIO()
+        row[0, 0] = first
+        np.save(body, row)
+        headers = {"Content-Type": "application/x-npy", "X-Request-Timeout": str(LOAD_TIMEOUT_S)}
+        return await self._http.post("/v1/models/first/predict", content=body.getvalue(), headers=headers)
+
     async def pass_through(self) -> None:
         """Return when requests to another model, sent now, were answered: what was sent before has arrived, too."""
         row, answer = row_and_answer(1)
@@ -65,6 +76,16 @@ class Caller:
         answers = await asyncio.gather(*(self.call("merging", first) for first in firsts))
         assert any(len(call) > 1 and poison in call for call in calls_of(self._folder)), "nothing was merged"
         return answers
+
+
+async def unroutable(two: RunningCluster) -> float:
+    """How many answers of the runners found no gateway so far."""
+    total = 0.0
+    async with httpx2.AsyncClient() as client:
+        for name in ("runner", "runner-2"):
+            text = (await client.get(f"http://127.0.0.1:{two.cluster.ports[name]}/metrics")).text
+            total += float(re.findall("^vtsserving_runner_replies_unroutable_total (.*)$", text, re.M)[0])
+    return total
 
 
 def check(report: Report) -> None:
