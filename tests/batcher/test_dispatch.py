@@ -298,6 +298,26 @@ def test_a_batch_that_got_lost_is_sent_once_more() -> None:
     run(scenario())
 
 
+def test_what_was_sent_to_a_runner_off_the_bus_is_sent_again_when_it_is_back() -> None:
+    async def scenario() -> None:
+        _, gateway, batcher, runner = await one_of_each()
+        first = gateway.ask(batcher.id, (1, 30.0))[0]
+        await asyncio.sleep(0.2)
+        assert first.codes == [""]
+        runner.alive = False
+        batcher._dispatcher.reconnected()  # asks for free credits, unheard
+        await asyncio.sleep(0.01)
+        asked = gateway.ask(batcher.id, (1, 30.0))[0]
+        await asyncio.sleep(0.01)
+        runner.alive = True
+        (process,) = next(iter(runner._processes.values()))
+        runner._event(process, "reconnected", batcher.id)
+        await asyncio.sleep(0.2)
+        assert asked.codes == [""]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_lost_report_does_not_cost_a_credit_for_ever(replicas: int) -> None:
     async def scenario() -> None:

@@ -60,7 +60,7 @@ class BatcherApp:
             "gone": self._dispatcher.gone,
             "failed": self._dispatcher.load_failed,
             "unloaded": self._orders.unloaded,
-            "reconnected": lambda event: self._dispatcher.reconnected(),
+            "reconnected": self._dispatcher.runner_reconnected,
         }
 
     @property

@@ -383,6 +383,13 @@ class Dispatcher:
         for model in self._models.values():
             self._loading.ask_again(model, now_s)
 
+    def runner_reconnected(self, event: frames.Event) -> None:
+        """A runner was off the bus: what it was sent may be lost, and so may questions that it has not answered."""
+        for process in self._model(event.model, event.version, event.digest).processes.values():
+            if process.runner == event.runner:
+                process.asked_s = None
+        self.reconnected()
+
     @property
     def busy(self) -> bool:
         """Whether anything waits or is in flight."""
