@@ -162,10 +162,17 @@ def test_a_local_runner_gives_what_the_model_gives(clf: Any) -> None:
     runner.init_local()
     assert runner.predict.run([[5.9, 3.0, 5.1, 1.8]]).tolist() == [2]
     assert asyncio.run(runner.predict.async_run([[5.9, 3.0, 5.1, 1.8]])).tolist() == [2]
-    with pytest.raises(MethodNotFound, match="__call__"):
-        runner.run([[5.9, 3.0, 5.1, 1.8]])
+    assert runner.run([[5.9, 3.0, 5.1, 1.8]]).tolist() == [2], "its only method"
     with pytest.raises(AttributeError, match="it has predict"):
         _ = runner.fit
+
+
+def test_a_runner_of_several_methods_wants_to_know_which(clf: Any) -> None:
+    methods: dict[str, dict[str, bool]] = {"predict": {}, "decision_function": {}}
+    runner = vtsserving.sklearn.save_model("iris_clf", clf, signatures=methods).to_runner()
+    runner.init_local()
+    with pytest.raises(MethodNotFound, match="__call__"):
+        runner.run([[5.9, 3.0, 5.1, 1.8]])
 
 
 @pytest.mark.parametrize("method", ["no_such", "classes_", "__class__", "__reduce__", "_private", "a b", ""])
