@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import shutil
 import socket
@@ -11,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from vtsserving.exceptions import MissingDependency
+from vtsserving_cli.child_process import end
 
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
@@ -63,13 +63,8 @@ class NatsChild:
 
     async def stop(self) -> None:
         """End it and remove its files."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
-            if self._process.returncode is None:
-                self._process.kill()
-                await self._process.wait()
+        if self._process is not None:
+            await end(self._process, STOP_TIMEOUT_S)
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

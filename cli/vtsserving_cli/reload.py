@@ -7,9 +7,7 @@ for the next one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from vtsserving.service import Stop
+from vtsserving_cli.child_process import end
 from vtsserving_cli.console import Console
 from vtsserving_cli.file_watch import Snapshot, next_change, snapshot, syntax_error
 
@@ -101,15 +100,8 @@ class Reloader:
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await end(process, STOP_TIMEOUT_S)
 
 
 def folder_of(service: str) -> Path:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +16,7 @@ from vtsserving.service_packing import pack_service
 from vtsserving.settings import SharedSettings, read
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
+from vtsserving_cli.child_process import end
 from vtsserving_cli.nats_child import USER, NatsChild
 from vtsserving_gateway.access import check_access
 from vtsserving_gateway.server import listen
@@ -121,7 +120,9 @@ class WorkersApp:
     async def drain(self) -> None:
         """End the gateways, which finish their requests, then batcher and runner."""
         self._stopping = True
-        await asyncio.gather(*(self._end(process) for process in self._gateways if process is not None))
+        await asyncio.gather(
+            *(end(process, STOP_TIMEOUT_S) for process in self._gateways if process is not None)
+        )
         if self._batcher is not None and self._runner is not None:
             await self._batcher.drain()
             await self._runner.drain()
@@ -131,7 +132,9 @@ class WorkersApp:
         self._stopping = True
         for keeper in self._keepers:
             keeper.cancel()
-        await asyncio.gather(*(self._end(process) for process in self._gateways if process is not None))
+        await asyncio.gather(
+            *(end(process, STOP_TIMEOUT_S) for process in self._gateways if process is not None)
+        )
         for app in (self._batcher, self._runner):
             if app is not None:
                 await app.close()
@@ -177,14 +180,3 @@ class WorkersApp:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()

@@ -46,7 +46,14 @@ def test_an_unused_model_leaves_and_comes_back(with_runner):
         grant = await rig.batcher.load(model)
         assert (await rig.batcher.event("gone")).epoch == grant.epoch
         await rig.batcher.until("a heartbeat without it", lambda: rig.batcher.beats[-1].models == [])
-        assert await report(rig, model) == "1"
+        answer = None
+        # A stay may end before the request comes: the runner hands it back, and a batcher loads again.
+        for _ in range(20):
+            grant = await rig.batcher.load(model)
+            (answer,) = await rig.batcher.done(rig.batcher.send(model, grant, [ONE]))
+            if answer is not None:
+                break
+        assert answer is not None and answer[0] == "1"
 
     with_runner(scenario, idle_unload_s=0.05)
 

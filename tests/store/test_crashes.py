@@ -98,12 +98,12 @@ def damage(settings: StoreSettings) -> list[str]:
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 def test_no_acknowledged_push_is_lost_and_none_is_half_visible(
     process: StoreProcess, settings: StoreSettings, local: LocalStore, tmp_path: Path, proof: Proof
 ) -> None:
     """Five clients push at a time; at a random moment, the store or one of them is killed."""
-    rounds, chosen = proof.count(full=100, quick=2), random.Random(proof.seed)
+    rounds, chosen = proof.count(full=200, quick=2), random.Random(proof.seed)
     counts = Counter(pushes=0, kills_of_store=0, kills_of_clients=0, acknowledged=0, lost=0, half_visible=0)
     with Clients() as clients:
         took_s = undisturbed_s(clients, process.url, local)

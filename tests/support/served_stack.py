@@ -77,9 +77,9 @@ class ServedStack:
         return self.urls[0]
 
     @property
-    def in_flight(self) -> int:
-        """Calls of models that all gateways wait for."""
-        return sum(gateway.client.in_flight for gateway in self._gateways if gateway is not None)
+    def queued(self) -> int:
+        """Calls of models that have come to the batcher, since the start."""
+        return self._batcher.counters.entries
 
     def restart_gateway(self, number: int = 0, *, abruptly: bool = False) -> None:
         """Drain a gateway, or cut it off in mid-sentence, and start another one in its place."""

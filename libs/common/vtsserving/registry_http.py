@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from vtsserving.exceptions import (
     ConfigurationError,
@@ -15,6 +14,7 @@ from vtsserving.exceptions import (
     VtsServingException,
     from_code,
 )
+from vtsserving.http_url import checked_url
 from vtsserving.version import __version__
 
 if TYPE_CHECKING:
@@ -36,17 +36,7 @@ def check_url(url: str) -> str:
     Raises:
         ConfigurationError: it is no http or https address.
     """
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
-        _ = parts.port
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ConfigurationError(
-            f"{url!a:.200} is not the address of a store; one looks like http://127.0.0.1:3001"
-        )
-    return url.rstrip("/")
+    return checked_url(url, "store", "http://127.0.0.1:3001")
 
 
 def new_client(base_url: str, token: str) -> httpx2.Client:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from vtsserving.client.attempts import Deadline
 from vtsserving.client.call import Answer, Call, Failure
 from vtsserving.exceptions import ConfigurationError, DeadlineExceeded, GatewayUnavailable
+from vtsserving.http_url import checked_url
 from vtsserving.version import __version__
 
 if TYPE_CHECKING:
@@ -37,18 +37,7 @@ def chosen_url(url: str | None) -> str:
     Raises:
         ConfigurationError: it is no http or https address.
     """
-    wanted = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    try:
-        parts = urlsplit(wanted)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
-        _ = parts.port
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ConfigurationError(
-            f"{wanted!a:.200} is not the address of a gateway; one looks like {DEFAULT_URL}"
-        )
-    return wanted.rstrip("/")
+    return checked_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL, "gateway", DEFAULT_URL)
 
 
 def chosen_token(token: str | None) -> str:
