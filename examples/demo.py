@@ -302,6 +302,8 @@ def serve_nats(processes: Processes) -> tuple[Child, int]:
     wait_ready(service("store"), store)
     pushed = run_cli("models", "push", "iris_clf:latest", env={**env, "VTSSERVING_HOME": str(processes.home)})
     print(pushed.strip() or "pushed iris_clf:latest to the store service")
+    for name in ("RUNNER", "GATEWAY"):  # the runner loads it, the gateway is ready when it has
+        env[f"VTSSERVING_{name}__PRELOAD"] = "iris_clf:latest"
     service("runner")
     service("batcher")
     return service("gateway"), gateway

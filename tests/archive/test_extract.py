@@ -174,6 +174,15 @@ def encrypted_zip() -> bytes:
     return bytes(packed)
 
 
+def zip_with_two_ends(*, members: int) -> bytes:
+    """A zip with both ends, as Python writes it from 2 GiB on; the long one says that it has `members` members."""
+    packed = zip_of(("a", b"x"))
+    _, _, _, _, _, size, begin, _ = struct.unpack("<4s4H2LH", packed[-22:])
+    long_end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, size, begin)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, begin + size, 1)
+    return packed[:-22] + long_end + locator + packed[-22:]
+
+
 def overlapping_zip() -> bytes:
     """Two directory entries for the data of one member, as zip bombs without nesting have."""
     packed = bytearray(zip_of(("aa", b"1" * 100), ("bb", b"2" * 100), compress=zipfile.ZIP_STORED))
@@ -210,6 +219,7 @@ BAD_ZIP: dict[str, tuple[Callable[[], bytes], type[IntegrityError]]] = {
     ),
     "data_before": (lambda: b"PK\3\4 more" + zip_of(("a", b"x")), CorruptArchive),
     "data_after": (lambda: zip_of(("a", b"x")) + b"more", CorruptArchive),
+    "ends_that_differ": (lambda: zip_with_two_ends(members=2), CorruptArchive),
     "comment": (lambda: zip_of(("a", b"x"))[:-2] + b"\xff\xff", CorruptArchive),
     "wrong_checksum": (
         lambda: patched(zip_of(("a", b"abcdef"), compress=zipfile.ZIP_STORED), (b"abcdef", b"abcdeg")),
@@ -247,6 +257,10 @@ def test_bomb_is_refused_by_its_ratio_while_it_streams(archive_format: str, trip
     with pytest.raises(ArchiveTooLarge, match="200 times"):
         extract(tripwire, bomb(archive_format, 48 * 1024**2))
     assert sum(path.stat().st_size for path in tripwire.staged.iterdir()) < 48 * 1024**2
+
+
+def test_a_zip_of_more_than_2_gib_has_two_ends_and_is_taken(tripwire: Tripwire) -> None:
+    assert extract(tripwire, zip_with_two_ends(members=1)) == ["a"]
 
 
 def test_zip_bomb_is_refused_by_its_ratio_while_it_streams(tripwire: Tripwire) -> None:

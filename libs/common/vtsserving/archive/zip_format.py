@@ -163,8 +163,15 @@ def _check_size(file: IO[bytes], limits: ArchiveLimits) -> int:
     if tail_at + at + _END.size + comment_bytes != total_bytes or disk:
         raise CorruptArchive("the zip archive is damaged; copy or download it again")
     end_at = tail_at + at
-    if count == 0xFFFF or _UNKNOWN_32 in {directory_bytes, directory_at}:
-        count, directory_bytes, directory_at, end_at = _zip64_end(file, end_at)
+    end64 = _zip64_end(file, end_at)
+    if end64 is not None:
+        # Python's zipfile writes the long form from 2 GiB on, and repeats in the short one what fits there.
+        for short, long, unknown in zip(
+            (count, directory_bytes, directory_at), end64[:3], (0xFFFF, _UNKNOWN_32, _UNKNOWN_32), strict=True
+        ):
+            if short not in {long, unknown}:
+                raise CorruptArchive("the zip archive is damaged: its two ends differ")
+        count, directory_bytes, directory_at, end_at = end64
     if count > limits.files or directory_bytes > _MAX_DIRECTORY_BYTES:
         raise ArchiveTooLarge(f"the archive has more than {limits.files} members")
     if directory_at + directory_bytes != end_at:
@@ -172,13 +179,16 @@ def _check_size(file: IO[bytes], limits: ArchiveLimits) -> int:
     return int(directory_at)
 
 
-def _zip64_end(file: IO[bytes], end_at: int) -> tuple[int, int, int, int]:
+def _zip64_end(file: IO[bytes], end_at: int) -> tuple[int, int, int, int] | None:
+    """(members, size of the directory, where it begins, where it ends) as the long form says; None without one."""
     locator_at = end_at - _END64_LOCATOR.size
     if locator_at < 0:
-        raise CorruptArchive("the zip archive is damaged; copy or download it again")
+        return None
     file.seek(locator_at)
     magic, _, end64_at, _ = _END64_LOCATOR.unpack(read_exactly(file, _END64_LOCATOR.size))
-    if magic != b"PK\6\7" or end64_at + _END64.size > locator_at:
+    if magic != b"PK\6\7":
+        return None
+    if end64_at + _END64.size > locator_at:
         raise CorruptArchive("the zip archive is damaged; copy or download it again")
     file.seek(end64_at)
     fields = _END64.unpack(read_exactly(file, _END64.size))
