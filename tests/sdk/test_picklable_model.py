@@ -12,7 +12,7 @@ import pytest
 
 import vtsserving
 from vtsserving import pickles
-from vtsserving.exceptions import ModelLoadFailed, PythonVersionMismatch, SerializationError
+from vtsserving.exceptions import InvalidSignature, ModelLoadFailed, PythonVersionMismatch, SerializationError
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,16 @@ def test_methods_of_an_object_are_called_by_name() -> None:
     runner.init_local()
     assert runner.classify.run([1, 2]) == ["odd", "even"]
     assert "classify" in dir(runner)
+
+
+def test_an_object_that_cannot_be_called_is_refused_with_what_to_write_instead() -> None:
+    class Model:
+        def classify(self, rows: list[int]) -> list[int]:
+            return rows
+
+    with pytest.raises(InvalidSignature, match=r"it has classify.*signatures=\{'classify': \{\}\}"):
+        vtsserving.picklable_model.save_model("parity", Model())
+    assert vtsserving.models.list() == []
 
 
 @pytest.mark.parametrize(

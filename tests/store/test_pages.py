@@ -13,6 +13,7 @@ from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings
 from vtsserving import transfer
 from vtsserving.local_store import LocalStore
+from vtsserving.signature import ModelSignature
 from vtsserving_store import maintenance
 
 EVIL = "<script>alert('x')</script>\"&"
@@ -45,7 +46,8 @@ def test_an_empty_store_says_how_to_fill_it(running: ThreadedStore, browser: htt
 def test_models_are_listed_searched_and_shown(
     running: ThreadedStore, browser: httpx2.Client, local: LocalStore
 ) -> None:
-    push(running, local, "iris:v1", labels={"team": "nlp"}, metadata={"acc": 0.5})
+    signatures = {"predict": ModelSignature(batchable=True)}
+    push(running, local, "iris:v1", labels={"team": "nlp"}, metadata={"acc": 0.5}, signatures=signatures)
     push(running, local, "iris:v2", labels={"team": "nlp"})
     push(running, local, "digits:v1", labels={"team": "cv"})
     assert all(f'href="/models/{name}"' in browser.get("/").text for name in ("iris", "digits"))
@@ -56,7 +58,15 @@ def test_models_are_listed_searched_and_shown(
     versions = browser.get("/models/iris").text
     assert versions.index("v2") < versions.index("v1")
     version = browser.get("/models/iris/v1").text
-    for text in ("vtsserving models pull iris:v1", "weights.txt", "sha256:", "acc", "0.5", "team"):
+    for text in (
+        "vtsserving models pull iris:v1",
+        "not recorded",
+        "weights.txt",
+        "sha256:",
+        "acc",
+        "0.5",
+        "team",
+    ):
         assert text in version
 
 

@@ -44,6 +44,7 @@ def tags(store: vtsserving.Store, name: str | None = None) -> list[str]:
 
 
 def test_python_lists_newest_first_and_filters(filled: vtsserving.Store) -> None:
+    assert repr(filled) == f"Store({filled.url!r})"
     assert tags(filled) == ["m:v3", "other:v1", "m:v2", "m:v1"]
     assert tags(filled, "m") == ["m:v3", "m:v2", "m:v1"]
     assert [str(m.tag) for m in filled.list(labels={"name": "other"})] == ["other:v1"]

@@ -261,7 +261,16 @@ def check_methods(served: Any, signatures: Mapping[str, ModelSignature]) -> None
         if not callable(getattr(served, method, None)):
             raise InvalidSignature(
                 f"the signature {method!r} does not fit: {type(served).__name__} has no such method to call"
+                f"{_other_methods(served)}"
             )
+
+
+def _other_methods(served: object) -> str:
+    """How to name the methods that an object has, for an error; empty if its class has none of its own."""
+    own = [name for name, value in vars(type(served)).items() if callable(value) and not name.startswith("_")]
+    if not own:
+        return ""
+    return f"; it has {', '.join(own[:5])}: say which to serve, for example signatures={{{own[0]!r}: {{}}}}"
 
 
 def check_description(description: str | None) -> str:

@@ -82,6 +82,9 @@ class Store:
         """Its address."""
         return self._client.url
 
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
     def __enter__(self) -> Store:
         return self
 
