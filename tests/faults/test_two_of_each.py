@@ -360,8 +360,8 @@ def test_a_rolling_restart_of_everything_costs_no_request(two: RunningCluster, p
         supervisor = two.cluster.supervisor
         async with Load.closed(two.cluster.target(LOAD_TIMEOUT_S), clients=8) as load:
             for _ in range(proof.count(full=3, quick=1)):
-                for name in ("runner", "batcher", "gateway"):
-                    for victim in (name, f"{name}-2"):
+                for name in ("runner", "batcher", "gateway", "nats"):
+                    for victim in (name,) if name == "nats" else (name, f"{name}-2"):
                         pid = supervisor.pid(victim)
                         supervisor.kill(victim, signal.SIGTERM)
                         await eventually(

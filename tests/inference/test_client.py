@@ -460,17 +460,61 @@ def test_a_batcher_that_drains_gets_nothing_new() -> None:
 # --- the bus ------------------------------------------------------------------------------------------------
 
 
-def test_while_the_bus_is_down_calls_are_refused_at_once() -> None:
+def test_calls_wait_for_a_bus_that_comes_back_within_a_moment() -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        caller.submit()
+        await asyncio.sleep(0)
+        batcher.beating = False
+        batcher.bus.disconnect()
+        assert not caller.client.ready
+        caller.submit()
+        await asyncio.sleep(0.7)
+        batcher.bus.reconnect()
+        await asyncio.sleep(0.2)
+        # The first may be lost and counts as sent, the second was never sent.
+        sent = [
+            (id, attempt) for r, _ in batcher.requests for id, attempt in zip(r.ids, r.attempts, strict=True)
+        ]
+        assert sorted(sent) == [(1, 0), (1, 1), (2, 0)]
+        assert caller.client.ready
+
+    run(scenario())
+
+
+def test_while_the_bus_stays_away_calls_are_refused_within_a_second_then_at_once() -> None:
     async def scenario() -> None:
         batcher, caller = await silence()
         batcher.beating = False
         batcher.bus.disconnect()
-        call = caller.submit()
-        assert call.codes == ["bus_unavailable"]
-        assert not caller.client.ready
+        early = caller.submit(timeout_s=30.0)
+        await asyncio.sleep(0.7)
+        later = caller.submit(timeout_s=30.0)
+        assert (early.codes, later.codes) == ([], [])
+        await asyncio.sleep(0.2)
+        assert (early.codes, later.codes) == (["bus_unavailable"], [])
+        at_once = caller.submit(timeout_s=30.0)
+        assert at_once.codes == ["bus_unavailable"]
+        await asyncio.sleep(0.7)
+        assert later.codes == ["bus_unavailable"]
         batcher.bus.reconnect()
-        batcher.say("ready")
-        assert caller.client.ready
+        await asyncio.sleep(1.0)
+        assert batcher.ids == []
+
+    run(scenario())
+
+
+def test_a_call_whose_time_is_over_before_the_bus_is_back_ends_then() -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        batcher.beating = False
+        batcher.bus.disconnect()
+        call = caller.submit(timeout_s=0.3)
+        await asyncio.sleep(0.4)
+        assert call.codes == ["deadline_exceeded"]
+        batcher.bus.reconnect()
+        await asyncio.sleep(0.5)
+        assert batcher.ids == []
 
     run(scenario())
 

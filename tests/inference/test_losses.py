@@ -12,9 +12,10 @@ from support import virtual_loop
 from vtsserving.bus.inprocess import InProcessBus
 from vtsserving.bus.interface import Message, Subscription
 from vtsserving.catalog import CatalogEntry
-from vtsserving.inference.client import MAX_BOUNCES, InferenceClient
+from vtsserving.inference.client import InferenceClient
 from vtsserving.inference.ownership import owner
 from vtsserving.inference.request import Outcome
+from vtsserving.inference.retries import MAX_BOUNCES
 from vtsserving.signature import ModelSignature
 from vtsserving.wire import frames, subjects
 from vtsserving.wire.rows import split_result

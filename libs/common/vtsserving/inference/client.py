@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from vtsserving.bus.interface import NO_RESPONDERS, Bus, Message, Subscription
 from vtsserving.catalog import CatalogEntry, Method
@@ -19,7 +19,6 @@ from vtsserving.exceptions import (
     BusUnavailable,
     DeadlineExceeded,
     MessageTooLarge,
-    NoBatcher,
     ProtocolError,
     ShuttingDown,
     VtsServingException,
@@ -29,26 +28,15 @@ from vtsserving.inference.batchers import Batchers
 from vtsserving.inference.deadlines import Deadlines
 from vtsserving.inference.orders import Orders
 from vtsserving.inference.outbox import Outbox
-from vtsserving.inference.parked import Parked
+from vtsserving.inference.parked import BATCHER_WAIT_S, BUS_WAIT_S, Parked, bus_away, no_batcher
 from vtsserving.inference.request import Outcome, Part, Ticket, pieces
+from vtsserving.inference.retries import MAX_ATTEMPTS, MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
 from vtsserving.wire import frames, rows, subjects
 from vtsserving.wire.kinds import WHOLE_FRAME
 from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving.wire.rows import Packed
 
 _log = logging.getLogger(__name__)
-
-MAX_ATTEMPTS: Final = 2
-"""How often a part is sent at most; the second time after its batcher was lost."""
-
-RETRY_DELAY_S: Final = 0.05
-"""Pause before a part goes to another batcher, so that all have heard of the change."""
-
-MAX_BOUNCES: Final = 14
-"""How often a part may be handed back by batchers that take another one for its owner: for about 5 seconds.
-
-They agree as soon as all have missed the heartbeats of one that died.
-"""
 
 
 class InferenceClient:
@@ -66,8 +54,10 @@ class InferenceClient:
         self._parts: dict[int, Part] = {}
         self._next_id = 1
         self._batchers = Batchers()
-        self._parked = Parked(self._no_batcher)
-        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._parked.add)
+        self._parked = Parked(BATCHER_WAIT_S, lambda part: self._settle(part.ticket, no_batcher()))
+        self._busless = Parked(BUS_WAIT_S, lambda part: self._settle(part.ticket, bus_away()))
+        self._offline_at_s = self._loop.time()
+        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._homeless)
         self.orders = Orders(bus, self.id, self._batchers)
         self._deadlines: Deadlines[Ticket] = Deadlines(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
@@ -147,10 +137,8 @@ class InferenceClient:
         if self._closing:
             self._settle(ticket, ShuttingDown("the gateway is shutting down; try again", retry_after_s=1.0))
             return ticket
-        if not self._bus.connected:
-            self._settle(
-                ticket, BusUnavailable("the message bus is not connected; try again", retry_after_s=1.0)
-            )
+        if not self._bus.connected and now_s - self._offline_at_s > BUS_WAIT_S:
+            self._settle(ticket, bus_away())
             return ticket
         for piece in pieces(packed, method.max_rows):
             part = Part(self._next_id, ticket, piece)
@@ -321,7 +309,7 @@ class InferenceClient:
     def _bounced(self, part: Part) -> None:
         """A batcher handed a part back untouched, which is no attempt: try again, at growing intervals."""
         part.batcher = ""
-        delay_s = RETRY_DELAY_S * 2 ** min(part.bounces, 3)
+        delay_s = bounce_delay_s(part.bounces)
         part.bounces += 1
         self.retries += 1
         self._loop.call_later(delay_s, self._send_again, part)
@@ -337,10 +325,17 @@ class InferenceClient:
                 # Not counted as an attempt: the message reached no batcher.
                 self._send_again(part)
 
-    def _no_batcher(self, part: Part) -> None:
-        self._settle(part.ticket, NoBatcher("no batcher is alive; start one", retry_after_s=1.0))
+    def _homeless(self, parts: Sequence[Part]) -> None:
+        """No batcher is known, be it that none is alive or that nobody can be heard."""
+        (self._parked if self._bus.connected else self._busless).add(parts)
 
     def _unsendable(self, parts: Sequence[Part], error: VtsServingException) -> None:
+        if isinstance(error, BusUnavailable):
+            # Nothing was sent: it waits a moment for the bus to come back, and no loss of a batcher concerns it.
+            for part in parts:
+                part.batcher = ""
+            self._busless.add(parts)
+            return
         for part in parts:
             if isinstance(error, MessageTooLarge):
                 error.args = (f"the request is too large for the bus: {error.message}",)
@@ -366,10 +361,14 @@ class InferenceClient:
             self._send_lost([beat.id])
 
     def _on_bus_state(self, connected: bool) -> None:
-        if connected:
-            self._batchers.refresh(self._loop.time())
-            self._beat()
-            self._send_lost({part.batcher for part in self._parts.values() if part.batcher})
+        if not connected:
+            self._offline_at_s = self._loop.time()
+            return
+        self._batchers.refresh(self._loop.time())
+        self._beat()
+        self._send_lost({part.batcher for part in self._parts.values() if part.batcher})
+        for part in self._busless.take():
+            self._send_again(part)
 
     def _tick(self) -> None:
         """Every half second: say that we are here, and look who is not."""

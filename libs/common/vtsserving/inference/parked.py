@@ -1,4 +1,4 @@
-"""Parts that wait for a batcher while none is alive."""
+"""Parts that cannot be sent now, and wait for a while."""
 
 from __future__ import annotations
 
@@ -6,21 +6,31 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from vtsserving.exceptions import BusUnavailable, NoBatcher
 from vtsserving.inference.request import Part
 
 BATCHER_WAIT_S: Final = 5.0
 """How long a request waits for a batcher when none is alive, before it is refused."""
 
+BUS_WAIT_S: Final = 0.8
+"""How long the bus may be away before requests are refused.
+
+Longer than a restart of nats-server, or a change to another one, takes; whoever asks in the gap is answered within a
+second all the same.
+"""
+
 
 class Parked:
-    """Keeps parts until a batcher comes, or until they have waited long enough."""
+    """Keeps parts until they can be sent, or until they have waited long enough."""
 
-    def __init__(self, give_up: Callable[[Part], None]) -> None:
+    def __init__(self, wait_s: float, give_up: Callable[[Part], None]) -> None:
         """Start empty, inside of a running event loop.
 
         Args:
-            give_up: called with each part that has waited for BATCHER_WAIT_S.
+            wait_s: how long a part is kept, seconds.
+            give_up: called with each part that has waited for so long.
         """
+        self._wait_s = wait_s
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
         self._parts: list[Part] = []
@@ -28,7 +38,7 @@ class Parked:
     def add(self, parts: Sequence[Part]) -> None:
         """Keep parts for a while."""
         self._parts.extend(parts)
-        self._loop.call_later(BATCHER_WAIT_S, self._expire, frozenset(part.id for part in parts))
+        self._loop.call_later(self._wait_s, self._expire, frozenset(part.id for part in parts))
 
     def take(self) -> list[Part]:
         """All parts that wait; they wait no more."""
@@ -40,3 +50,13 @@ class Parked:
         self._parts = [part for part in self._parts if part.id not in ids]
         for part in expired:
             self._give_up(part)
+
+
+def bus_away() -> BusUnavailable:
+    """How a request ends that waited for the bus, or that need not wait for it any more."""
+    return BusUnavailable("the message bus is not connected; try again", retry_after_s=1.0)
+
+
+def no_batcher() -> NoBatcher:
+    """How a request ends that has waited for a batcher."""
+    return NoBatcher("no batcher is alive; start one", retry_after_s=1.0)
