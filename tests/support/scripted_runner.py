@@ -197,10 +197,13 @@ class ScriptedRunner:
     # --- batches -----------------------------------------------------------------------------------------------------
 
     def _on_batch(self, message: Message) -> None:
-        if not self.alive:
-            return
         batch = frames.decode_as(frames.Batch, message.payload)
         served = Served(self._loop.time(), self.id, batch)
+        if not self.alive:
+            # It was on its way when the runner died: for all that the batcher knows, it was computed.
+            served.outcome = "lost"
+            self.served.append(served)
+            return
         if any(us <= 0 for us in batch.remaining_us):
             self.violations.append(f"batch {batch.batch_id} holds an expired entry")
         process = self._process_of(batch)
