@@ -12,6 +12,9 @@ from support.flowers import make_service, save_models
 from support.nats_server import NatsServer
 from support.served_stack import ServedStack, serving
 
+DRAIN_S = 2.0
+"""A function whose caller has left runs on, as `never` does; the stack need not wait for its deadline at the end."""
+
 
 @pytest.fixture(scope="session", params=["inprocess", "nats"])
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedStack]:
@@ -23,13 +26,13 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     save_models()
     try:
         if request.param == "inprocess":
-            with serving(make_service, tags=["kinds:latest"]) as embedded:
+            with serving(make_service, tags=["kinds:latest"], drain_s=DRAIN_S) as embedded:
                 patch.undo()
                 yield embedded
         else:
             with (
                 NatsServer(folder) as nats,
-                serving(make_service, tags=["kinds:latest"], nats_url=nats.url) as over_nats,
+                serving(make_service, tags=["kinds:latest"], nats_url=nats.url, drain_s=DRAIN_S) as over_nats,
             ):
                 patch.undo()
                 yield over_nats

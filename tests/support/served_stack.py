@@ -77,6 +77,11 @@ class ServedStack:
         return self.urls[0]
 
     @property
+    def depth(self) -> tuple[int, int]:
+        """(calls of models that wait at the batcher, batches that runners have)."""
+        return self._batcher.depth()
+
+    @property
     def queued(self) -> int:
         """Calls of models that have come to the batcher, since the start."""
         return self._batcher.counters.entries
