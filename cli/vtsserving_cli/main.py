@@ -30,7 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always, with the code of docs/errors.md.
     """
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    code = run(list(sys.argv[1:] if argv is None else argv))
+    if code == EXIT_INTERRUPTED:
+        # An interrupt inside an `exec` of text (so dataclasses are made while modules load) counts as unhandled for
+        # CPython although it was caught: `python -m` would end by the signal, not with this code.
+        # The next `exec` resets that.
+        exec("")
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:

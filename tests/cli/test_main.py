@@ -176,6 +176,22 @@ def test_interrupt_in_an_import_is_130_and_leaves_nothing(store: LocalStore, tmp
     assert store.list() == []
 
 
+def test_interrupt_while_a_module_makes_its_dataclasses_is_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython calls an interrupt inside `exec` of text unhandled, although it was caught, and ends by the signal."""
+    (tmp_path / "interrupted.py").write_text(
+        "from vtsserving_cli import main\n"
+        "main._run_app = lambda argv: exec('raise KeyboardInterrupt')\n"
+        "main.main(['models'])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = subprocess.run(
+        [sys.executable, "-m", "interrupted"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "Error: interrupted\n")
+
+
 class StuckServer:
     """A server that takes a request and never answers."""
 

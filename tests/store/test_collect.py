@@ -17,7 +17,7 @@ from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving_store import keys
 from vtsserving_store.backup import copy_store
-from vtsserving_store.blobs import Blobs
+from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.collect import Collector
 from vtsserving_store.fsck import Checker
@@ -60,6 +60,25 @@ def test_young_blobs_stay(parts: Parts) -> None:
     parts.content.put("sha256:" + "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b"")
     assert parts.collector.run().blobs == 0
     assert parts.collector.run(grace_s=0).blobs == 1
+
+
+class DatedLikeHttp(DirectoryBlobs):
+    """Dates single objects in whole seconds and listings exactly, as MinIO and Ceph do."""
+
+    def stat(self, key: str) -> Entry | None:
+        found = super().stat(key)
+        return None if found is None else found._replace(modified_s=float(int(found.modified_s)))
+
+
+def test_without_grace_what_was_just_written_goes_though_single_objects_are_dated_in_seconds(
+    tmp_path: Path, local: LocalStore
+) -> None:
+    parts = Parts.on(DatedLikeHttp(tmp_path / "store"), store_settings(tmp_path / "store"))
+    model = save_text(local, "m:1")
+    push(parts, model)
+    parts.registry.delete("m", "1")
+    assert parts.collector.run(grace_s=0).blobs == 2
+    parts.close()
 
 
 def test_what_a_live_push_counts_on_stays(parts: Parts, local: LocalStore) -> None:

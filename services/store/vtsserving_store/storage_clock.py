@@ -14,11 +14,15 @@ from vtsserving_store.blobs import Blobs
 
 
 def now_s(blobs: Blobs) -> float:
-    """Seconds since 1970 on the storage's clock; costs three small requests."""
+    """Seconds since 1970 on the storage's clock; costs three small requests.
+
+    Read from a listing, as the ages that it is compared with: where an answer about one object dates it in whole
+    seconds (HTTP's form) and a listing in milliseconds, new objects would lie in the future for up to a second.
+    """
     key = keys.PROBES + secrets.token_hex(8)
     blobs.put(key, b"")
     try:
-        written = blobs.stat(key)
+        written = next(blobs.entries(key), None)
     finally:
         blobs.delete(key)
     return time.time() if written is None else written.modified_s
