@@ -35,3 +35,15 @@ def test_a_run_is_appended_with_seed_machine_and_outcome(tmp_path: Path) -> None
     assert text.count("Seed 7; ") == 2
     row = "| all right | requests=10, wrong=0, recovery_s=1.235 | passed | `tests/a.py::t` |"
     assert text.count(row) == 2
+
+
+def test_a_run_on_another_s3_server_than_the_emulator_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(proving=True, seed=7)
+    monkeypatch.setenv("VTSSERVING_TEST_S3_NAME", "Some S3 1.2")
+    append(tmp_path / "proofs.md", ledger)
+    assert "S3" not in (tmp_path / "proofs.md").read_text()
+    monkeypatch.setenv("VTSSERVING_TEST_S3", "http://127.0.0.1:1")
+    append(tmp_path / "proofs.md", ledger)
+    assert "; S3: Some S3 1.2.\n" in (tmp_path / "proofs.md").read_text()

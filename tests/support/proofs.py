@@ -11,7 +11,7 @@ A test that shows a property by numbers (answers checked, recovery seconds) asks
         assert wrong == 0
 
 Under VTSSERVING_PROVE=1 the rows recorded by passing and failing tests alike are appended to docs/proofs.md with
-commit, seed and machine.
+commit, seed, machine, and the S3 server if it is not the emulator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Final
 
 import pytest
 
-from support.provenance import REPOSITORY, commit, machine
+from support.provenance import REPOSITORY, commit, machine, s3_server
 
 PROVE_VARIABLE: Final = "VTSSERVING_PROVE"
 SEED_VARIABLE: Final = "VTSSERVING_PROVE_SEED"
@@ -146,11 +146,12 @@ def written(figures: dict[str, Figure]) -> str:
 
 def append(path: Path, ledger: Ledger) -> None:
     """Add one run's table to the proofs file."""
+    server = s3_server()
     lines = [
         "",
         f"## {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}",
         "",
-        f"Seed {ledger.seed}; {machine()}.",
+        f"Seed {ledger.seed}; {machine()}{'; S3: ' if server else ''}{server}.",
         "",
         "| property | figures | outcome | test |",
         "|---|---|---|---|",

@@ -37,3 +37,10 @@ def machine() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{model}, {cores} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
+
+
+def s3_server() -> str:
+    """Which S3 server VTSSERVING_TEST_S3 names, in the words of VTSSERVING_TEST_S3_NAME; empty for the emulator."""
+    if not os.environ.get("VTSSERVING_TEST_S3"):
+        return ""
+    return os.environ.get("VTSSERVING_TEST_S3_NAME") or "a server of its own"
