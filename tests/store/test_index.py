@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 import time
 import zlib
@@ -28,6 +29,7 @@ from vtsserving_store.parts import Parts
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.version_record import Version
 
+REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 TIME = "2026-01-02T03:04:05.000000+00:00"
 
 
@@ -69,7 +71,7 @@ def server_s(settings: StoreSettings, blobs: Blobs, count: int) -> float:
 def test_the_index_is_rebuilt_in_time_while_tags_resolve(
     blobs: Blobs, settings: StoreSettings, proof: Proof
 ) -> None:
-    """In 10 s from a directory, in 60 s from S3, or as fast as that server hands out the records; the next replica's
+    """In 10 s from a directory, in 60 s from S3, or as fast as an emulator hands out the records; the next replica's
     start needs none of them.
     """
     count = proof.count(full=10_000, quick=300)
@@ -112,7 +114,8 @@ def test_the_index_is_rebuilt_in_time_while_tags_resolve(
         resolved_meanwhile=resolved,
         slowest_ms=round(slowest_s * 1e3),
     )
-    assert took[0] < (10 if directory else max(60, 1.5 * floor_s))
+    # The emulator alone may be slower than the limit: one process hands out the records.
+    assert took[0] < (10 if directory else 60 if REAL_S3 else max(60, 1.5 * floor_s))
     assert restarted_s < (10 if directory else 60)
     assert slowest_s < 5
 
