@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from vtsserving.exceptions import InvalidArgument
+from vtsserving.exceptions import InvalidArgument, StorageError
 
 _RED = "31"
 _YELLOW = "33"
@@ -27,11 +28,16 @@ class Console:
 
         Raises:
             ReaderLeft: nobody reads it.
+            StorageError: it goes to a file, and the disk refuses.
         """
-        try:
+        with _output_errors():
             sys.stdout.write(text + "\n")
-        except BrokenPipeError as e:
-            raise ReaderLeft from e
+
+    @staticmethod
+    def flush() -> None:
+        """Write out what is left of the data, while what goes wrong can still be told; raises as `out`."""
+        with _output_errors():
+            sys.stdout.flush()
 
     @staticmethod
     def note(text: str) -> None:
@@ -52,6 +58,16 @@ class Console:
     def error(text: str) -> None:
         """Write the one line that says why a command failed and what to do."""
         Console.note(f"{_colored('Error:', _RED)} {text}")
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as e:
+        raise ReaderLeft from e
+    except OSError as e:
+        raise StorageError(f"the output cannot be written: {e.strerror}") from e
 
 
 def _colored(text: str, color: str) -> str:
@@ -97,7 +113,11 @@ def confirm(question: str, *, assume_yes: bool, details: Sequence[str] = ()) -> 
 
     for detail in details:
         Console.note(f"  {detail}")
-    return bool(typer.confirm(question, default=False, err=True))
+    try:
+        return bool(typer.confirm(question, default=False, err=True))
+    except typer.Abort:
+        Console.note("")  # the cursor still stands behind the question
+        raise
 
 
 def printable(text: str) -> str:

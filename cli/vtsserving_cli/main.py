@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vtsserving import config_files
+from vtsserving_cli.completion import join_words
 from vtsserving_cli.console import Console, ReaderLeft, show_warnings
 
 EXIT_UNEXPECTED: Final = 1
@@ -60,8 +61,9 @@ def run(argv: list[str]) -> int:
     try:
         show_warnings()
         settings_from_files.update(config_files.apply())
+        join_words(os.environ)
         code = _run_app(argv)
-        sys.stdout.flush()
+        Console.flush()
         return code
     except (BrokenPipeError, ReaderLeft):
         # The reader left (`| head`); what is still buffered must not raise again when the interpreter exits.

@@ -37,6 +37,19 @@ def parse_pairs(pairs: list[str], option: str) -> dict[str, str]:
     return parsed
 
 
+def parse_labels(pairs: list[str]) -> dict[str, str]:
+    """Read `--label key=value` arguments, which select models.
+
+    Raises:
+        InvalidArgument: one has no `=` or no key, or means another comparison, which would silently fit nothing.
+    """
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key.endswith("!") or value.startswith("="):
+            raise InvalidArgument(f"--label takes key=value and no other comparison, not {pair!r}")
+    return parse_pairs(pairs, "--label")
+
+
 def parse_options(pairs: list[str]) -> dict[str, Any]:
     """Read options for a file system: `true` and `false` are booleans, `a.b=c` nests, ports are numbers.
 

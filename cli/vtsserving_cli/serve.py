@@ -9,6 +9,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.app import examples
 from vtsserving_cli.console import Console
+from vtsserving_cli.models.arguments import complete_tag
 
 if TYPE_CHECKING:
     from vtsserving_cli.embedded import EmbeddedApp
@@ -37,17 +38,19 @@ def serve(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TAG|SERVICE...", help="Models such as iris_clf:latest, or one service.py:svc."
+            metavar="TAG|SERVICE...",
+            help="Models such as iris_clf:latest, or one service.py:svc.",
+            autocompletion=complete_tag,
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model, where a name may be both.")] = None,
     service: Annotated[
         str | None, typer.Option(help="A service, where a name may be both.", envvar="VTSSERVING_SERVICE")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 picks one.", show_default="3000"),
+        typer.Option("--port", "-p", min=0, max=65535, help="Port, 3000 by default; 0 picks one."),
     ] = None,
     workers: Annotated[
         int | None,

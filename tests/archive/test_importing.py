@@ -67,6 +67,28 @@ def test_importing_identical_bytes_again_succeeds(
     assert len(store.list()) == 1
 
 
+@pytest.mark.parametrize("damage", ["changed", "missing", "added"])
+def test_importing_it_again_repairs_what_was_damaged_since(
+    damage: str, origin: LocalStore, store: LocalStore, tmp_path: Path
+) -> None:
+    saved = save_model(origin)
+    target = export_model(saved.tag, tmp_path, store=origin)
+    imported = import_model(target, store=store)
+    weights = imported.path / "weights.bin"
+    if damage == "changed":
+        weights.write_bytes(bytes(weights.stat().st_size))
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        (imported.path / "more.bin").write_bytes(b"more")
+    with pytest.raises(IntegrityError):
+        store.verify(saved.tag)
+    import_model(target, store=store)
+    store.verify(saved.tag)
+    assert tree(imported.path) == tree(saved.path)
+    assert leftovers(store) == []
+
+
 def conflicting(origin: LocalStore, store: LocalStore, tmp_path: Path) -> tuple[str, Model]:
     """An archive whose tag the store has with other content; returns it and the store's own model."""
     saved = save_model(origin, {"weights.bin": b"new"}, tag="clf:v1")

@@ -16,6 +16,7 @@ from vtsserving.archive import export_model, import_model
 from vtsserving.exceptions import (
     AlreadyExists,
     AuthError,
+    ConfigurationError,
     IntegrityError,
     MissingDependency,
     NotFound,
@@ -75,11 +76,12 @@ def test_ftp_brings_back_the_same_model(
     assert tree(imported.path) == tree(saved.path)
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
 def test_ftp_folder_brings_back_the_same_model(
-    ftp: FtpServer, saved: Model, origin: LocalStore, store: LocalStore
+    slash: str, ftp: FtpServer, saved: Model, origin: LocalStore, store: LocalStore
 ) -> None:
     export_model(saved.tag, f"{ftp.url}/models/", "folder", store=origin)
-    folder = f"{ftp.url}/models/{saved.tag.name}-{saved.tag.version}/"
+    folder = f"{ftp.url}/models/{saved.tag.name}-{saved.tag.version}{slash}"
     assert tree(import_model(folder, store=store).path) == tree(saved.path)
 
 
@@ -126,9 +128,10 @@ def test_s3_folder_brings_back_the_same_model(
     s3: S3Server, saved: Model, origin: LocalStore, store: LocalStore
 ) -> None:
     options = s3_options(s3)
-    export_model(saved.tag, f"s3://{s3.bucket}/as_folder/", "folder", options=options, store=origin)
-    folder = f"s3://{s3.bucket}/as_folder/{saved.tag.name}-{saved.tag.version}/"
-    assert tree(import_model(folder, options=options, store=store).path) == tree(saved.path)
+    where = export_model(saved.tag, f"s3://{s3.bucket}/as_folder/", "folder", options=options, store=origin)
+    assert tree(import_model(where, options=options, store=store).path) == tree(saved.path)
+    store.delete(saved.tag)
+    assert tree(import_model(f"{where}/", options=options, store=store).path) == tree(saved.path)
     with pytest.raises(AlreadyExists):
         export_model(saved.tag, f"s3://{s3.bucket}/as_folder/", "folder", options=options, store=origin)
 
@@ -156,6 +159,11 @@ def test_failed_s3_export_leaves_nothing(
 def test_missing_bucket_is_not_found(s3: S3Server, saved: Model, origin: LocalStore) -> None:
     with pytest.raises(NotFound):
         export_model(saved.tag, "s3://no-such-bucket/a.vtsmodel", options=s3_options(s3), store=origin)
+
+
+def test_an_option_that_the_file_system_does_not_know_is_named(saved: Model, origin: LocalStore) -> None:
+    with pytest.raises(ConfigurationError, match=r"^s3:// takes no option 'endpoint'$"):
+        export_model(saved.tag, "s3://b/x", options={"endpoint": "http://127.0.0.1:1"}, store=origin)
 
 
 def test_unreachable_endpoint_is_unavailable(store: LocalStore) -> None:

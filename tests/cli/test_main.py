@@ -100,6 +100,11 @@ def test_every_command_has_examples_that_name_it(line: tuple[str, ...], flag: st
     assert any(" ".join(("vtsserving", *line)) in example for example in examples)
 
 
+@pytest.mark.parametrize("name", ["delete", "prune", "push", "pull", "verify"])
+def test_the_usage_line_says_what_may_be_repeated(name: str, vts: CommandLine) -> None:
+    assert "...]" in vts("models", name, "--help").out.splitlines()[0]
+
+
 def test_top_help_lists_the_groups(vts: CommandLine) -> None:
     ended = vts("--help")
     assert ended.code == 0
@@ -151,6 +156,39 @@ def test_a_terminal_is_asked(store: LocalStore) -> None:
     terminal.write("y\n")
     assert terminal.end() == 0
     assert store.list() == []
+
+
+def test_a_question_that_ends_without_an_answer_leaves_the_error_a_line_of_its_own(store: LocalStore) -> None:
+    save_model(store)
+    terminal = Terminal("models", "delete", "iris_clf", env={"NO_COLOR": "1"})
+    terminal.wait_for("[y/N]")
+    terminal.write("\x04")
+    assert terminal.end() == 130
+    assert terminal.text.splitlines()[-1] == "Error: interrupted"
+    assert len(store.list()) == 1
+
+
+def test_the_question_says_that_a_bare_name_means_all_versions(store: LocalStore) -> None:
+    save_model(store)
+    save_model(store)
+    save_model(store, tag="other")
+    for target, question in (
+        ("iris_clf", "Delete all 2 versions of iris_clf?"),
+        ("other", 'Model(tag="other:'),
+    ):
+        terminal = Terminal("models", "delete", target)
+        terminal.wait_for(question)
+        terminal.write("n\n")
+        assert terminal.end() == 1
+
+
+def test_output_that_cannot_be_written_is_one_line(store: LocalStore) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            command("models", "list"), stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert ended.returncode == 9
+    assert ended.stderr == "Error: the output cannot be written: No space left on device\n"
 
 
 def test_interrupt_at_the_question_is_130(store: LocalStore) -> None:

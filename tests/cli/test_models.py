@@ -10,6 +10,7 @@ import yaml
 
 from support.archives import save_model
 from support.command_line import CommandLine, run_process
+from vtsserving import models
 from vtsserving.local_store import LocalStore
 
 
@@ -76,6 +77,46 @@ def test_list_is_narrowed_by_name_label_and_limit(vts: CommandLine, store: Local
     assert vts(*quiet, "--limit", "1").out.split() == [str(other.tag)]
     assert vts(*quiet, "--sort", "size", "--limit", "1").out.split() == [str(other.tag)]
     assert vts(*quiet, "nothing").out == ""
+
+
+def test_a_list_of_an_unknown_name_offers_near_ones(vts: CommandLine, store: LocalStore) -> None:
+    save_model(store)
+    ended = vts("models", "list", "iris_clff", "-q")
+    assert (ended.code, ended.out) == (0, "")
+    assert "did you mean iris_clf?" in ended.err
+    assert vts("models", "list", "iris_clf", "-l", "stage=dev", "-q") == (0, "", "")
+
+
+def test_a_framework_is_named_with_or_without_its_package(vts: CommandLine, store: LocalStore) -> None:
+    saved = save_model(store)
+    for module in ("sklearn", "vtsserving.sklearn"):
+        assert vts("models", "list", "-q", "--module", module).out == f"{saved.tag}\n"
+    assert vts("models", "list", "-q", "--module", "xgboost").out == ""
+
+
+@pytest.mark.parametrize("command", ["list", "delete", "push"])
+@pytest.mark.parametrize("label", ["stage!=dev", "stage==dev", "stage", "=dev"])
+def test_a_selector_that_would_silently_fit_nothing_is_a_usage_error(
+    label: str, command: str, vts: CommandLine, store: LocalStore
+) -> None:
+    save_model(store, labels={"stage": "prod"})
+    ended = vts("models", command, "--label", label)
+    assert (ended.code, ended.out) == (2, "")
+    assert "key=value" in ended.err
+
+
+def test_get_shows_description_and_aliases_where_there_are_any(vts: CommandLine, store: LocalStore) -> None:
+    with models.create("iris_clf", description="An iris: classifier") as new:
+        new.path_of("weights.bin").write_bytes(b"weights")
+    saved = store.get("iris_clf")
+    assert yaml.safe_load(vts("models", "get", "iris_clf").out)["description"] == "An iris: classifier"
+    assert "aliases" not in yaml.safe_load(vts("models", "get", "iris_clf").out)
+    store.set_alias(saved.tag, "staging")
+    store.set_alias(saved.tag, "production")
+    shown = yaml.safe_load(vts("models", "get", "iris_clf").out)
+    assert list(shown)[-2:] == ["description", "aliases"]
+    assert shown["aliases"] == ["production", "staging"]
+    assert json.loads(vts("models", "get", "iris_clf", "-o", "json").out)["aliases"] == shown["aliases"]
 
 
 def test_get_prints_the_specification_s_yaml(vts: CommandLine, store: LocalStore) -> None:
@@ -221,6 +262,7 @@ def test_verify_names_the_damaged_file(vts: CommandLine, store: LocalStore) -> N
     assert ended.code == 5
     assert set(ended.out.splitlines()) == {f'Model(tag="{good.tag}") ok', f'Model(tag="{bad.tag}") damaged'}
     assert "weights.bin" in ended.err
+    assert "import it again" in ended.err
     assert vts("models", "verify", str(good.tag)).code == 0
 
 
@@ -249,6 +291,25 @@ def test_export_twice_is_a_conflict_and_import_twice_is_not(
     assert vts("models", "export", "iris_clf", target, "--force").code == 0
     assert vts("models", "import", target).code == 0
     assert vts("models", "import", target).code == 0
+
+
+def test_an_import_repairs_a_damaged_model(vts: CommandLine, store: LocalStore, tmp_path: Path) -> None:
+    saved = save_model(store)
+    target = str(tmp_path / "m.vtsmodel")
+    vts("models", "export", "iris_clf", target)
+    (saved.path / "weights.bin").write_bytes(b"x")
+    assert vts("models", "verify").code == 5
+    assert vts("models", "import", target).code == 0
+    assert vts("models", "verify").code == 0
+
+
+def test_removing_an_alias_that_is_not_there_names_those_that_are(
+    vts: CommandLine, store: LocalStore
+) -> None:
+    saved = save_model(store)
+    assert "it has none" in vts("models", "alias", "iris_clf", "prod", "--remove").err
+    store.set_alias(saved.tag, "production")
+    assert "it has production" in vts("models", "alias", "iris_clf", "prod", "--remove").err
 
 
 def test_import_conflict_offers_the_ways_out(vts: CommandLine, store: LocalStore, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_value_that_cannot_be_stored_is_refused(value: Any) -> None:
 
 
 def test_the_error_has_the_path_of_the_value() -> None:
-    with pytest.raises(InvalidMetadata, match=r"metadata\['scores'\]\[1\]\['raw'\] is a bytes"):
+    with pytest.raises(InvalidMetadata, match=r"metadata\['scores'\]\[1\]\['raw'\] is of type bytes"):
         plain_metadata({"scores": [1, {"raw": b"x"}]})
 
 

@@ -57,6 +57,7 @@ def test_listing_is_newest_first_and_can_be_narrowed() -> None:
     assert vtsserving.models.list(labels={"stage": "dev"}) == [second, first]
     assert vtsserving.models.list(labels={"stage": "dev", "team": "nlp"}) == [first]
     assert vtsserving.models.list(module="vtsserving.sklearn") == [third]
+    assert vtsserving.models.list(module="sklearn") == [third]
     assert vtsserving.models.list(sort="name") == [second, third, first]
     assert vtsserving.models.list(sort="size", limit=2) == [second, third]
     assert vtsserving.models.list(limit=1) == [third]

@@ -50,6 +50,20 @@ def test_an_object_that_cannot_be_called_is_refused_with_what_to_write_instead()
     assert vtsserving.models.list() == []
 
 
+def test_a_near_method_is_offered_and_plain_data_is_not_told_to_serve_its_methods() -> None:
+    class Base:
+        def predict(self, rows: list[int]) -> list[int]:
+            return rows
+
+    class Model(Base):
+        def fit(self) -> None: ...
+
+    with pytest.raises(InvalidSignature, match=r"did you mean 'predict'\?$"):
+        vtsserving.picklable_model.save_model("parity", Model(), signatures={"predikt": {}})
+    with pytest.raises(InvalidSignature, match=r"int has no such method to call$"):
+        vtsserving.picklable_model.save_model("three", 3)
+
+
 @pytest.mark.parametrize(
     ("value", "has_code"),
     [

@@ -193,3 +193,16 @@ def test_a_device_is_a_name_a_number_or_a_list_of_both(device: Any, name: Any) -
 def test_what_is_no_device_is_refused(device: Any) -> None:
     with pytest.raises(InvalidArgument, match="device is a name like"):
         Runner(Scaler, options={"device": device})
+
+
+def test_a_method_called_run_is_reached_like_every_other_and_directly() -> None:
+    class Session(vtsserving.Runnable):
+        @vtsserving.Runnable.method
+        def run(self, rows: list[int]) -> list[int]:
+            return rows[::-1]
+
+    runner = Runner(Session)
+    runner.init_local()
+    assert runner.run.run([1, 2]) == [2, 1]  # type: ignore[attr-defined]
+    assert asyncio.run(runner.run.async_run([1, 2])) == [2, 1]  # type: ignore[attr-defined]
+    assert runner.run([1, 2]) == [2, 1]

@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -59,12 +59,15 @@ def run_process(*arguments: str, env: Mapping[str, str] | None = None) -> Ended:
 
 
 class Terminal:
-    """A command on a pseudo-terminal."""
+    """A command on a pseudo-terminal; `program` runs another one than ours."""
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: str, env: dict[str, str] | None = None, program: Sequence[str] | None = None
+    ) -> None:
+        argv = command(*arguments) if program is None else [*program, *arguments]
         self._fd, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **(env or {})},
+            argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **(env or {})},
             start_new_session=True,
         )  # fmt: skip
         os.close(theirs)

@@ -25,12 +25,17 @@ class GetFormat(str, Enum):
 
 
 def complete_tag(incomplete: str) -> list[str]:
-    """Tags that begin with what was typed, newest first, for shell completion."""
+    """Tags that begin with what was typed for shell completion: latest, aliases, then versions, newest first."""
     from vtsserving.local_store import LocalStore
+    from vtsserving_cli.completion import typed_before
 
-    tags = [str(model.tag) for model in LocalStore().list()]
-    names = dict.fromkeys(tag.partition(":")[0] + ":latest" for tag in tags)
-    return [tag for tag in [*names, *tags] if tag.startswith(incomplete)]
+    store, before = LocalStore(), typed_before()
+    tags = [model.tag for model in store.list()]
+    movable = [
+        f"{n}:{a}" for n in dict.fromkeys(tag.name for tag in tags) for a in ("latest", *store.aliases(n))
+    ]
+    fitting = [tag for tag in [*movable, *map(str, tags)] if tag.startswith(before + incomplete)]
+    return [tag.removeprefix(before) for tag in fitting]
 
 
 TagArgument = Annotated[

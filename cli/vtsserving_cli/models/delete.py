@@ -10,7 +10,7 @@ from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.console import Console, confirm
 from vtsserving_cli.models.arguments import DryRunOption, LabelOption, YesOption, complete_tag
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
-from vtsserving_cli.parsing import parse_pairs
+from vtsserving_cli.parsing import parse_labels
 
 if TYPE_CHECKING:
     from vtsserving.local_store import LocalStore
@@ -27,7 +27,7 @@ EXAMPLES: Final = (
 def delete_models(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TAG", help="Models to delete.", autocompletion=complete_tag),
+        typer.Argument(metavar="TAG...", help="Models to delete.", autocompletion=complete_tag),
     ] = None,
     yes: YesOption = False,
     all_versions: Annotated[
@@ -46,7 +46,7 @@ def delete_models(
     """
     from vtsserving.local_store import LocalStore
 
-    labels = parse_pairs(label or [], "--label")
+    labels = parse_labels(label or [])
     if not targets and not labels:
         raise InvalidArgument("name a model to delete, or select some with --label")
     if remote or store_url:
@@ -90,13 +90,24 @@ def remove(store: LocalStore, models: list[Model], *, yes: bool, dry_run: bool, 
         for model in models:
             Console.out(f"{model!r} would be deleted")
         return
-    what = repr(models[0]) if len(models) == 1 else f"these {len(models)} models"
-    if not confirm(f"Delete {what}?", assume_yes=yes, details=[str(model.tag) for model in models]):
+    if not confirm(
+        f"Delete {_called(store, models)}?", assume_yes=yes, details=[str(model.tag) for model in models]
+    ):
         Console.note("nothing was deleted")
         raise typer.Exit(1)
     for model in models:
         store.delete(model.tag, force=force)
         Console.log(f"{model!r} deleted")
+
+
+def _called(store: LocalStore, models: list[Model]) -> str:
+    """What to call models in a question; who deletes a whole name shall see it."""
+    name = models[0].tag.name
+    if len(models) == 1:
+        return repr(models[0])
+    if all(model.tag.name == name for model in models) and len(store.list(name)) == len(models):
+        return f"all {len(models)} versions of {name}"
+    return f"these {len(models)} models"
 
 
 def _check_aliases(store: LocalStore, models: list[Model]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,6 +10,10 @@ from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import GetFormat, TagArgument
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.render import put_json
+
+if TYPE_CHECKING:
+    from vtsserving.local_store import LocalStore
+    from vtsserving.tag import Tag
 
 EXAMPLES: Final = (
     "vtsserving models get iris_clf:latest",
@@ -26,20 +30,29 @@ def get_model(
 ) -> None:
     """Show what is known about a model."""
     from vtsserving.local_store import LocalStore
+    from vtsserving.model_yaml import section
 
     if remote or store_url:
         from vtsserving_cli.models.remote import get_remote
 
         get_remote(store_url, tag, output)
         return
-    model = LocalStore().get(tag)
+    store = LocalStore()
+    model = store.get(tag)
     if output is GetFormat.path:
         Console.out(str(model.path))
     elif output is GetFormat.json:
         info = model.info
-        shown = {**info.to_json_dict(), "size_bytes": model.size_bytes, "digest": model.digest}
+        aliases = {"aliases": _aliases(store, model.tag)}
+        shown = {**info.to_json_dict(), "size_bytes": model.size_bytes, "digest": model.digest, **aliases}
         put_json(
             {**shown, **{key: value for key, value in info.extra.items() if value not in (None, "", {})}}
         )
     else:
-        Console.out(model.info.to_yaml().rstrip("\n"))
+        more = {"description": model.info.extra.get("description"), "aliases": _aliases(store, model.tag)}
+        text = model.info.to_yaml() + "".join(section(key, value) for key, value in more.items() if value)
+        Console.out(text.rstrip("\n"))
+
+
+def _aliases(store: LocalStore, tag: Tag) -> list[str]:
+    return sorted(alias for alias, version in store.aliases(tag.name).items() if version == tag.version)

@@ -9,10 +9,11 @@ import typer
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.models.arguments import LabelOption, ListFormat, complete_tag
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
-from vtsserving_cli.parsing import parse_pairs
+from vtsserving_cli.parsing import parse_labels
 from vtsserving_cli.render import human_size, put_json, put_yaml, short_path
 
 if TYPE_CHECKING:
+    from vtsserving.local_store import LocalStore
     from vtsserving.model import Model
 
 HEADER: Final = ("Tag", "Module", "Size", "Creation Time", "Path")
@@ -35,7 +36,9 @@ def list_models(
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.table,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only tags, one a line.")] = False,
     label: LabelOption = None,
-    module: Annotated[str | None, typer.Option("--module", "-m", help="Only this framework's.")] = None,
+    module: Annotated[
+        str | None, typer.Option("--module", "-m", help="Only this framework's, for example sklearn.")
+    ] = None,
     sort: Annotated[str, typer.Option("--sort", help="created (newest first), name or size.")] = "created",
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="The first so many.")] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Packed runners, too.")] = False,
@@ -46,7 +49,7 @@ def list_models(
     from vtsserving import models as saved
     from vtsserving.local_store import LocalStore
 
-    labels = parse_pairs(label or [], "--label")
+    labels = parse_labels(label or [])
     if remote or store_url:
         from vtsserving_cli.models.remote import list_remote
 
@@ -64,6 +67,8 @@ def list_models(
         return
     store = LocalStore()
     models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit, hidden=hidden)
+    if not models and name is not None:
+        _say_if_unknown(store, name)
     if quiet:
         for model in models:
             Console.out(str(model.tag))
@@ -73,6 +78,16 @@ def list_models(
         aliases = {one: store.aliases(one) for one in {model.tag.name for model in models}}
         records = [_record(model, aliases[model.tag.name]) for model in models]
         put_json(records) if output is ListFormat.json else put_yaml(records)
+
+
+def _say_if_unknown(store: LocalStore, name: str) -> None:
+    """A list of nothing is no error, but whoever mistyped the name shall know."""
+    from vtsserving.exceptions import ModelNotFound
+
+    try:
+        store.resolve(name)
+    except ModelNotFound as error:
+        Console.note(error.message)
 
 
 def _row(model: Model) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ EXAMPLES: Final = (
 def prune_models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Only these names; all by default.", autocompletion=complete_tag),
+        typer.Argument(
+            metavar="NAME...", help="Only these names; all by default.", autocompletion=complete_tag
+        ),
     ] = None,
     keep: Annotated[int | None, typer.Option("--keep", help="Keep the newest so many of each name.")] = None,
     keep_newer: Annotated[

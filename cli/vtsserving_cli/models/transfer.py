@@ -10,7 +10,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument, ModelNotFound, VtsServingException
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import LabelOption, complete_tag
-from vtsserving_cli.parsing import parse_pairs
+from vtsserving_cli.parsing import parse_labels, parse_pairs
 from vtsserving_cli.progress import TransferBar, transfer_progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ HOPELESS: Final = frozenset({6, 7, 9})
 TagsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="TAG",
+        metavar="TAG...",
         help="name, or name:version; version may be latest, an alias or a unique prefix.",
         autocompletion=complete_tag,
         show_default=False,
@@ -151,7 +151,7 @@ def _chosen(
         InvalidArgument: nothing is named.
         ModelNotFound: nothing carries the labels.
     """
-    labels = parse_pairs(label or [], "--label")
+    labels = parse_labels(label or [])
     if not tags and not labels:
         raise InvalidArgument("name a model, for example iris_clf:latest, or select some with --label")
     if not labels:

@@ -19,7 +19,9 @@ EXAMPLES: Final = (
 def verify_models(
     tags: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TAG", help="Models to check; all by default.", autocompletion=complete_tag),
+        typer.Argument(
+            metavar="TAG...", help="Models to check; all by default.", autocompletion=complete_tag
+        ),
     ] = None,
 ) -> None:
     """Look for damaged models.
@@ -38,7 +40,7 @@ def verify_models(
         except (IntegrityError, StorageError) as e:
             failures.append(e)
             Console.out(f"{model!r} damaged")
-            Console.error(e.message)
+            Console.error(f"{e.message}; pull or import it again")
         else:
             Console.out(f"{model!r} ok")
     if failures:

@@ -509,6 +509,11 @@ class ModelLoadFailed(Unavailable):
 
     code = "model_load_failed"
 
+    @classmethod
+    def of(cls, model: object, reason: str) -> ModelLoadFailed:
+        """The error for a reason, which may name the model itself; the message names it once."""
+        return cls(reason if reason.startswith(f"{model}: ") else f"{model}: {reason}")
+
 
 class ShuttingDown(Unavailable):
     """The service is draining."""

@@ -261,14 +261,21 @@ def check_methods(served: Any, signatures: Mapping[str, ModelSignature]) -> None
         if not callable(getattr(served, method, None)):
             raise InvalidSignature(
                 f"the signature {method!r} does not fit: {type(served).__name__} has no such method to call"
-                f"{_other_methods(served)}"
+                f"{_other_methods(served, method)}"
             )
 
 
-def _other_methods(served: object) -> str:
-    """How to name the methods that an object has, for an error; empty if its class has none of its own."""
-    own = [name for name, value in vars(type(served)).items() if callable(value) and not name.startswith("_")]
-    if not own:
+def _other_methods(served: object, wanted: str) -> str:
+    """How to go on, for an error: with a near name, or with the methods of the object's own class if it has any."""
+    import difflib
+
+    kind = type(served)
+    methods = [name for name in dir(kind) if name[0] != "_" and callable(getattr(kind, name, None))]
+    near = difflib.get_close_matches(wanted, methods, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    own = [name for name in vars(kind) if name in methods]
+    if not own or kind.__module__ == "builtins":
         return ""
     return f"; it has {', '.join(own[:5])}: say which to serve, for example signatures={{{own[0]!r}: {{}}}}"
 

@@ -19,7 +19,7 @@ from typing import Any
 from vtsserving import local_store_lookup as lookup
 from vtsserving import provided_models
 from vtsserving.draft import Draft
-from vtsserving.exceptions import InvalidTag, VersionNotFound
+from vtsserving.exceptions import InvalidTag
 from vtsserving.home import home
 from vtsserving.local_store_change import changing, state_path
 from vtsserving.local_store_files import storage_errors, sync_tree
@@ -244,8 +244,9 @@ class LocalStore:
             VersionNotFound: there is no such alias.
         """
         known = Tag(name).name
-        if alias not in self.aliases(known):
-            raise VersionNotFound(f"{known!r} has no alias {alias!r}")
+        aliases = self.aliases(known)
+        if alias not in aliases:
+            raise lookup.alias_not_found(known, alias, aliases)
         with (
             self.staging() as private,
             storage_errors(f"cannot remove the alias {alias}"),

@@ -167,7 +167,9 @@ class NameChange:
         folder.mkdir(exist_ok=True)
         if target.exists():
             # Not a model, or it would have been found: what a user copied here by hand, without a manifest.
-            raise AlreadyExists(f"{target} is in the way: it exists but is not a model")
+            raise AlreadyExists(
+                f"{target} is in the way: it is not a model, having no {MANIFEST_FILE}; move it away"
+            )
         os.rename(staged, target)
         sync_directory(folder)
         if is_new:

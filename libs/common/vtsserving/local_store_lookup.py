@@ -112,6 +112,12 @@ def version_not_found(tag: Tag, known: list[Version], aliases: dict[str, str]) -
     return VersionNotFound(f"{tag.name!r} has no version or alias {tag.version!r}; {hint}")
 
 
+def alias_not_found(name: str, alias: str, known: Iterable[str]) -> VersionNotFound:
+    """The error for an alias that the name does not have, with those that it has."""
+    listed = _list(sorted(known))
+    return VersionNotFound(f"{name!r} has no alias {alias!r}; it has {listed or 'none'}")
+
+
 def _folders(path: Path) -> list[str]:
     try:
         with os.scandir(path) as entries:

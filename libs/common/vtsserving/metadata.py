@@ -133,7 +133,7 @@ def _scalar(value: Any, path: str) -> Any:
 
 def _no(value: Any, path: str) -> Any:
     raise InvalidMetadata(
-        f"{path:.200} is a {type(value).__name__}, which metadata cannot hold; "
+        f"{path:.200} is of type {type(value).__name__}, which metadata cannot hold; "
         "use text, numbers, dates, lists and dicts, or custom_objects"
     )
 

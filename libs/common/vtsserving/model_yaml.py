@@ -42,7 +42,7 @@ def render(document: Mapping[str, Any]) -> str:
     Returns:
         The text, ending with a newline.
     """
-    return "".join(_section(key, document[key]) for key in KEYS)
+    return "".join(section(key, document[key]) for key in KEYS)
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -94,7 +94,8 @@ def _check_events(events: Iterable[Any]) -> None:
             raise IntegrityError(f"model.yaml is nested more than {MAX_DEPTH} deep")
 
 
-def _section(key: str, value: Any) -> str:
+def section(key: str, value: Any) -> str:
+    """Write one key as model.yaml has it; the text ends with a newline."""
     if not isinstance(value, dict) or not value:
         return _dump({key: value})
     return f"{key}:\n" + "".join(f"    {line}\n" for line in _dump(value).split("\n")[:-1])

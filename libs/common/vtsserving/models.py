@@ -86,7 +86,7 @@ def list(
     Args:
         tag: only this name, or with a version only what it resolves to.
         labels: only models that have all of these.
-        module: only models that this framework module saved, for example `vtsserving.sklearn`.
+        module: only models that this framework module saved, for example `vtsserving.sklearn` or just `sklearn`.
         sort: one of SORTS.
         limit: at most so many.
         hidden: packed runners, too.
@@ -104,7 +104,7 @@ def list(
     if labels:
         found = (model for model in found if labels.items() <= model.info.labels.items())
     if module:
-        found = (model for model in found if model.info.module == module)
+        found = (model for model in found if model.info.module in (module, f"vtsserving.{module}"))
     if sort == "name":
         found = iter(sorted(found, key=lambda model: (model.tag.name, str(model.tag.version))))
     elif sort == "size":

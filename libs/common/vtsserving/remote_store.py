@@ -111,7 +111,7 @@ class Store:
         Args:
             name: only those of this name; none is not an error.
             labels: only those with all of these labels.
-            module: only those of this framework module.
+            module: only those of this framework module, `vtsserving.sklearn` or just `sklearn`.
             search: only those with this in their name or description.
             hidden: packed runners, too; they are always shown by their name.
         """

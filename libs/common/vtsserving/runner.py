@@ -40,6 +40,10 @@ class RunnerMethod:
     def __repr__(self) -> str:
         return f"RunnerMethod({self._runner.name}.{self.name})"
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As `run`."""
+        return self.run(*args, **kwargs)
+
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model's method and wait for its result.
 
@@ -210,6 +214,9 @@ class Runner:
         self.options.check_methods(signatures)
         self._handle = None
         self.methods = {method: RunnerMethod(self, method, one) for method, one in self.signatures.items()}
+        if "run" in self.methods and CALL not in self.methods:
+            # A method that is called `run`, as onnx has it, can be called like every other: `runner.run.run(rows)`.
+            vars(self)["run"] = self.methods["run"]
 
     def _default(self) -> RunnerMethod:
         only = next(iter(self.methods.values())) if len(self.methods) == 1 else self.methods.get("run")

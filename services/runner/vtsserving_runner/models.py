@@ -192,7 +192,7 @@ class Models:
         except Unavailable as error:
             model.fail(error)  # the store is down, which is no fault of the model
         except VtsServingException as error:
-            model.fail(ModelLoadFailed(f"{model.id}: {error.message}"))
+            model.fail(ModelLoadFailed.of(model.id, error.message))
         except Exception as error:  # a source may fail in ways of its own; the batcher must hear of it
             _log.exception("fetch_failed", extra={"model": str(model.id)})
             model.fail(ModelLoadFailed(f"{model.id}: {type(error).__name__}: {error}"))

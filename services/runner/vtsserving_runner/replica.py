@@ -98,7 +98,7 @@ class Replica:
         if self._replaces is not None:
             self._model.not_succeeded(self, reason)
         elif not self.is_retired:
-            self._model.fail(ModelLoadFailed(f"{self._model.id}: {reason}"))
+            self._model.fail(ModelLoadFailed.of(self._model.id, reason))
 
     def _done(self, work: Work, credits: list[int]) -> None:
         self._model.outlet.event(

@@ -227,7 +227,7 @@ def fitting(
         have = dict(summary.labels)
         if is_hidden(summary.name) and not hidden:
             continue
-        if module and summary.module != module:
+        if module and summary.module not in (module, f"vtsserving.{module}"):
             continue
         if needle and needle not in summary.name and needle not in summary.description.lower():
             continue

@@ -56,9 +56,8 @@ def check_named(host: str, addresses: list[IpAddress]) -> None:
     for address in addresses:
         plain = _unwrapped(address)
         if plain.is_link_local or plain.is_multicast or plain in _METADATA:
-            raise ForbiddenSource(
-                f"models are not fetched from {host} ({address}): it is a link-local address"
-            )
+            resolved = "" if host == str(address) else f" ({address})"
+            raise ForbiddenSource(f"models are not fetched from {host}{resolved}: it is a link-local address")
 
 
 def check_redirect(host: str, addresses: list[IpAddress], named_host: str) -> None:

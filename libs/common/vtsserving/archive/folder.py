@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vtsserving.archive.extract import SourceFile
 from vtsserving.archive.limits import CHUNK_BYTES
-from vtsserving.archive.locations import Location
 from vtsserving.archive.pack import Contents, files_of
 from vtsserving.exceptions import NotFound, UnsafeArchive
+
+if TYPE_CHECKING:
+    from vtsserving.archive.remote import Remote
 
 
 def local_files(directory: Path, on_progress: Callable[[int], None] | None) -> Iterator[SourceFile]:
@@ -32,14 +34,11 @@ def local_files(directory: Path, on_progress: Callable[[int], None] | None) -> I
         yield SourceFile(file.name, contents(file))
 
 
-def remote_files(
-    location: Location, options: Mapping[str, Any], on_progress: Callable[[int], None] | None
-) -> Iterator[SourceFile]:
+def remote_files(remote: Remote, on_progress: Callable[[int], None] | None) -> Iterator[SourceFile]:
     """The files of a folder behind a URL.
 
     Args:
-        location: a URL that is not http.
-        options: for the file system's constructor.
+        remote: the folder.
         on_progress: told how many bytes were read, each time.
 
     Yields:
@@ -48,9 +47,9 @@ def remote_files(
     Raises:
         NotFound: there is no such folder, or it is empty.
     """
-    from vtsserving.archive.remote import connect, open_remote, remote_errors
+    from vtsserving.archive.remote import open_remote, remote_errors
 
-    remote = connect(location, options)
+    location = remote.location
     base = remote.path.rstrip("/")
     with remote_errors(location):
         paths = sorted(remote.fs.find(base))

@@ -35,10 +35,10 @@ def import_model(
     """Import a model under the tag that it was saved with.
 
     Nothing is executed or unpickled. Every byte is compared with the manifest, and the model appears whole or not at
-    all. Importing what is there already, byte for byte, succeeds.
+    all. Importing what is there already, byte for byte, succeeds; if files of it were damaged since, it repairs them.
 
     Args:
-        path: an archive, told by its first bytes, or a folder; a path or a URL (a URL of a folder ends with a slash).
+        path: an archive, told by its first bytes, or a folder; a path or a URL.
         options: credentials, endpoint_url and so on, for the file system of a URL.
         skip_existing: where the tag exists, with whatever content, keep that model and return it.
         force: where the tag exists with other content, replace it.
@@ -75,7 +75,7 @@ def import_model(
                 existing = store.get(manifest.tag)
                 if existing.tag == manifest.tag:
                     return existing
-        return store.adopt(staged, force=force)
+        return store.adopt(staged, force=force or _is_damaged(store, manifest))
 
 
 def check_files(staged: Path, files: list[ExtractedFile]) -> Manifest:
@@ -110,6 +110,19 @@ def check_files(staged: Path, files: list[ExtractedFile]) -> Manifest:
     return manifest
 
 
+def _is_damaged(store: LocalStore, incoming: Manifest) -> bool:
+    """Whether the store has this very model, but with files that are not what its manifest says."""
+    try:
+        existing = store.get(incoming.tag)
+        if existing.tag == incoming.tag and existing.digest == incoming.digest:
+            existing.verify()
+    except NotFound:
+        return False
+    except IntegrityError:
+        return True
+    return False
+
+
 _Fill = Callable[[Path], list[ExtractedFile]]
 
 
@@ -124,16 +137,23 @@ def _source(
     if location.is_local and location.path.is_dir():
         files = local_files(location.path, on_progress)
         yield lambda staged: extract_files(files, staged, limits)
-    elif not location.is_local and not location.file_name and location.scheme not in HTTP_SCHEMES:
-        files = remote_files(location, options, on_progress)
-        yield lambda staged: extract_files(files, staged, limits)
-    else:
-        with _open_archive(location, options) as stream:
+    elif location.is_local or location.scheme in HTTP_SCHEMES:
+        with _open_archive(location) as stream:
             yield lambda staged: extract_archive(stream, staged, limits, on_progress=on_progress)
+    else:
+        from vtsserving.archive.remote import connect, is_folder, open_remote
+
+        remote = connect(location, options)
+        if is_folder(remote):
+            files = remote_files(remote, on_progress)
+            yield lambda staged: extract_files(files, staged, limits)
+        else:
+            with open_remote(remote) as stream:
+                yield lambda staged: extract_archive(stream, staged, limits, on_progress=on_progress)
 
 
 @contextlib.contextmanager
-def _open_archive(location: Location, options: Mapping[str, Any]) -> Iterator[Readable]:
+def _open_archive(location: Location) -> Iterator[Readable]:
     if location.is_local:
         if not location.path.exists():
             raise NotFound(f"{location.shown} does not exist; give the path or URL of an archive or a folder")
@@ -143,13 +163,8 @@ def _open_archive(location: Location, options: Mapping[str, Any]) -> Iterator[Re
             file = location.path.open("rb", buffering=0)
         with file:
             yield file
-    elif location.scheme in HTTP_SCHEMES:
+    else:
         from vtsserving.archive.http_source import open_http
 
         with open_http(location) as body:
             yield body
-    else:
-        from vtsserving.archive.remote import connect, open_remote
-
-        with open_remote(connect(location, options)) as remote_file:
-            yield remote_file

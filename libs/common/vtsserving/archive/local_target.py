@@ -118,9 +118,7 @@ class _Checked:
 
 def _check_target(path: Path, *, force: bool) -> None:
     if not path.parent.is_dir():
-        raise InvalidArgument(
-            f"the folder {path.parent} does not exist; create it first: mkdir -p {path.parent}"
-        )
+        raise InvalidArgument(f"{path.parent} does not exist; create it first: mkdir -p {path.parent}")
     if not force and os.path.lexists(path):
         raise AlreadyExists(f"{path} exists already; --force replaces it")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,8 @@ _BLOCK_BYTES: Final = 16 * MIB
 _COMMITTING: Final = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 """Schemes whose files appear only when a finished upload is committed; the others are renamed into place."""
 
+_UNKNOWN_OPTION: Final = re.compile(r"unexpected keyword argument '([^']+)'")
+
 _DEFAULT_PORTS: Final = {"ftp": 21, "sftp": 22, "ssh": 22}
 
 
@@ -53,6 +56,7 @@ def connect(location: Location, options: Mapping[str, Any]) -> Remote:
 
     Raises:
         MissingDependency: the plug-in for the scheme is not installed; the message says how to.
+        ConfigurationError: an option that the plug-in does not know.
         ForbiddenSource: the host must not be connected to.
         Unavailable: it cannot be reached.
     """
@@ -74,9 +78,26 @@ def connect(location: Location, options: Mapping[str, Any]) -> Remote:
     except ImportError as e:
         hint = INSTALL_HINTS.get(location.scheme, "install its fsspec plug-in")
         raise MissingDependency(f"{location.scheme}:// needs a plug-in that is not installed: {hint}") from e
-    except TypeError as e:
-        raise ConfigurationError(f"an option does not fit {location.scheme}://: {e}") from e
     return Remote(fs, path, location)
+
+
+def is_folder(remote: Remote) -> bool:
+    """Whether a URL names a folder: with a slash at its end it does, without one the file system is asked.
+
+    Args:
+        remote: from `connect`.
+
+    Raises:
+        AuthError: the credentials are refused.
+        Unavailable: the connection fails.
+    """
+    if not remote.location.file_name:
+        return True
+    try:
+        with remote_errors(remote.location):
+            return bool(remote.fs.isdir(remote.path))
+    except (Forbidden, NotFound):
+        return False  # a file may be readable where folders cannot be listed; opening it says what is wrong
 
 
 @contextlib.contextmanager
@@ -192,14 +213,20 @@ def remote_errors(location: Location) -> Iterator[None]:
         location: what the block works on.
 
     Raises:
+        ConfigurationError: an option that the plug-in does not know.
         NotFound: no such file, folder or bucket.
         AuthError: the credentials are missing or refused.
         Unavailable: anything else that goes wrong on the way.
     """
     try:
         yield
-    except (VtsServingException, ImportError, TypeError):
+    except (VtsServingException, ImportError):
         raise
+    except TypeError as e:
+        # Options reach the plug-in as keyword arguments; some plug-ins look at them only when they connect.
+        match = _UNKNOWN_OPTION.search(str(e))
+        what = f"takes no option {match[1]!r}" if match else f"does not take these options: {e}"
+        raise ConfigurationError(f"{location.scheme}:// {what}") from e
     except FileNotFoundError as e:
         raise NotFound(f"{location.shown}: there is no such file, folder or bucket") from e
     except PermissionError as e:
