@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 import vtsserving.sklearn
 from support.fault_proxy import FaultProxy
 from support.load import Target
-from support.nats_server import NatsServer
+from support.nats_server import NatsServer, clustered
 from support.supervisor import (
     Probe,
     Program,
@@ -81,6 +81,7 @@ class Cluster:
         *,
         proxied: str = "",
         twins: bool = False,
+        buses: int = 1,
         starts: Sequence[str] = (),
         apart_s: float = 0.0,
     ) -> None:
@@ -92,6 +93,7 @@ class Cluster:
             tag: the model that the runners preload.
             proxied: name of a process that reaches the nats-server through `proxy`.
             twins: whether there are two gateways, batchers and runners: `gateway` and `gateway-2` and so on.
+            buses: how many nats-servers there are, `nats`, `nats-2` and so on; more than one are a cluster.
             starts: the order in which nats, gateway, batcher and runner are started, none waiting for another; by
                 default nats first, then all others at once.
             apart_s: how long after each other those are started.
@@ -105,7 +107,9 @@ class Cluster:
         self._apart_s = apart_s
         self._folder = folder
         self._home = home
-        self._nats = NatsServer(folder)
+        self._buses = [NatsServer(folder)]
+        if buses > 1:
+            self._buses = clustered(folder, buses)
         self._proxied = proxied
         self._ends = ("", "-2") if twins else ("",)
         self._listening: socket.socket | None = None
@@ -117,22 +121,28 @@ class Cluster:
         return int(self._listening.getsockname()[1])
 
     @property
+    def bus_names(self) -> list[str]:
+        """The names of the nats-servers at the supervisor."""
+        return ["nats", *(f"nats-{number}" for number in range(2, len(self._buses) + 1))]
+
+    @property
     def _proxied_url(self) -> str:
         return f"nats://127.0.0.1:{self.proxy.port}"
 
     @property
     def nats_url(self) -> str:
-        """Of the nats-server, for tests that speak on the bus themselves."""
-        return self._nats.url
+        """Of the nats-servers, for tests that speak on the bus themselves."""
+        return ",".join(server.url for server in self._buses)
 
     def target(self, timeout_s: float) -> Target:
         """Where to send load, and what to expect."""
         return Target(self.port, f"/v1/models/{self.tag}/predict", timeout_s, row_and_answer)
 
     async def start_nats(self) -> None:
-        """Start the nats-server, on a port that it keeps when it is restarted."""
-        program = Program(self._nats.command(), os.environ, tcp_open(self._nats.port))
-        await self.supervisor.start("nats", program)
+        """Start the nats-servers, on ports that they keep when they are restarted."""
+        for name, server in zip(self.bus_names, self._buses, strict=True):
+            program = Program(server.command(), os.environ, tcp_open(server.port))
+            await self.supervisor.start(name, program)
 
     async def start_runner(self, name: str) -> None:
         """Start a runner and return when its model is warm."""
@@ -168,7 +178,7 @@ class Cluster:
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "VTSSERVING_HOME": str(self._home),
-            "VTSSERVING_NATS_URL": self._nats.url if name != self._proxied else self._proxied_url,
+            "VTSSERVING_NATS_URL": self.nats_url if name != self._proxied else self._proxied_url,
             **env,
         }
         ready = http_ok(port, "/readyz")
@@ -199,8 +209,9 @@ class Cluster:
     async def __aenter__(self) -> Cluster:
         self._listening = listening_socket()
         try:
-            self._nats.port = free_port()
-            self.proxy = FaultProxy(self._nats.port).start()
+            for server in self._buses:
+                server.port = free_port()
+            self.proxy = FaultProxy(self._buses[0].port).start()
             if self._starts:
                 await self._start_one_by_one()
                 return self

@@ -43,17 +43,17 @@ class RunningCluster:
             raise
 
     async def _ready(self) -> None:
-        for name in ("nats", *SERVICES):
+        for name in (*self.cluster.bus_names, *SERVICES):
             await self.cluster.supervisor.ready(name)
 
 
 @contextlib.contextmanager
-def running(folder: Path, home: Path, tag: str) -> Iterator[RunningCluster]:
-    """Two of each, serving the models of a local store, with one of them preloaded."""
+def running(folder: Path, home: Path, tag: str, *, buses: int = 1) -> Iterator[RunningCluster]:
+    """Two of each, serving the models of a local store, with one of them preloaded, on `buses` nats-servers."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    cluster = Cluster(folder, home, tag, twins=True)
+    cluster = Cluster(folder, home, tag, twins=True, buses=buses)
     try:
         asyncio.run_coroutine_threadsafe(cluster.__aenter__(), loop).result(RUN_TIMEOUT_S)
         yield RunningCluster(cluster, folder, loop)
