@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.buses import Inbox
 from support.nats_server import NatsServer
+from support.silent_port import silent_port
 from support.waiting import eventually
 from vtsserving.bus.nats import NatsBus
 from vtsserving.exceptions import (
@@ -27,6 +28,7 @@ from vtsserving.exceptions import (
     Forbidden,
     VtsServingException,
 )
+from vtsserving.inference.parked import BUS_WAIT_S
 
 USERS = """
 authorization {
@@ -212,6 +214,20 @@ def test_a_cluster_url_finds_the_server_that_lives(loop: asyncio.AbstractEventLo
 
     with NatsServer(tmp_path) as server:
         loop.run_until_complete(scenario(server))
+
+
+def test_a_server_that_swallows_connections_is_passed_over_in_less_than_the_wait_of_requests(
+    loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    async def scenario(url: str) -> None:
+        for _ in range(8):  # nats-py begins with any of the two
+            began_s = time.monotonic()
+            bus = await NatsBus.connect(url, timeout_s=10)
+            assert time.monotonic() - began_s < BUS_WAIT_S
+            await bus.close()
+
+    with NatsServer(tmp_path) as server, silent_port() as dead:
+        loop.run_until_complete(scenario(f"nats://127.0.0.1:{dead},{server.url}"))
 
 
 def test_an_encrypted_connection_carries_messages(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:

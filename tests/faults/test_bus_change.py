@@ -5,7 +5,6 @@ Everybody who was connected to it changes to the other one. Single servers that 
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Iterator
 

@@ -18,7 +18,8 @@ from sklearn.linear_model import LinearRegression
 import vtsserving.sklearn
 from support.fault_proxy import FaultProxy
 from support.load import Target
-from support.nats_server import NatsServer, clustered
+from support.nats_cluster import clustered
+from support.nats_server import NatsServer
 from support.supervisor import (
     Probe,
     Program,

@@ -17,6 +17,7 @@ from urllib.parse import ParseResult
 from nats.aio.transport import Transport
 from nats.errors import ProtocolError as NatsProtocolError
 
+from vtsserving.bus.dialing import dial
 from vtsserving.exceptions import ProtocolError
 
 FLUSH_BYTES: Final = 1024 * 1024
@@ -125,9 +126,8 @@ class DirectTransport(Transport):
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Open a TCP connection; the one before it, if any, is cut."""
         self.abort()
-        loop = asyncio.get_running_loop()
-        opening = loop.create_connection(lambda: _Link(self), uri.hostname or "", uri.port or DEFAULT_PORT)
-        _, link = await asyncio.wait_for(opening, connect_timeout)
+        dialing = dial(lambda: _Link(self), uri.hostname or "", uri.port or DEFAULT_PORT)
+        link = await asyncio.wait_for(dialing, connect_timeout)
         link.transport.set_write_buffer_limits(high=self._limit_bytes)
         self._link = link
 
