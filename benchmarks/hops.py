@@ -71,7 +71,7 @@ def edge(gateway: int) -> Iterator[tuple[int, int]]:
         (r":8404", f":{health}"),
         (r"server-template gateway 16 gateway:3000", f"server gateway1 127.0.0.1:{gateway}"),
         (r"server-template store 8 store:3001", f"server store1 127.0.0.1:{gateway}"),
-        (r"resolvers docker init-addr none ", ""),
+        (r"resolvers docker init-addr libc,none ", ""),
         (r"log stdout format raw local0 notice", ""),
     ):
         text, count = re.subn(old, new, text)

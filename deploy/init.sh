@@ -22,6 +22,10 @@ keep() {
 for user in gateway batcher runner store; do
     keep "nats_$user" "$(random 24)"
 done
+# What nats-servers show each other; services have no part in it.
+route=$(random 24)
+keep nats-routes.conf "cluster_password: \"$route\"
+cluster_route: \"nats-route://nats:$route@nats:6222\""
 keep s3_access_key vtsserving
 keep s3_secret_key "$(random 24)"
 # Read-only, for gateway and runner; compose.yaml's setup makes it known to the store.

@@ -262,7 +262,7 @@ def store_reader(stack: ComposeStack) -> Iterator[list[int]]:
 @pytest.mark.prove
 def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStack, proof: Proof) -> None:
     stack = loaded
-    services = ("store", "batcher", "runner", "gateway")
+    services = ("store", "batcher", "runner", "gateway", "nats")
     before = {service: set(stack.containers(service)) for service in services}
 
     async def scenario() -> Report:
@@ -289,6 +289,80 @@ def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStac
         after = set(stack.containers(service))
         assert len(after) == len(before[service])
         assert not after & before[service]
+
+
+@pytest.mark.prove
+def test_nats_servers_that_replace_each_other_lose_no_request(loaded: ComposeStack, proof: Proof) -> None:
+    stack = loaded
+    rolls = proof.count(full=5, quick=1)
+    before = stack.containers("nats")
+
+    async def scenario() -> Report:
+        async with Load.closed(target(stack), clients=8) as load:
+            await load.progress(200)
+            for _ in range(rolls):
+                await asyncio.to_thread(stack.run, "deploy/roll.sh", "nats")
+                await load.progress(200)
+            return await load.stop()
+
+    report = asyncio.run(scenario())
+    print(report)
+    worst_s = max(answer.latency_s for answer in report.answers)
+    proof.record("compose: deploy/roll.sh nats, 8 clients", rolls=rolls, **figures(report), worst_s=worst_s)
+    right_or_raise(report)
+    (after,) = stack.containers("nats")
+    assert after not in before
+
+
+def test_a_second_nats_server_lets_in_the_same_users_and_nobody_from_the_network(
+    loaded: ComposeStack,
+) -> None:
+    """The table of subjects itself is checked on both servers of a cluster in tests/deploy."""
+    stack = loaded
+    stack.up("--no-deps", "--no-recreate", "--scale", "nats=2", "nats")
+    probe = (
+        "import socket, sys\n"
+        "for address in sorted({i[4][0] for i in socket.getaddrinfo('nats', 6222)}):\n"
+        "    s = socket.create_connection((address, 6222), 2); s.settimeout(5); f = s.makefile('rwb')\n"
+        '    f.readline(); f.write(b\'CONNECT {"user":"nats","pass":"guess"}\\r\\nPING\\r\\n\'); f.flush()\n'
+        "    print(f.readline().decode().strip())"
+    )
+    try:
+        said = stack.run("docker", "exec", stack.containers("runner")[0], "python", "-c", probe)
+    finally:
+        stack.up("--no-deps", "--no-recreate", "--scale", "nats=1", "nats")
+    assert said.splitlines() == ["-ERR 'Authorization Violation'"] * 2
+
+
+@pytest.mark.prove
+def test_an_edge_that_reads_its_configuration_again_loses_no_request(
+    loaded: ComposeStack, proof: Proof
+) -> None:
+    stack = loaded
+    reloads = proof.count(full=10, quick=3)
+    before = stack.containers("edge")
+
+    async def scenario() -> Report:
+        async with Load.closed(target(stack), clients=8) as load:
+            await load.progress(200)
+            for _ in range(reloads):
+                await asyncio.to_thread(stack.run, "deploy/roll.sh", "edge")
+                await load.progress(400)
+            return await load.stop()
+
+    with store_reader(stack) as statuses:
+        report = asyncio.run(scenario())
+    print(report)
+    proof.record(
+        "compose: deploy/roll.sh edge, 8 clients",
+        reloads=reloads,
+        **figures(report),
+        store_reads=len(statuses),
+        store_failures=sum(status != 200 for status in statuses),
+    )
+    right_or_raise(report)
+    assert set(statuses) == {200}
+    assert stack.containers("edge") == before
 
 
 @pytest.mark.prove

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from support.buses import Inbox
-from support.deployed_nats import ROLES, deployed_nats, environment, password, permissions
+from support.deployed_nats import ROLES, deployed_nats, deployed_pair, environment, password, permissions
 from support.nats_server import NatsServer
 from support.supervisor import free_port
 from vtsserving.bus.nats import NatsBus
@@ -45,9 +45,21 @@ Scenario = Callable[[NatsServer], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[NatsServer]]:
+    first, second = deployed_pair(tmp_path_factory.mktemp("pair"))
+    with first, second:
+        yield [first, second]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     with deployed_nats(tmp_path_factory.mktemp("nats")) as running:
         yield running
+
+
+@pytest.fixture(params=["alone", "first of two", "second of two"])
+def server(request: pytest.FixtureRequest, alone: NatsServer, pair: list[NatsServer]) -> NatsServer:
+    return {"alone": alone, "first of two": pair[0], "second of two": pair[1]}[request.param]
 
 
 async def connected(server: NatsServer, role: str, refusals: list[VtsServingException]) -> NatsBus:
@@ -127,6 +139,33 @@ def test_a_runner_reads_no_inbox_and_gives_no_work_to_batchers(server: NatsServe
         assert subjects.batcher_in(ID) in refusals[0].message
         for bus in (gateway, batcher, runner):
             await bus.close()
+
+    asyncio.run(scenario())
+
+
+async def crosses(sender: NatsBus, receiver: NatsBus) -> None:
+    """Return when what one publishes on its server reaches the other on another."""
+    inbox = Inbox()
+    await receiver.subscribe(subjects.batcher_in(ID), inbox)
+
+    async def try_again() -> None:
+        while not inbox.payloads:  # the servers may not have met yet
+            sender.publish(subjects.batcher_in(ID), b"over a route")
+            await sender.flush()
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(try_again(), 10)
+    assert set(inbox.payloads) == {b"over a route"}
+
+
+def test_what_is_sent_to_one_of_two_servers_reaches_who_is_at_the_other(pair: list[NatsServer]) -> None:
+    async def scenario() -> None:
+        for here, there in (pair, reversed(pair)):
+            gateway = await connected(here, "gateway", [])
+            batcher = await connected(there, "batcher", [])
+            await crosses(gateway, batcher)
+            await gateway.close()
+            await batcher.close()
 
     asyncio.run(scenario())
 

@@ -128,6 +128,7 @@ def test_each_container_is_given_only_the_passwords_that_it_needs() -> None:
     assert holders == {
         "ca": set(),
         "nats_passwords": {"nats"},
+        "nats_routes": {"nats"},
         "nats_gateway": {"gateway"},
         "nats_batcher": {"batcher"},
         "nats_runner": {"runner", "runner-cuda"},
@@ -170,6 +171,9 @@ def test_init_writes_what_compose_needs_once(tmp_path: Path) -> None:
     assert len({first[f"nats_{role}"] for role in SERVICES}) == len(SERVICES)
     assert all(len(first[f"nats_{role}"]) == 48 for role in SERVICES)
     assert f'runner_password: "{first["nats_runner"]}"' in first["nats-passwords.conf"]
+    (route,) = re.findall(r'^cluster_password: "([0-9a-f]{48})"$', first["nats-routes.conf"], re.MULTILINE)
+    assert f'cluster_route: "nats-route://nats:{route}@nats:6222"' in first["nats-routes.conf"]
+    assert route not in {first[f"nats_{role}"] for role in SERVICES}
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     (tmp_path / ".env").write_text("# mine\n")
     assert init() == first

@@ -11,6 +11,7 @@ from support.source_tree import REPOSITORY
 from support.supervisor import free_port
 
 DEPLOY: Final = REPOSITORY / "deploy"
+ROUTE_PASSWORD: Final = "route0123456789"
 ROLES: Final = ("gateway", "batcher", "runner", "store")
 
 
@@ -26,6 +27,26 @@ def deployed_nats(folder: Path) -> NatsServer:
     lines = [f'{role}_password: "{password(role)}"\n' for role in ROLES]
     (folder / "nats-passwords.conf").write_text("".join(lines))
     return NatsServer(folder, config=config)
+
+
+def deployed_pair(folder: Path) -> list[NatsServer]:
+    """Prepare two servers, not started, with deploy/nats-cluster.conf: as while one replaces the other."""
+    routes = [free_port(), free_port()]
+    servers = []
+    for number, port in enumerate(routes):
+        own = folder / f"nats-{number}"
+        own.mkdir()
+        deployed_nats(own)
+        config = own / "nats-cluster.conf"
+        text = (DEPLOY / "nats-cluster.conf").read_text()
+        config.write_text(text.replace("0.0.0.0:6222", f"127.0.0.1:{port}"))
+        # In containers the name stands for both; the one that starts later finds the other.
+        other = f"nats-route://nats:{ROUTE_PASSWORD}@127.0.0.1:{routes[0]}"
+        (own / "nats-routes.conf").write_text(
+            f'cluster_password: "{ROUTE_PASSWORD}"\ncluster_route: "{other}"\n'
+        )
+        servers.append(NatsServer(own, config=config))
+    return servers
 
 
 def environment(role: str, url: str) -> dict[str, str]:
