@@ -23,20 +23,41 @@ check_nats() {
     done
 }
 
-# join_nats OLD: every nats-server that is not one of the old ones hears the others. If not, the new ones go again.
-join_nats() {
-    for container in $(docker compose ps --quiet nats); do
-        case " $(echo $1) " in *" $container "*) continue ;; esac
-        tries=0
-        until ask_nats "$container" routez | grep -q '"remote_id"'; do
-            tries=$((tries + 1))
-            if [ $tries -gt 60 ]; then
-                echo "roll: the new nats does not reach the old one; see docker compose logs nats" >&2
-                docker stop "$container" >/dev/null && docker rm "$container" >/dev/null
-                return 1
-            fi
-            sleep 0.5
+id_of_nats() { ask_nats "$1" varz | sed -n 's/.*"server_id": "\([^"]*\)".*/\1/p'; }
+
+# know_each_other ONE OTHER: each lists a route to the other. One of them alone may do so for a moment before its password
+# is refused.
+know_each_other() {
+    ask_nats "$1" routez | grep -q "\"remote_id\": \"$(id_of_nats "$2")\"" &&
+        ask_nats "$2" routez | grep -q "\"remote_id\": \"$(id_of_nats "$1")\""
+}
+
+# all_know_each_other NEW OLD
+all_know_each_other() {
+    for one in $1; do
+        for other in $2; do
+            know_each_other "$one" "$other" || return 1
         done
+    done
+}
+
+# join_nats OLD: return when the new nats-servers and the old ones hear each other, and go on to. If they do not, the new
+# ones are removed.
+join_nats() {
+    new=$(docker compose ps --quiet nats)
+    for container in $1; do
+        new=$(echo "$new" | grep -v "$container")
+    done
+    tries=0 joined=0
+    while [ $joined -lt 3 ]; do
+        if all_know_each_other "$new" "$1"; then joined=$((joined + 1)); else joined=0; fi
+        tries=$((tries + 1))
+        if [ $tries -gt 30 ]; then
+            echo "roll: the new nats and the old one do not reach each other; see docker compose logs nats" >&2
+            echo "$new" | xargs docker rm --force >/dev/null
+            return 1
+        fi
+        sleep 0.5
     done
 }
 

@@ -334,6 +334,39 @@ def test_a_second_nats_server_lets_in_the_same_users_and_nobody_from_the_network
     assert said.splitlines() == ["-ERR 'Authorization Violation'"] * 2
 
 
+def test_a_nats_server_that_the_old_one_refuses_does_not_take_over(loaded: ComposeStack) -> None:
+    stack = loaded
+    secret = stack.folder / "deploy" / "secrets" / "nats-routes.conf"
+    kept, before = secret.read_text(), stack.containers("nats")
+
+    def replace(text: str) -> None:
+        # A new file: a container that runs goes on to see the one that it was started with.
+        secret.unlink()
+        secret.write_text(text)
+
+    replace(re.sub(r"[0-9a-f]{48}", "0" * 48, kept))
+    try:
+        done = subprocess.run(
+            ["deploy/roll.sh", "nats"],
+            cwd=stack.folder,
+            env=stack.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        replace(kept)
+    assert done.returncode == 1, done.stderr
+    assert "do not reach each other" in done.stderr
+    assert stack.containers("nats") == before
+    # A moment may pass until those who were let in by the new one have changed to the old one.
+    stack.wait(
+        lambda: ask(stack, "linear:latest", [row_and_answer(5)[0]]) == (200, [row_and_answer(5)[1]]),
+        within_s=10,
+        what="the model answers",
+    )
+
+
 @pytest.mark.prove
 def test_an_edge_that_reads_its_configuration_again_loses_no_request(
     loaded: ComposeStack, proof: Proof
