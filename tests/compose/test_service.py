@@ -1,0 +1,175 @@
+"""A Service of one's own beside the models, as docs/operations.md says: pushed, served, changed, and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import subprocess
+from typing import Final
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+import vtsserving
+from support.cluster import row_and_answer, save_model
+from support.compose_stack import ComposeStack
+from support.load import Load, Report, Target
+from support.proofs import Proof
+
+TIMEOUT_S: Final = 20.0
+ROWS: Final = [[5.9, 3.0, 5.1, 1.8], [5.1, 3.5, 1.4, 0.2]]
+
+SERVICE: Final = """\
+import numpy as np
+import vtsserving
+from vtsserving.io import JSON, NumpyNdarray
+
+
+class Names(vtsserving.Runnable):
+    SUPPORTED_RESOURCES = ("cpu",)
+
+    @vtsserving.Runnable.method(batchable=True)
+    def name(self, numbers):
+        return np.array(["setosa", "versicolor", "virginica"])[numbers]
+
+
+species = vtsserving.sklearn.get("iris_clf:latest").to_runner()
+names = vtsserving.Runner(Names, name="names")
+svc = vtsserving.Service("iris", runners=[species, names])
+
+
+@svc.api(input=NumpyNdarray(), output=JSON())
+async def classify(rows):
+    return {"release": 1, "species": (await names.async_run(await species.predict.async_run(rows))).tolist()}
+"""
+
+
+def classify(stack: ComposeStack) -> tuple[int, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", stack.gateway_port, timeout=60)
+    connection.request("POST", "/classify", json.dumps(ROWS), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    return answer.status, body
+
+
+def set_line(stack: ComposeStack, name: str, value: str) -> None:
+    """Change a setting in deploy/.env, as an editor would."""
+    settings = stack.folder / "deploy" / ".env"
+    lines = settings.read_text().splitlines()
+    changed = [f"{name}={value}" if line.startswith(f"{name}=") else line for line in lines]
+    assert changed.count(f"{name}={value}") == 1
+    settings.write_text("\n".join(changed) + "\n")
+
+
+def push(stack: ComposeStack) -> None:
+    stack.shell("cd deploy/service && vtsserving services push service:svc")
+
+
+def roll_under_load(stack: ComposeStack) -> Report:
+    """Replace the gateways while clients call a model; every answer was right."""
+
+    async def scenario() -> Report:
+        target = Target(stack.gateway_port, "/v1/models/linear:latest/predict", TIMEOUT_S, row_and_answer)
+        async with Load.closed(target, clients=8) as load:
+            await load.progress(200)
+            await asyncio.to_thread(stack.run, "deploy/roll.sh", "gateway")
+            await load.progress(200)
+            return await load.stop()
+
+    report = asyncio.run(scenario())
+    assert len(report.of("right")) == len(report.answers), report
+    return report
+
+
+@pytest.fixture(scope="module")
+def serving(stack: ComposeStack) -> ComposeStack:
+    """A fresh cluster with the two models of the tests and no tokens."""
+    stack.compose("down", "--volumes")
+    stack.run("deploy/init.sh")
+    set_line(stack, "VTSSERVING_AUTH", "off")
+    rows, species = load_iris(return_X_y=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTSSERVING_HOME", stack.environment["VTSSERVING_HOME"])
+        tag = save_model("linear")
+        iris = vtsserving.sklearn.save_model(
+            "iris_clf", LogisticRegression(max_iter=1_000).fit(rows, species)
+        )
+    stack.up("--build")
+    stack.run("vtsserving", "models", "push", tag, str(iris.tag))
+    return stack
+
+
+def right(release: int) -> tuple[int, object]:
+    rows, species = load_iris(return_X_y=True)
+    found = LogisticRegression(max_iter=1_000).fit(rows, species).predict(np.array(ROWS))
+    return 200, {"release": release, "species": [["setosa", "versicolor", "virginica"][n] for n in found]}
+
+
+def test_a_service_and_its_own_runners_are_served_by_the_gateways(serving: ComposeStack) -> None:
+    stack = serving
+    (stack.folder / "deploy" / "service" / "service.py").write_text(SERVICE)
+    push(stack)
+    set_line(stack, "SERVICE", "service:svc")
+    stack.run("deploy/roll.sh", "gateway")
+    assert classify(stack) == right(1)
+
+
+@pytest.mark.prove
+def test_a_changed_service_takes_over_without_a_failed_request(serving: ComposeStack, proof: Proof) -> None:
+    stack = serving
+    module = stack.folder / "deploy" / "service" / "service.py"
+    module.write_text(SERVICE.replace('"release": 1', '"release": 2'))
+    push(stack)
+    report = roll_under_load(stack)
+    assert classify(stack) == right(2)
+    proof.record(
+        "compose: a changed Service, deploy/roll.sh gateway, 8 clients", requests=len(report.answers)
+    )
+
+
+def test_a_service_that_does_not_import_leaves_the_old_gateways_to_go_on(serving: ComposeStack) -> None:
+    stack = serving
+    module = stack.folder / "deploy" / "service" / "service.py"
+    before = set(stack.containers("gateway"))
+    good = module.read_text()
+    module.write_text("import no_such_package\n" + good)
+    try:
+        done = subprocess.run(
+            ["deploy/roll.sh", "gateway"],
+            cwd=stack.folder,
+            env=stack.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        logs = stack.logs("gateway", lines=200)
+    finally:
+        module.write_text(good)
+    assert done.returncode != 0, done.stderr
+    assert "no_such_package" in logs
+    assert before <= set(stack.containers("gateway"))
+    assert classify(stack) == right(2)
+    for container in set(stack.containers("gateway")) - before:
+        stack.run("docker", "rm", "--force", container)
+
+
+@pytest.mark.prove
+def test_an_older_image_is_rolled_back_to_without_a_failed_request(
+    serving: ComposeStack, proof: Proof
+) -> None:
+    stack = serving
+    stack.run("docker", "tag", "vtsserving-gateway:test", "vtsserving-gateway:test-older")
+    stack.environment["VTSSERVING_VERSION"] = "test-older"
+    try:
+        report = roll_under_load(stack)
+        images = {stack.inspect(container)["Config"]["Image"] for container in stack.containers("gateway")}
+    finally:
+        stack.environment["VTSSERVING_VERSION"] = "test"
+        stack.run("deploy/roll.sh", "gateway")
+        stack.run("docker", "rmi", "vtsserving-gateway:test-older")
+    assert images == {"vtsserving-gateway:test-older"}
+    proof.record("compose: an older image, deploy/roll.sh gateway, 8 clients", requests=len(report.answers))
