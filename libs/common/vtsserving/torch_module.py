@@ -25,6 +25,8 @@ class TorchCaller:
     """A module whose methods take arrays as well as tensors and compute without gradients.
 
     Where no argument is a tensor, results are arrays: whoever sends arrays need not have torch.
+    Arrays of float64, which is what numpy and JSON make of any fraction, become the dtype of the module's parameters;
+    tensors stay as they are.
 
     Attributes:
         module: the module, in evaluation mode.
@@ -33,6 +35,7 @@ class TorchCaller:
     def __init__(self, module: Any) -> None:
         self.module = module
         self._device = _device_of(module)
+        self._floats = _floats_of(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module itself."""
@@ -61,7 +64,9 @@ class TorchCaller:
             return value.to(self._device)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
             # Arrays from the wire are read-only, which torch does not know.
-            return torch.from_numpy(np.array(value, order="C")).to(self._device)
+            tensor = torch.from_numpy(np.array(value, order="C"))
+            is_default = tensor.dtype == torch.float64
+            return tensor.to(self._device, self._floats if is_default else None)
         if isinstance(value, dict):
             return {key: self._to_tensors(item, torch) for key, item in value.items()}
         if isinstance(value, tuple | list):
@@ -208,6 +213,12 @@ def _device_of(module: Any) -> Any:
     if first is None:
         first = next(module.buffers(), None)
     return "cpu" if first is None else first.device
+
+
+def _floats_of(module: Any) -> Any:
+    """The one floating dtype that the parameters have; None if they have none or several."""
+    found = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
 
 
 def _any_tensor(value: Any, torch: Any) -> bool:

@@ -1,0 +1,69 @@
+"""Fractions that come as numpy and JSON have them, to modules whose parameters are of another dtype."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vtsserving
+from vtsserving.torch_module import TorchCaller
+
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+
+def twice_plus_half(dtype: str) -> Any:
+    import torch
+
+    linear = torch.nn.Linear(1, 1, dtype=getattr(torch, dtype))
+    linear.weight.data.fill_(2)
+    linear.bias.data.fill_(0.5)
+    return linear
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_float64_arrays_become_what_the_parameters_are(dtype: str) -> None:
+    answer = TorchCaller(twice_plus_half(dtype))(np.array([[1.5], [4.0]]))
+    assert answer.dtype == np.dtype(dtype)
+    assert answer.tolist() == [[3.5], [8.5]]
+
+
+def test_tensors_integers_and_other_floats_stay_what_they_are() -> None:
+    import torch
+
+    class Kinds(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = twice_plus_half("float32")
+
+        def forward(self, values: Any) -> Any:
+            return values
+
+    caller = TorchCaller(Kinds())
+    assert caller(torch.ones(2, dtype=torch.float64)).dtype == torch.float64
+    for dtype in ("int64", "uint8", "bool", "float16"):
+        assert caller(np.ones(2, dtype)).dtype == np.dtype(dtype)
+
+
+def test_a_module_of_several_dtypes_or_none_is_given_what_came() -> None:
+    import torch
+
+    both = torch.nn.ModuleList([twice_plus_half("float32"), twice_plus_half("float16")])
+    both.forward = lambda values: values  # type: ignore[method-assign]
+    assert TorchCaller(both)(np.ones(2)).dtype == np.float64
+    assert TorchCaller(torch.nn.ReLU())(np.ones(2)).dtype == np.float64
+
+
+def test_json_s_fractions_are_taken_without_an_input_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path / "home"))
+    saved = vtsserving.pytorch.save_model("line", twice_plus_half("float32"))
+    runner = saved.to_runner()
+    runner.init_local()
+    assert runner.run(np.array([[1.5]])).tolist() == [[3.5]]
