@@ -66,6 +66,8 @@ def logout(
         name = current.name
     store_contexts.logout(name)
     Console.log(f"Logged out of {name!r}")
+    if store_contexts.contexts() and store_contexts.current() is None:
+        Console.log("No login is in use now; `vtsserving contexts --use NAME` chooses another one")
 
 
 def contexts(

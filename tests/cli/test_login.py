@@ -42,6 +42,9 @@ def test_named_logins_are_switched(vts: CommandLine, store: LocalStore, service:
     assert current == {"staging": True, "production": False}
     assert vts("contexts", "--use", "nothing").code == 3
     assert vts("logout", "nothing").code == 3
+    assert "contexts --use" not in vts("logout", "production").err, "another one is in use"
+    assert vts("login", service.url, "--name", "production").code == 0
+    assert "No login is in use now; `vtsserving contexts --use NAME`" in vts("logout").err
 
 
 def test_tokens_are_never_printed(

@@ -164,6 +164,25 @@ def test_login_remembers_a_store_that_takes_the_token(
     assert store_contexts.contexts() == []
 
 
+def test_of_two_logins_to_one_store_the_one_in_use_gives_the_token(
+    guarded: ThreadedStore, guarded_settings: StoreSettings, local: LocalStore
+) -> None:
+    for name, scope in (("reader", "pull"), ("writer", "push"), ("zoe", "pull")):
+        store_contexts.login(guarded.url, token(guarded_settings, scope), name=name)
+    tag = save_text(local, "m:1").tag
+    for url in (None, guarded.url + "/"):
+        store_contexts.use("writer")
+        transfer.push(tag, store_url=url, store=local)
+        store_contexts.use("reader")
+        with pytest.raises(Forbidden):
+            transfer.push(tag, store_url=url, store=local)
+
+
+def test_who_has_no_token_is_told_how_to_log_in(guarded: ThreadedStore) -> None:
+    with pytest.raises(AuthError, match=f"`vtsserving login {guarded.url} --token-stdin < FILE`"):
+        store_contexts.login(guarded.url)
+
+
 def test_login_refuses_what_is_no_store(guarded: ThreadedStore) -> None:
     with pytest.raises((StoreUnavailable, NotAStore)):
         store_contexts.login("http://127.0.0.1:1")

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vtsserving.exceptions import (
+    AuthError,
     ConfigurationError,
     NotAStore,
     StoreUnavailable,
@@ -107,6 +108,11 @@ def error_of(response: httpx2.Response, url: str) -> VtsServingException:
     except (ValueError, KeyError, TypeError):
         return StoreUnavailable(
             f"{url} answered {response.status_code} with something that no store says; is a proxy in between?"
+        )
+    if code == AuthError.code and "authorization" not in response.request.headers:
+        return AuthError(
+            f"the store {url} needs a token: `vtsserving login {url} --token-stdin < FILE`, "
+            "or VTSSERVING_STORE_TOKEN"
         )
     advised = response.headers.get("retry-after", "")
     return from_code(code, message, retry_after_s=float(advised) if advised.isdigit() else None)

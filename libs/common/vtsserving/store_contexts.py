@@ -53,8 +53,14 @@ def connect(store_url: str | None = None, token: str | None = None) -> RegistryC
     chosen = _from_environment() or current()
     url = store_url or (chosen.url if chosen else DEFAULT_URL)
     if token is None:
-        token = _environment_token() or next((c.token for c in contexts() if c.url == url.rstrip("/")), "")
+        token = _environment_token() or _token_of_login(url.rstrip("/"))
     return RegistryClient(url, token)
+
+
+def _token_of_login(url: str) -> str:
+    """The token for an address; of several logins to it, the one in use counts."""
+    there = [context for context in contexts() if context.url == url]
+    return next((c.token for c in there if c.current), there[0].token if there else "")
 
 
 def contexts() -> list[StoreContext]:
