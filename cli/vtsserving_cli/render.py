@@ -21,6 +21,11 @@ def human_size(n_bytes: int) -> str:
     return f"{size:.2f} {_UNITS[unit]}"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun, for example `1 file` or `3 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def short_path(path: Path) -> str:
     """A path with `~` for the user's home."""
     try:

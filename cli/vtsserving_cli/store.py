@@ -13,7 +13,7 @@ from vtsserving.exceptions import IntegrityError, InvalidArgument
 from vtsserving_cli.app import examples, new_group
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.parsing import parse_age
-from vtsserving_cli.render import human_size
+from vtsserving_cli.render import count, human_size
 
 if TYPE_CHECKING:
     from vtsserving.tokens import TokenKeeper
@@ -106,8 +106,9 @@ def fsck(
         counts[finding.severity] += 1
         Console.out(f"{finding.severity}: {finding.key} {finding.text}")
     if counts["damage"]:
-        raise IntegrityError(f"{counts['damage']} damaged objects; models that need them cannot be pulled")
-    Console.log(f"no damage; {counts['warning']} warnings, {counts['leftover']} leftovers")
+        found = count(counts["damage"], "damaged object")
+        raise IntegrityError(f"{found}; models that need what is damaged cannot be pulled")
+    Console.log(f"no damage; {count(counts['warning'], 'warning')}, {count(counts['leftover'], 'leftover')}")
 
 
 def gc(
@@ -121,10 +122,11 @@ def gc(
     from vtsserving_store import maintenance
 
     grace_s = parse_age(grace).total_seconds() if grace is not None else None
-    with maintenance.opened(_settings(directory)) as parts:
+    with maintenance.opened(_settings(directory), existing=True) as parts:
         done = parts.collector.run(dry_run=dry_run, grace_s=grace_s)
     verb = "would be removed" if dry_run else "removed"
-    Console.log(f"{done.blobs} files ({human_size(done.bytes)}) {verb}; {done.uploads} uploads given up")
+    files, uploads = count(done.blobs, "file"), count(done.uploads, "upload")
+    Console.log(f"{files} ({human_size(done.bytes)}) {verb}; {uploads} given up")
 
 
 def backup(
@@ -141,7 +143,7 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="What `backup` wrote.")],
     directory: DirOption = None,
 ) -> None:
-    """Copy a backup into a store; what is there stays."""
+    """Copy a backup into a store; what is there stays, and damaged files are repaired."""
     from vtsserving_store import maintenance
 
     _copied(maintenance.restore(_settings(directory), source), f"from {source}")
@@ -205,7 +207,7 @@ def _settings(directory: Path | None, **given: Any) -> StoreSettings:
 
     section = {name: value for name, value in {"dir": directory, **given}.items() if value is not None}
     # A directory on the command line wins over a bucket in the environment.
-    return read_settings(store=section, **({"s3": {}} if directory is not None else {}))
+    return read_settings(store=section, **({"s3": {"endpoint": ""}} if directory is not None else {}))
 
 
 def _welcome(port: int, settings: StoreSettings) -> str:
@@ -221,9 +223,12 @@ def _welcome(port: int, settings: StoreSettings) -> str:
 
 
 def _copied(done: Any, where: str) -> None:
-    models = "1 model" if done.versions == 1 else f"{done.versions} models"
-    there = f"; {done.present} objects were there already" if done.present else ""
-    Console.log(f"{models} copied {where}: {done.blobs} files ({human_size(done.bytes)}){there}")
+    said = f"{count(done.versions, 'model')} copied {where}: {count(done.blobs, 'file')} ({human_size(done.bytes)})"
+    if done.repaired:
+        said += f", {done.repaired} of them in place of damaged ones"
+    if done.present:
+        said += f"; {count(done.present, 'object')} already there"
+    Console.log(said)
 
 
 def _expiry(expires_s: float | None) -> str:

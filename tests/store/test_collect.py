@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +13,17 @@ import pytest
 from support.proofs import Proof
 from support.sdk import save_text
 from support.stores import store_settings
-from vtsserving.exceptions import BlobUnknown, IntegrityError
+from vtsserving.exceptions import BlobUnknown, IntegrityError, NotFound
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
-from vtsserving_store import keys
+from vtsserving_store import keys, maintenance
 from vtsserving_store.backup import copy_store
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.collect import Collector
 from vtsserving_store.fsck import Checker
 from vtsserving_store.parts import Parts
-from vtsserving_store.settings import StoreSettings
+from vtsserving_store.settings import StoreSection, StoreSettings
 
 
 def digests(model: Model) -> list[str]:
@@ -259,3 +260,46 @@ def test_a_backup_holds_everything_and_restores_it(
     assert restored.labels.get("m", "1") == {"a": "b"}
     assert restored.tokens.list() == []
     restored.close()
+
+
+def test_a_shared_file_is_copied_and_counted_once(
+    parts: Parts, local: LocalStore, elsewhere: DirectoryBlobs
+) -> None:
+    for tag in ("m:1", "m:2"):
+        push(parts, save_text(local, tag, "the same"))
+    copied = copy_store(parts.blobs, elsewhere)
+    assert (copied.versions, copied.blobs, copied.present) == (2, 3, 0)
+
+
+@pytest.mark.parametrize("damaged", [b"the SAME", b"too short by far", b""])
+def test_restoring_a_backup_repairs_what_is_damaged_and_keeps_the_rest(
+    parts: Parts, local: LocalStore, elsewhere: DirectoryBlobs, damaged: bytes
+) -> None:
+    model = save_text(local, "m:1", "the same")
+    push(parts, model)
+    copy_store(parts.blobs, elsewhere)
+    weights = next(e for e in model.manifest.files if e.path == "weights.txt")
+    key = keys.blob(f"sha256:{weights.sha256}")
+    parts.blobs.put(key, damaged)
+    assert findings(parts.blobs, deep=True) == [("damage", key)]
+    assert copy_store(elsewhere, parts.blobs).repaired == 0
+    restored = copy_store(elsewhere, parts.blobs, repair=True)
+    assert (restored.repaired, restored.blobs) == (1, 1)
+    assert findings(parts.blobs, deep=True) == []
+
+
+def test_what_looks_after_a_store_makes_none(settings: StoreSettings, tmp_path: Path) -> None:
+    nowhere = f"nowhere-{secrets.token_hex(6)}"
+    if settings.store.dir is not None:
+        absent = settings.model_copy(update={"store": StoreSection(dir=tmp_path / nowhere)})
+    else:
+        absent = settings.model_copy(update={"s3": settings.s3.model_copy(update={"bucket": nowhere})})
+    for look in (
+        lambda: list(maintenance.check(absent, deep=False)),
+        lambda: maintenance.backup(absent, tmp_path / "backup"),
+    ):
+        with pytest.raises(NotFound, match=nowhere):
+            look()
+    with pytest.raises(NotFound, match="no backup"):
+        maintenance.restore(settings, tmp_path / nowhere)
+    assert not (tmp_path / nowhere).exists()

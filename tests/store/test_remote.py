@@ -50,6 +50,7 @@ def test_python_lists_newest_first_and_filters(filled: vtsserving.Store) -> None
     assert [str(m.tag) for m in filled.list(labels={"name": "other"})] == ["other:v1"]
     assert filled.list("nothing") == []
     assert filled.get("m").tag == filled.list("m")[0].tag
+    assert repr(filled.get("m")) == 'RemoteVersion(tag="m:v3")'
 
 
 def test_python_moves_aliases_edits_labels_and_deletes(filled: vtsserving.Store) -> None:
@@ -145,3 +146,18 @@ def test_store_commands_look_after_a_directory(
     blob.write_bytes(b"damaged")
     damaged = cli("store", "fsck", "--deep", "--dir", directory)
     assert (damaged.code, damaged.out.startswith("damage: blobs/sha256/")) == (5, True)
+    assert "1 damaged object;" in damaged.err, "named once, though size and content are wrong"
+    repaired = cli("store", "restore", str(tmp_path / "backup"), "--dir", directory)
+    assert "1 of them in place of damaged ones" in repaired.err
+    assert cli("store", "fsck", "--deep", "--dir", directory).code == 0
+    for command in (("fsck",), ("gc",), ("backup", str(tmp_path / "backup"))):
+        mistyped = cli("store", *command, "--dir", f"{directory}3")
+        assert (mistyped.code, "there is no store in" in mistyped.err) == (3, True), command
+
+
+def test_a_directory_on_the_command_line_wins_over_a_bucket_in_the_environment(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTSSERVING_S3__ENDPOINT", "http://127.0.0.1:1")
+    assert cli("store", "token", "create", "ci", "--dir", str(tmp_path / "here")).code == 0
+    assert cli("store", "fsck", "--dir", str(tmp_path / "here")).code == 0

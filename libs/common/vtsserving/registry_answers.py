@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vtsserving.model import ModelInfo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RemoteVersion:
     """A version in the store service.
 
@@ -32,6 +32,9 @@ class RemoteVersion:
     aliases: tuple[str, ...] = ()
     pushed_at: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(tag="{self.tag}")'
 
     @property
     def tag(self) -> Tag:

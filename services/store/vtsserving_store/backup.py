@@ -6,12 +6,14 @@ in the backup has its blobs; blobs are never changed, only added, as long as no 
 
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass
 from typing import Final
 
 from vtsserving.exceptions import BlobNotFound, Conflict, IntegrityError
+from vtsserving.manifest_files import FileEntry
 from vtsserving_store import keys
-from vtsserving_store.blobs import Blobs
+from vtsserving_store.blobs import Blobs, Entry, verified
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Version
 
 RECORDS: Final = (keys.LABELS, keys.SETTINGS, keys.ALIASES, keys.MODELS)
@@ -20,15 +22,16 @@ RECORDS: Final = (keys.LABELS, keys.SETTINGS, keys.ALIASES, keys.MODELS)
 
 @dataclass
 class Copied:
-    """What was copied."""
+    """What was copied; each file counts once, however many versions share it."""
 
     versions: int = 0
     blobs: int = 0
     bytes: int = 0
     present: int = 0
+    repaired: int = 0
 
 
-def copy_store(source: Blobs, target: Blobs) -> Copied:
+def copy_store(source: Blobs, target: Blobs, *, repair: bool = False) -> Copied:
     """Copy everything that models consist of; what is there already is not copied again.
 
     Tokens are left out: a copy should not open doors.
@@ -36,6 +39,7 @@ def copy_store(source: Blobs, target: Blobs) -> Copied:
     Args:
         source: a store, which may be in use.
         target: a store or an empty storage.
+        repair: read the blobs that the target has, and replace those whose content is not what their digest says.
 
     Raises:
         Conflict: the target has a version with other content.
@@ -49,8 +53,9 @@ def copy_store(source: Blobs, target: Blobs) -> Copied:
             if body is not None:
                 records[entry.key] = body
     versions = {key: body for key, body in records.items() if key.startswith(keys.MODELS)}
+    copier = _BlobCopier(source, target, done, repair=repair)
     for key, body in versions.items():
-        _copy_blobs(source, target, Version.from_bytes(body, *keys.model_parts(key)), done)
+        copier.copy(Version.from_bytes(body, *keys.model_parts(key)))
     for prefix in RECORDS:
         for key in sorted(key for key in records if key.startswith(prefix)):
             _copy_record(target, key, records[key], done)
@@ -58,21 +63,48 @@ def copy_store(source: Blobs, target: Blobs) -> Copied:
     return done
 
 
-def _copy_blobs(source: Blobs, target: Blobs, version: Version, done: Copied) -> None:
-    for file in version.manifest.files:
+class _BlobCopier:
+    """Copies the blobs of one version after the other, each blob once."""
+
+    def __init__(self, source: Blobs, target: Blobs, done: Copied, *, repair: bool) -> None:
+        self._source = source
+        self._target = target
+        self._done = done
+        self._repair = repair
+        self._seen: set[str] = set()
+
+    def copy(self, version: Version) -> None:
+        for file in version.manifest.files:
+            if file.sha256 not in self._seen:
+                self._seen.add(file.sha256)
+                self._copy_file(version, file)
+
+    def _copy_file(self, version: Version, file: FileEntry) -> None:
         digest = f"sha256:{file.sha256}"
         key = keys.blob(digest)
-        if target.stat(key) is not None:
-            done.present += 1
-            continue
+        found = self._target.stat(key)
+        if found is not None and (not self._repair or self._is_whole(found, digest, file.size)):
+            self._done.present += 1
+            return
         try:
-            target.assemble(key, source.stream(key), size_bytes=file.size, digest=digest)
+            self._target.assemble(key, self._source.stream(key), size_bytes=file.size, digest=digest)
         except BlobNotFound as error:
             raise IntegrityError(
                 f"{version.manifest.tag} lacks its blob {digest}; run `vtsserving store fsck`"
             ) from error
-        done.blobs += 1
-        done.bytes += file.size
+        self._done.repaired += found is not None
+        self._done.blobs += 1
+        self._done.bytes += file.size
+
+    def _is_whole(self, found: Entry, digest: str, size_bytes: int) -> bool:
+        if found.size_bytes != size_bytes:
+            return False
+        chunks = verified(self._target.stream(found.key), size_bytes=size_bytes, digest=digest)
+        try:
+            collections.deque(chunks, maxlen=0)
+        except (IntegrityError, BlobNotFound):
+            return False
+        return True
 
 
 def _copy_record(target: Blobs, key: str, body: bytes, done: Copied) -> None:

@@ -54,6 +54,14 @@ class S3Blobs:
         """See Blobs."""
         return f"bucket {self._bucket} at {self._endpoint}"
 
+    def has_bucket(self) -> bool:
+        """Whether the bucket is there.
+
+        Raises:
+            StoreUnavailable: the storage does not answer, or refuses these credentials.
+        """
+        return bool(self._retry(lambda: self._client.bucket_exists(self._bucket)))
+
     def ensure_bucket(self) -> None:
         """Create the bucket if it is not there.
 

@@ -13,6 +13,8 @@ from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.records import MAX_RECORD_BYTES
 from vtsserving_store.version_record import MAX_VERSION_BYTES, Version
 
+_MEND_BLOB: Final = "restore a backup, or remove the object and push its models again"
+
 
 class Finding(NamedTuple):
     """One inconsistency.
@@ -41,6 +43,7 @@ class Checker:
         self._blobs = blobs
         self._deep = deep
         self._sizes: dict[str, int] = {}
+        self._damaged: set[str] = set()
         self._needed: set[str] = set()
         self._tags: set[tuple[str, str]] = set()
 
@@ -83,8 +86,11 @@ class Checker:
                     yield Finding(
                         "damage", entry.key, f"its file {file.path!a} has no blob {digest}: push it again"
                     )
-                elif size != file.size:
-                    yield Finding("damage", keys.blob(digest), f"has {size} bytes instead of {file.size}")
+                elif size != file.size and digest not in self._damaged:
+                    self._damaged.add(digest)
+                    yield Finding(
+                        "damage", keys.blob(digest), f"has {size} bytes instead of {file.size}: {_MEND_BLOB}"
+                    )
 
     def series(self) -> Iterator[Finding]:
         """Aliases and labels: readable, and of versions that exist."""
@@ -147,8 +153,8 @@ class Checker:
             yield Finding("damage", entry.key, f"cannot be read: {error}")
             return
         if "sha256:" + actual.hexdigest() != digest:
-            text = "has other content than its digest says: remove the object and push its models again"
-            yield Finding("damage", entry.key, text)
+            self._damaged.add(digest)
+            yield Finding("damage", entry.key, f"has other content than its digest says: {_MEND_BLOB}")
 
 
 _CHECKS: Final[tuple[Callable[[Checker], Iterator[Finding]], ...]] = (

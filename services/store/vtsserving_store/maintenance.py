@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from vtsserving.exceptions import NotFound
 from vtsserving_store.backup import Copied, copy_store
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.fsck import Checker, Finding
@@ -15,17 +16,19 @@ from vtsserving_store.storage import open_storage, probe
 
 
 @contextlib.contextmanager
-def opened(settings: StoreSettings) -> Iterator[Parts]:
+def opened(settings: StoreSettings, *, existing: bool = False) -> Iterator[Parts]:
     """Open the storage that the settings name and check that it is fit.
 
     Args:
         settings: of the service.
+        existing: make none where there is none, so that a mistyped name is not mistaken for an empty store.
 
     Raises:
         ConfigurationError: no storage is named.
+        NotFound: with `existing`, there is none.
         StoreUnavailable: it does not answer.
     """
-    blobs = open_storage(settings)
+    blobs = open_storage(settings, existing=existing)
     parts = Parts.on(blobs, settings)
     try:
         probe(blobs)
@@ -36,17 +39,23 @@ def opened(settings: StoreSettings) -> Iterator[Parts]:
 
 def check(settings: StoreSettings, *, deep: bool) -> Iterator[Finding]:
     """Every inconsistency of the storage, as it is found; `deep` reads all blobs."""
-    with opened(settings) as parts:
+    with opened(settings, existing=True) as parts:
         yield from Checker(parts.blobs, deep=deep).findings()
 
 
 def backup(settings: StoreSettings, directory: Path) -> Copied:
     """Copy the storage into a directory, adding to what is there."""
-    with opened(settings) as parts:
+    with opened(settings, existing=True) as parts:
         return copy_store(parts.blobs, DirectoryBlobs(directory))
 
 
 def restore(settings: StoreSettings, directory: Path) -> Copied:
-    """Copy a backup into the storage, adding to what is there."""
+    """Copy a backup into the storage, adding to what is there and repairing damaged files.
+
+    Raises:
+        NotFound: there is no such directory.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"there is no backup in {directory}")
     with opened(settings) as parts:
-        return copy_store(DirectoryBlobs(directory), parts.blobs)
+        return copy_store(DirectoryBlobs(directory), parts.blobs, repair=True)

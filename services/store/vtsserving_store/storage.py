@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import secrets
 
-from vtsserving.exceptions import ConfigurationError, StorageError
+from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
 from vtsserving_store import keys
 from vtsserving_store.blobs import Blobs
 from vtsserving_store.settings import StoreSettings
 
 
-def open_storage(settings: StoreSettings) -> Blobs:
+def open_storage(settings: StoreSettings, *, existing: bool = False) -> Blobs:
     """Open the directory or the bucket that the settings name; nothing is checked yet.
 
     Args:
         settings: of the service.
+        existing: make neither.
 
     Raises:
         ConfigurationError: neither or both are named.
+        NotFound: with `existing`, there is no such directory or bucket.
     """
     if settings.store.dir is not None:
         if settings.s3.endpoint:
             raise ConfigurationError(
                 "VTSSERVING_STORE__DIR and VTSSERVING_S3__ENDPOINT are both set: choose one place for the models"
             )
+        if existing and not settings.store.dir.is_dir():
+            raise NotFound(f"there is no store in {settings.store.dir}")
         from vtsserving_store.blobs_directory import DirectoryBlobs
 
         return DirectoryBlobs(settings.store.dir)
@@ -36,6 +40,8 @@ def open_storage(settings: StoreSettings) -> Blobs:
 
     blobs = S3Blobs(settings.s3)
     if settings.s3.create_bucket:
+        if existing and not blobs.has_bucket():
+            raise NotFound(f"there is no {blobs.describe()}")
         blobs.ensure_bucket()
     return blobs
 
