@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
+import vtsserving
+from support.cluster import save_model
 from support.compose_stack import ComposeStack, missing
 
 
@@ -30,3 +34,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def fresh(stack: ComposeStack) -> ComposeStack:
+    """A new cluster of one of each, without tokens, that has the model of the load, `linear`, and `iris_clf`."""
+    stack.compose("down", "--volumes")
+    stack.run("deploy/init.sh")
+    stack.set_line("VTSSERVING_AUTH", "off")
+    rows, species = load_iris(return_X_y=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTSSERVING_HOME", stack.environment["VTSSERVING_HOME"])
+        linear = save_model("linear")
+        clf = LogisticRegression(max_iter=1_000).fit(rows, species)
+        iris = vtsserving.sklearn.save_model("iris_clf", clf)
+    stack.up("--build")
+    stack.run("vtsserving", "models", "push", linear, str(iris.tag))
+    return stack

@@ -13,8 +13,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-import vtsserving
-from support.cluster import row_and_answer, save_model
+from support.cluster import row_and_answer
 from support.compose_stack import ComposeStack
 from support.load import Load, Report, Target
 from support.proofs import Proof
@@ -56,15 +55,6 @@ def classify(stack: ComposeStack) -> tuple[int, object]:
     return answer.status, body
 
 
-def set_line(stack: ComposeStack, name: str, value: str) -> None:
-    """Change a setting in deploy/.env, as an editor would."""
-    settings = stack.folder / "deploy" / ".env"
-    lines = settings.read_text().splitlines()
-    changed = [f"{name}={value}" if line.startswith(f"{name}=") else line for line in lines]
-    assert changed.count(f"{name}={value}") == 1
-    settings.write_text("\n".join(changed) + "\n")
-
-
 def push(stack: ComposeStack) -> None:
     stack.shell("cd deploy/service && vtsserving services push service:svc")
 
@@ -85,42 +75,24 @@ def roll_under_load(stack: ComposeStack) -> Report:
     return report
 
 
-@pytest.fixture(scope="module")
-def serving(stack: ComposeStack) -> ComposeStack:
-    """A fresh cluster with the two models of the tests and no tokens."""
-    stack.compose("down", "--volumes")
-    stack.run("deploy/init.sh")
-    set_line(stack, "VTSSERVING_AUTH", "off")
-    rows, species = load_iris(return_X_y=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VTSSERVING_HOME", stack.environment["VTSSERVING_HOME"])
-        tag = save_model("linear")
-        iris = vtsserving.sklearn.save_model(
-            "iris_clf", LogisticRegression(max_iter=1_000).fit(rows, species)
-        )
-    stack.up("--build")
-    stack.run("vtsserving", "models", "push", tag, str(iris.tag))
-    return stack
-
-
 def right(release: int) -> tuple[int, object]:
     rows, species = load_iris(return_X_y=True)
     found = LogisticRegression(max_iter=1_000).fit(rows, species).predict(np.array(ROWS))
     return 200, {"release": release, "species": [["setosa", "versicolor", "virginica"][n] for n in found]}
 
 
-def test_a_service_and_its_own_runners_are_served_by_the_gateways(serving: ComposeStack) -> None:
-    stack = serving
+def test_a_service_and_its_own_runners_are_served_by_the_gateways(fresh: ComposeStack) -> None:
+    stack = fresh
     (stack.folder / "deploy" / "service" / "service.py").write_text(SERVICE)
     push(stack)
-    set_line(stack, "SERVICE", "service:svc")
+    stack.set_line("SERVICE", "service:svc")
     stack.run("deploy/roll.sh", "gateway")
     assert classify(stack) == right(1)
 
 
 @pytest.mark.prove
-def test_a_changed_service_takes_over_without_a_failed_request(serving: ComposeStack, proof: Proof) -> None:
-    stack = serving
+def test_a_changed_service_takes_over_without_a_failed_request(fresh: ComposeStack, proof: Proof) -> None:
+    stack = fresh
     module = stack.folder / "deploy" / "service" / "service.py"
     module.write_text(SERVICE.replace('"release": 1', '"release": 2'))
     push(stack)
@@ -131,8 +103,8 @@ def test_a_changed_service_takes_over_without_a_failed_request(serving: ComposeS
     )
 
 
-def test_a_service_that_does_not_import_leaves_the_old_gateways_to_go_on(serving: ComposeStack) -> None:
-    stack = serving
+def test_a_service_that_does_not_import_leaves_the_old_gateways_to_go_on(fresh: ComposeStack) -> None:
+    stack = fresh
     module = stack.folder / "deploy" / "service" / "service.py"
     before = set(stack.containers("gateway"))
     good = module.read_text()
@@ -158,10 +130,8 @@ def test_a_service_that_does_not_import_leaves_the_old_gateways_to_go_on(serving
 
 
 @pytest.mark.prove
-def test_an_older_image_is_rolled_back_to_without_a_failed_request(
-    serving: ComposeStack, proof: Proof
-) -> None:
-    stack = serving
+def test_an_older_image_is_rolled_back_to_without_a_failed_request(fresh: ComposeStack, proof: Proof) -> None:
+    stack = fresh
     stack.run("docker", "tag", "vtsserving-gateway:test", "vtsserving-gateway:test-older")
     stack.environment["VTSSERVING_VERSION"] = "test-older"
     try:

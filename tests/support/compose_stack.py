@@ -124,6 +124,14 @@ class ComposeStack:
         """Run `docker compose` on the stack."""
         return self.run("docker", "compose", "-f", "deploy/compose.yaml", *arguments, check=check)
 
+    def set_line(self, name: str, value: str) -> None:
+        """Change a setting in deploy/.env, as an editor would."""
+        settings = self.folder / "deploy" / ".env"
+        lines = settings.read_text().splitlines()
+        changed = [f"{name}={value}" if line.startswith(f"{name}=") else line for line in lines]
+        assert changed.count(f"{name}={value}") == 1, f"{name} is not in .env"
+        settings.write_text("\n".join(changed) + "\n")
+
     def up(self, *arguments: str) -> None:
         """Start what does not run and return when everything is healthy."""
         self.compose("up", "-d", "--wait", *arguments)
