@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import vtsserving
 from support.archives import save_model, tree
 from support.command_line import CommandLine, Terminal
 from support.sdk import CONTEXT, save_text
 from support.stores import ThreadedStore, store_settings
+from vtsserving import models
 from vtsserving.draft import Draft
 from vtsserving.local_store import LocalStore
 from vtsserving.tag import Tag
@@ -119,6 +122,25 @@ def test_a_label_chooses_the_versions_that_carry_it(
     assert tags("pull", "-l", "stage=prod", "a") == ["a:2", "a:3"]
     assert tags("pull", "-l", "stage=dev", "a:1", "a:2") == ["a:1"]
     assert tags("pull", "--label", "stage=prod") == ["a:2", "a:3", "b:1"]
+
+
+def test_a_model_is_shown_alike_from_the_store_and_from_here(
+    vts: CommandLine, store: LocalStore, service: ThreadedStore
+) -> None:
+    with models.create("iris_clf", description="An iris: classifier", labels={"stage": "dev"}) as new:
+        new.path_of("weights.bin").write_bytes(b"weights")
+    assert vts("models", "push", "iris_clf").code == 0
+    assert vts("models", "alias", "iris_clf", "production").code == 0
+    assert vts("models", "alias", "iris_clf:latest", "production", "--remote").code == 0
+    assert vts("models", "get", "iris_clf", "--remote").out == vts("models", "get", "iris_clf").out
+    here, there = (
+        json.loads(vts("models", "get", "iris_clf", "-o", "json", *flag).out) for flag in ([], ["--remote"])
+    )
+    assert there.pop("pushed_at")
+    assert here == there
+    with vtsserving.Store(service.url) as remote:
+        remote.set_labels("iris_clf", {"stage": "prod"})
+    assert yaml.safe_load(vts("models", "get", "iris_clf", "--remote").out)["labels"] == {"stage": "prod"}
 
 
 def test_b56_stored_text_cannot_act_on_the_terminal(

@@ -8,6 +8,7 @@ import typer
 
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import GetFormat, TagArgument
+from vtsserving_cli.models.description import as_json, as_yaml
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.render import put_json
 
@@ -30,7 +31,6 @@ def get_model(
 ) -> None:
     """Show what is known about a model."""
     from vtsserving.local_store import LocalStore
-    from vtsserving.model_yaml import section
 
     if remote or store_url:
         from vtsserving_cli.models.remote import get_remote
@@ -42,17 +42,11 @@ def get_model(
     if output is GetFormat.path:
         Console.out(str(model.path))
     elif output is GetFormat.json:
-        info = model.info
-        aliases = {"aliases": _aliases(store, model.tag)}
-        shown = {**info.to_json_dict(), "size_bytes": model.size_bytes, "digest": model.digest, **aliases}
-        put_json(
-            {**shown, **{key: value for key, value in info.extra.items() if value not in (None, "", {})}}
-        )
+        aliases = _aliases(store, model.tag)
+        put_json(as_json(model.info, aliases, size_bytes=model.size_bytes, digest=model.digest))
     else:
-        more = {"description": model.info.extra.get("description"), "aliases": _aliases(store, model.tag)}
-        text = model.info.to_yaml() + "".join(section(key, value) for key, value in more.items() if value)
-        Console.out(text.rstrip("\n"))
+        Console.out(as_yaml(model.info, _aliases(store, model.tag)))
 
 
 def _aliases(store: LocalStore, tag: Tag) -> list[str]:
-    return sorted(alias for alias, version in store.aliases(tag.name).items() if version == tag.version)
+    return [alias for alias, version in store.aliases(tag.name).items() if version == tag.version]

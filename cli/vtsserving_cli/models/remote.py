@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument, InvalidTag
 from vtsserving_cli.console import Console, confirm, table
 from vtsserving_cli.models.arguments import GetFormat, ListFormat
+from vtsserving_cli.models.description import as_json, as_yaml
 from vtsserving_cli.render import human_size, put_json, put_yaml
 
 if TYPE_CHECKING:
@@ -62,12 +64,14 @@ def get_remote(url: str | None, tag: str, output: GetFormat) -> None:
         found = store.get(tag)
     if output is GetFormat.path:
         raise InvalidArgument("a model in a store has no path; pull it first")
+    # model.yaml stays as saved; what is shown are the labels of today.
+    info = dataclasses.replace(found.info, labels=dict(found.labels))
     if output is GetFormat.json:
-        more = {"labels": dict(found.labels), "aliases": list(found.aliases), "pushed_at": found.pushed_at}
-        sizes = {"size_bytes": found.manifest.size_bytes, "digest": found.digest}
-        put_json({**found.info.to_json_dict(), **sizes, **more})
+        size_bytes, digest = found.manifest.size_bytes, found.digest
+        shown = as_json(info, found.aliases, size_bytes=size_bytes, digest=digest)
+        put_json({**shown, "pushed_at": found.pushed_at})
     else:
-        Console.out(found.info.to_yaml().rstrip("\n"))
+        Console.out(as_yaml(info, found.aliases))
 
 
 def delete_remote(

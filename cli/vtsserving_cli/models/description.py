@@ -1,0 +1,25 @@
+"""What `models get` prints of a model, which is the same for the local store and for a store service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtsserving.model_info import ModelInfo
+
+
+def as_yaml(info: ModelInfo, aliases: Iterable[str]) -> str:
+    """model.yaml, with description and aliases where there are any."""
+    from vtsserving.model_yaml import section
+
+    more = {"description": info.description, "aliases": sorted(aliases)}
+    text = info.to_yaml() + "".join(section(key, value) for key, value in more.items() if value)
+    return text.rstrip("\n")
+
+
+def as_json(info: ModelInfo, aliases: Iterable[str], *, size_bytes: int, digest: str) -> dict[str, Any]:
+    """Everything that is recorded, empty values of the manifest's own left out."""
+    recorded = {key: value for key, value in info.extra.items() if value not in (None, "", {})}
+    sizes = {"size_bytes": size_bytes, "digest": digest}
+    return {**info.to_json_dict(), **sizes, "aliases": sorted(aliases), **recorded}
