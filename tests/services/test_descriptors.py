@@ -25,6 +25,7 @@ from vtsserving.io import (
     Text,
 )
 from vtsserving.io.base import Body
+from vtsserving.io.specs import from_spec
 
 
 class Iris(pydantic.BaseModel):
@@ -135,6 +136,128 @@ def test_json_gives_the_pydantic_object_and_writes_one() -> None:
     assert json.loads(descriptor.write(Iris(sepal=1.0)).data) == {"sepal": 1.0, "petal": 1.0}
     assert read(JSON(pydantic_model=Iris, validate_json=False), '{"x": 1}') == {"x": 1}
     assert json.loads(JSON().write({"a": np.arange(2)}).data) == {"a": [0, 1]}
+
+
+def test_json_answers_as_its_model_says_or_not_at_all() -> None:
+    class Aliased(pydantic.BaseModel):
+        length: float = pydantic.Field(alias="len")
+
+    assert json.loads(JSON().write([Iris(sepal=1), {"one": Iris(sepal=2)}]).data) == [
+        {"sepal": 1.0, "petal": 1.0},
+        {"one": {"sepal": 2.0, "petal": 1.0}},
+    ]
+    descriptor = JSON(pydantic_model=Iris)
+    assert json.loads(descriptor.write({"sepal": np.float32(2)}).data) == {"sepal": 2.0, "petal": 1.0}
+    with pytest.raises(BadModelOutput, match="no Iris: sepal: Field required"):
+        descriptor.write({"petal": 1})
+    assert json.loads(JSON(pydantic_model=Iris, validate_json=False).write({"petal": 1}).data) == {"petal": 1}
+    aliased = JSON(pydantic_model=Aliased)
+    assert json.loads(aliased.write(read(aliased, '{"len": 2}')).data) == {"len": 2.0}
+
+
+def test_every_place_that_does_not_fit_the_model_is_named() -> None:
+    class Bed(pydantic.BaseModel):
+        flowers: list[Iris]
+
+    bad = json.dumps({"flowers": [{"sepal": "x"}] * 7})
+    with pytest.raises(VtsServingException) as caught:
+        read(JSON(pydantic_model=Bed), bad)
+    for place in ("flowers.0.sepal", "flowers.4.sepal", "and 2 more"):
+        assert place in caught.value.message
+    assert "flowers.5" not in caught.value.message
+
+
+@pytest.mark.parametrize("media_type", ["", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_an_image_needs_no_media_type(media_type: str) -> None:
+    assert read(Image(), png(), media_type).size == (4, 3)
+    with pytest.raises(VtsServingException) as caught:
+        read(Image(), "no image", media_type)
+    assert caught.value.code == "bad_input"
+    assert "0x" not in caught.value.message  # an address in memory
+    assert "image/png" in caught.value.message
+
+
+def test_an_image_of_a_type_that_is_not_read_does_not_slip_in_without_its_name() -> None:
+    with pytest.raises(VtsServingException) as caught:
+        read(Image(allowed_mime_types=["image/jpeg"]), png(), "application/octet-stream")
+    assert caught.value.code == "bad_input"
+
+
+def form(*parts: tuple[str, str, bytes]) -> bytes:
+    pieces = [
+        f'--b\r\ncontent-disposition: form-data; name="{name}"; filename="f"\r\n'.encode()
+        + (f"content-type: {media_type}\r\n".encode() if media_type else b"")
+        + b"\r\n"
+        + data
+        + b"\r\n"
+        for name, media_type, data in parts
+    ]
+    return b"".join([*pieces, b"--b--\r\n"])
+
+
+def test_a_form_with_one_file_is_the_file() -> None:
+    whole = form(("any", "image/png", png()))
+    assert read(Image(), whole, "multipart/form-data", "b").size == (4, 3)
+    assert read(File(kind="bytes"), form(("any", "", b"\x00")), "multipart/form-data", "b") == b"\x00"
+    assert read(File(), whole, "multipart/form-data", "b").name == "f"
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "body", "code"),
+    [
+        (Image(), form(("a", "image/png", png()), ("b", "image/png", png())), "bad_input"),
+        (Image(), form(("a", "text/csv", b"1")), "unsupported_media_type"),
+        (File(mime_type="application/pdf"), form(("a", "text/csv", b"1")), "unsupported_media_type"),
+        (File(), b"--b--", "bad_input"),
+    ],
+)
+def test_a_form_that_is_no_single_file_is_refused(descriptor: IODescriptor, body: bytes, code: str) -> None:
+    with pytest.raises(VtsServingException) as caught:
+        read(descriptor, body, "multipart/form-data", "b")
+    assert caught.value.code == code
+
+
+def test_parts_of_a_type_that_the_client_does_not_know_are_recognised() -> None:
+    descriptor = Multipart(rows=NumpyNdarray(), table=PandasDataFrame(default_format="csv"), image=Image())
+    octets = "application/octet-stream"
+    for rows in (b"[[1, 2]]", npy(np.array([[1, 2]]))):
+        body = form(("rows", octets, rows), ("table", octets, b"a\n1\n"), ("image", octets, png()))
+        values = read(descriptor, body, "multipart/form-data", "b")
+        assert values["rows"].tolist() == [[1, 2]]
+        assert values["table"].to_dict("records") == [{"a": 1}]
+        assert values["image"].size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "rows", [("", b"[[1,"), ("text/csv", b"1"), ("", b""), ("application/x-npy", npy(np.ones(3))[:-1])]
+)
+def test_an_error_in_a_part_names_it(rows: tuple[str, bytes]) -> None:
+    with pytest.raises(VtsServingException, match="the part 'rows': ") as caught:
+        read(Multipart(rows=NumpyNdarray()), form(("rows", *rows)), "multipart/form-data", "b")
+    assert 400 <= caught.value.status < 500
+
+
+def test_what_cannot_be_written_is_named_for_both_sides() -> None:
+    for descriptor, value, words in (
+        (Text(), 3, "expected text (str), got int"),
+        (File(), "x", "expected bytes or a binary file, got str"),
+        (PandasDataFrame(), [], "expected a DataFrame, got list"),
+        (Image(), "photo.png", "expected a PIL image or an array, got str"),
+        (Multipart(note=Text()), {"note": 3}, "the part 'note': expected text (str), got int"),
+    ):
+        with pytest.raises(BadModelOutput) as caught:
+            descriptor.write(value)
+        assert caught.value.message == words
+
+
+def test_a_client_sends_images_without_loss() -> None:
+    content = from_spec(Image(mime_type="image/jpeg").to_spec()).write(
+        PilImage.new("RGBA", (2, 2), (1, 2, 3, 4))
+    )
+    assert content.media_type == "image/png"
+    assert PilImage.open(io.BytesIO(content.data)).getpixel((1, 1)) == (1, 2, 3, 4)
+    jpeg = Image(mime_type="image/jpeg", allowed_mime_types=[])
+    assert from_spec(jpeg.to_spec()).write(PilImage.new("RGB", (2, 2))).media_type == "image/jpeg"
 
 
 def test_text_and_file_pass_what_they_get() -> None:

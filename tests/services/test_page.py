@@ -37,7 +37,7 @@ def test_the_service_of_the_page_answers_what_the_page_calls(
         monkeypatch.setenv("VTSSERVING_URL", stack.url)
         exec(calls, names)
         greeted = httpx2.post(f"{stack.url}/greet", content="Iris", headers={"user-agent": "test"})
-        pong = httpx2.get(f"{stack.url}/ping/").text
+        pong = httpx2.get(f"{stack.url}/ping").text
     expected = clf.predict(np.array([[5.9, 3.0, 5.1, 1.8]])).tolist()
     assert names["species"].tolist() == expected
     assert names["agreement"]["agree"] == [True]

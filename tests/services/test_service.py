@@ -322,6 +322,8 @@ def test_mounts_middlewares_and_hooks_take_part(serve: Serve) -> None:
         answer = await client.get("/asgi/x")
         assert answer.text.startswith("asgi ")
         assert answer.headers["x-marked"] == "yes"
+        assert (await client.get("/asgi")).text == (await client.get("/asgi/")).text == "asgi /asgi/"
+        assert (await client.get("/asgian")).status_code == 404
         assert (await client.get("/wsgi/")).text == "wsgi"
         assert (await client.get("/livez")).status_code == 200
         missing = await client.get("/nothing")

@@ -17,7 +17,8 @@ def to_json(value: Any) -> bytes:
     """A result as JSON.
 
     Args:
-        value: what a method returned: arrays, DataFrames (as records), lists, dicts, tuples, plain values.
+        value: what a method returned: arrays, DataFrames (as records), pydantic objects, lists, dicts, tuples, plain
+            values.
 
     Returns:
         UTF-8; numbers that are not finite are null.
@@ -40,6 +41,8 @@ def _plain(value: Any) -> Any:
         if value.dtype.kind in "OV":
             raise BadModelOutput(f"the result holds an array of dtype {value.dtype}, which has no JSON form")
         return value.astype(np.float32) if value.dtype.name == "bfloat16" else value.tolist()
+    if hasattr(value, "model_dump"):  # pydantic's
+        return value.model_dump(mode="json", by_alias=True)
     pandas = sys.modules.get("pandas")
     if pandas is not None:
         if isinstance(value, pandas.DataFrame):

@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 MAX_HEADER_BYTES: Final = 10_000
 
-_MAGIC: Final = b"\x93NUMPY"
+MAGIC: Final = b"\x93NUMPY"
 _LENGTH_BYTES: Final = {1: 2, 2: 4, 3: 4}
 _HEADER: Final = re.compile(
     rb"\{\s*'descr':\s*(?:'([^']{1,32})'|[^']{0,1}.{0,9000}),\s*'fortran_order':\s*(True|False),"
@@ -61,7 +61,7 @@ def read_npy(body: bytes | bytearray) -> Array:
 
 def _read_header(body: bytes | bytearray) -> tuple[bytes, tuple[int, ...], bool, int]:
     """The description of the dtype, shape, whether it is in Fortran's order, and where the data starts."""
-    width = _LENGTH_BYTES.get(body[6], 0) if len(body) > 10 and body[:6] == _MAGIC else 0
+    width = _LENGTH_BYTES.get(body[6], 0) if len(body) > 10 and body[:6] == MAGIC else 0
     start = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
     if not width or start > min(len(body), MAX_HEADER_BYTES):
         raise BadInput("the body is no .npy file of version 1, 2 or 3")

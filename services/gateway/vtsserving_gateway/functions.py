@@ -105,7 +105,12 @@ class ServedFunction:
         return self.api.input.read(body)
 
     def _written(self, result: Any, given: Given, context: Context | None) -> Reply:
-        content = self.api.output.write_as(result, given.accept)
+        try:
+            content = self.api.output.write_as(result, given.accept)
+        except BadModelOutput as error:
+            raise BadModelOutput(
+                f"what {self.api.name} returned is not its output: {error.message}"
+            ) from error
         if context is None:
             return Reply(200, [(b"content-type", content.media_type.encode("latin-1"))], content.data)
         return _reply(content.data, content.media_type, context)

@@ -11,6 +11,7 @@ from vtsserving_gateway import oip_document
 from vtsserving_gateway.forms import JSON, known_forms
 from vtsserving_gateway.guard import OPEN
 from vtsserving_gateway.oip_document import infer_paths
+from vtsserving_gateway.shared_schemas import share
 
 ERROR: Final[dict[str, Any]] = {
     "type": "object",
@@ -115,7 +116,9 @@ def install(app: FastAPI, more_paths: dict[str, Any]) -> None:
                 "post": call_operation("call_method", ["tag", "method"])
             }
             document["paths"].update(infer_paths())
-            document["paths"].update(more_paths)
+            schemas = document["components"]["schemas"]
+            for path, item in more_paths.items():
+                document["paths"][path] = {method: share(one, schemas) for method, one in item.items()}
             document["components"]["securitySchemes"] = {"token": _SECURITY}
             document["security"] = [{"token": []}, {}]
             for path in OPEN & document["paths"].keys():

@@ -87,7 +87,7 @@ class ServiceRoutes:
             served.append(_CountedRoute(api.route, endpoint, methods=["POST"], name=api.name))
         for mount in self.service.mounts:
             app = _wsgi(mount.app) if mount.is_wsgi else mount.app
-            served.append(Mount(mount.path, self._wrapped(app)))
+            served.append(_WholeMount(mount.path, self._wrapped(app)))
         return served
 
     def _wrapped(self, app: Any) -> Any:
@@ -107,6 +107,18 @@ class _CountedRoute(Route):
         """See Route."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
+
+
+class _WholeMount(Mount):
+    """A mount that answers at its path without a slash, too: nothing here redirects to the one with it."""
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        """See Mount."""
+        whole = scope.get("root_path", "") + self.path
+        if not self.path or scope.get("path") != whole:
+            return super().matches(scope)
+        match, found = super().matches({**scope, "path": f"{whole}/"})
+        return match, {**found, "path": f"{whole}/"}
 
 
 class _Endpoint:
@@ -165,7 +177,7 @@ def _operation(api: InferenceApi, service: str) -> dict[str, Any]:
         "summary": api.doc.partition("\n")[0] or api.name,
         "description": api.doc,
         "responses": {
-            "200": {"description": "The result.", "content": api.output.content_schema()},
+            "200": {"description": "The result.", "content": api.output.content_schema(result=True)},
             **answers,
         },
         OUTPUT: api.output.to_spec(),

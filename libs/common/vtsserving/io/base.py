@@ -6,9 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from email.message import Message
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vtsserving.exceptions import BadInput, UnsupportedMediaType
+
+OCTETS: Final = "application/octet-stream"
+URLENCODED: Final = "application/x-www-form-urlencoded"
+"""What `curl -d` and `curl --data-binary` say of any body."""
 
 
 class Body(NamedTuple):
@@ -76,9 +80,14 @@ class IODescriptor(ABC):
     def schema(self) -> dict[str, Any]:
         """The JSON schema (OpenAPI 3.1) of the value."""
 
-    def content_schema(self) -> dict[str, Any]:
-        """The OpenAPI `content` of a request or response."""
-        return {media_type: {"schema": self.schema()} for media_type in self.media_types}
+    def result_schema(self) -> dict[str, Any]:
+        """The same of a value that `write` wrote, where results may be more, or less, than what is read."""
+        return self.schema()
+
+    def content_schema(self, *, result: bool = False) -> dict[str, Any]:
+        """The OpenAPI `content` of a request, or of a response."""
+        schema = self.result_schema() if result else self.schema()
+        return {media_type: {"schema": schema} for media_type in self.media_types}
 
     def check_media_type(self, body: Body) -> None:
         """Refuse a body of another type.
@@ -93,7 +102,7 @@ class IODescriptor(ABC):
         """Whether a media type is read; what `curl -d` says counts as JSON."""
         if media_type in self.media_types:
             return True
-        return media_type == "application/x-www-form-urlencoded" and "application/json" in self.media_types
+        return media_type == URLENCODED and "application/json" in self.media_types
 
 
 @lru_cache(maxsize=256)

@@ -6,9 +6,8 @@ import io
 from typing import Any, Literal
 
 from vtsserving.exceptions import BadModelOutput, InvalidArgument
-from vtsserving.io.base import Body, Content, IODescriptor
-
-OCTETS = "application/octet-stream"
+from vtsserving.io.base import OCTETS, Body, Content, IODescriptor
+from vtsserving.io.form_parts import FORM, only_part
 
 
 class File(IODescriptor):
@@ -32,11 +31,13 @@ class File(IODescriptor):
         return cls("bytes" if isinstance(sample, bytes) else "binaryio", **options)
 
     def accepts(self, media_type: str) -> bool:
-        """Any type unless one was given."""
-        return self._any or media_type in self.media_types
+        """Any type unless one was given; a form with one file counts as the file."""
+        return self._any or media_type == FORM or media_type in self.media_types
 
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
+        body = only_part(body)
+        self.check_media_type(body)
         if self._kind == "bytes":
             return body.data
         file = io.BytesIO(body.data)
@@ -47,7 +48,7 @@ class File(IODescriptor):
         """See IODescriptor.write."""
         data = value.read() if hasattr(value, "read") else value
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise BadModelOutput(f"the function returned {type(value).__name__}, not bytes or a binary file")
+            raise BadModelOutput(f"expected bytes or a binary file, got {type(value).__name__}")
         return Content(bytes(data), self.media_types[0])
 
     def schema(self) -> dict[str, Any]:

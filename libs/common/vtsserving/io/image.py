@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, MissingDependency, TooLarge
-from vtsserving.io.base import Body, Content, IODescriptor, require
+from vtsserving.io.base import OCTETS, URLENCODED, Body, Content, IODescriptor, require
+from vtsserving.io.form_parts import FORM, only_part
 
 MAX_PIXELS: Final = 64 * 1024 * 1024
 """Largest image that is decoded, pixels: a small file can unpack to gigabytes."""
@@ -45,16 +46,23 @@ class Image(IODescriptor):
         if unknown:
             raise InvalidArgument(f"{unknown[0]!r} is not supported; supported are {', '.join(_FORMATS)}")
         self._mode = pilmode
+        self._kinds = f"an image ({', '.join(self.media_types)})"
 
     @classmethod
     def from_sample(cls, sample: Any, **options: Any) -> Image:
         """A descriptor of images in the sample's mode."""
         return cls(pilmode=sample.mode, **options)
 
+    def accepts(self, media_type: str) -> bool:
+        """Also what clients say that do not know: an image says itself what it is. A form with one file is the file."""
+        return media_type in (OCTETS, URLENCODED, FORM) or media_type in self.media_types
+
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
         pil = _pil()
-        require(body.data, f"an image ({', '.join(self.media_types)})")
+        body = only_part(body)
+        self.check_media_type(body)
+        require(body.data, self._kinds)
         formats = [_FORMATS[media_type] for media_type in self.media_types]
         try:
             with warnings.catch_warnings():
@@ -69,7 +77,9 @@ class Image(IODescriptor):
         except (pil.DecompressionBombError, pil.DecompressionBombWarning):
             raise TooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are read") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise BadInput(f"the body is no image that can be read: {str(error)[:200]}") from None
+            raise BadInput(
+                f"the body is no image that can be read{_reason(error)}; send {self._kinds}"
+            ) from None
         return image if self._mode in (None, image.mode) else image.convert(self._mode)
 
     def write(self, value: Any) -> Content:
@@ -80,12 +90,22 @@ class Image(IODescriptor):
             file = io.BytesIO()
             image.save(file, format=_FORMATS[self.media_types[0]])
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise BadModelOutput(f"the result cannot be written as {self.media_types[0]}: {error}") from error
+            if not isinstance(value, pil.Image) and not hasattr(value, "__array_interface__"):
+                raise BadModelOutput(
+                    f"expected a PIL image or an array, got {type(value).__name__}"
+                ) from error
+            raise BadModelOutput(f"the image cannot be written as {self.media_types[0]}: {error}") from error
         return Content(file.getvalue(), self.media_types[0])
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
         return {"type": "string", "format": "binary"}
+
+
+def _reason(error: Exception) -> str:
+    """Why, in PIL's words, unless they are of its own objects only."""
+    text = str(error)
+    return "" if not text or "object at 0x" in text else f" ({text[:200]})"
 
 
 def _pil() -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final, Literal
 
 from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, WrongType
 from vtsserving.io.base import Body, Content, IODescriptor, require
 from vtsserving.json_reading import read
 from vtsserving.json_writing import to_json
+
+MAX_FAULTS: Final = 5
+"""Most places of one body that an error names."""
 
 
 class JSON(IODescriptor):
@@ -16,7 +19,8 @@ class JSON(IODescriptor):
 
     Args:
         pydantic_model: what the function gets and what its results are checked against.
-        validate_json: whether a body that does not fit the model is refused (422); else the plain value is passed on.
+        validate_json: whether a body that does not fit the model is refused (422), and a result (500); else the plain
+            value is passed on.
         json_encoder: a json.JSONEncoder class for values that JSON does not know.
     """
 
@@ -56,24 +60,56 @@ class JSON(IODescriptor):
         try:
             return self._model.model_validate(value)
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the body"
-            raise WrongType(f"{where}: {first['msg']}") from None
+            raise WrongType(_faults(error)) from None
         except RecursionError:
             raise BadInput("the body refers to itself") from None
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""
-        if hasattr(value, "model_dump"):
-            value = value.model_dump(mode="json")
+        data = self._encoded(value)
+        if self._model is not None and self._validates and not isinstance(value, self._model):
+            data = self._fitted(data)
+        return Content(data, "application/json")
+
+    def _encoded(self, value: Any) -> bytes:
         if self._encoder is None:
-            return Content(to_json(value), "application/json")
+            return to_json(value)
+        if hasattr(value, "model_dump"):
+            value = value.model_dump(mode="json", by_alias=True)
         try:
-            return Content(json.dumps(value, cls=self._encoder, allow_nan=False).encode(), "application/json")
+            return json.dumps(value, cls=self._encoder, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise BadModelOutput(f"the result has no JSON form: {error}") from error
 
+    def _fitted(self, data: bytes) -> bytes:
+        """The value as the model has it: what the document says of the answer is then true."""
+        import pydantic
+
+        assert self._model is not None
+        try:
+            return to_json(self._model.model_validate_json(data))
+        except pydantic.ValidationError as error:
+            raise BadModelOutput(f"the result is no {self._model.__name__}: {_faults(error)}") from error
+
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
-        schema: dict[str, Any] = self._model.model_json_schema() if self._model is not None else {}
+        return self._schema("validation")
+
+    def result_schema(self) -> dict[str, Any]:
+        """See IODescriptor.result_schema."""
+        return self._schema("serialization")
+
+    def _schema(self, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+        schema: dict[str, Any] = self._model.model_json_schema(mode=mode) if self._model is not None else {}
         return {**schema, "examples": [self._example]} if self._example is not None else schema
+
+
+def _faults(error: Any) -> str:
+    """Where a value does not fit its model, and why: the first few places of a pydantic.ValidationError."""
+    found = error.errors(include_url=False, include_context=False)
+    said = [
+        f"{'.'.join(str(part) for part in one['loc']) or 'the body'}: {one['msg']}"
+        for one in found[:MAX_FAULTS]
+    ]
+    more = len(found) - len(said)
+    return "; ".join([*said, f"and {more} more"] if more else said)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from email.parser import BytesParser
-from email.policy import HTTP
-from typing import Any, Final
+from typing import Any
 
-from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, UnknownField
-from vtsserving.io.base import Body, Content, IODescriptor
-
-MAX_PARTS: Final = 64
+from vtsserving.exceptions import (
+    BadInput,
+    BadModelOutput,
+    InvalidArgument,
+    UnknownField,
+    VtsServingException,
+)
+from vtsserving.io.base import OCTETS, Body, Content, IODescriptor
+from vtsserving.io.form_parts import FORM, split
 
 
 class Multipart(IODescriptor):
@@ -21,7 +24,7 @@ class Multipart(IODescriptor):
         inputs: part name to its descriptor.
     """
 
-    media_types = ("multipart/form-data",)
+    media_types = (FORM,)
 
     def __init__(self, **inputs: IODescriptor) -> None:
         plain = [
@@ -37,7 +40,7 @@ class Multipart(IODescriptor):
         """See IODescriptor.read; a dict with a value for each name."""
         if body.media_type != self.media_types[0] or not body.boundary:
             raise BadInput(f"send multipart/form-data with the parts {', '.join(self.inputs)}")
-        parts = _split(body)
+        parts = split(body)
         extra = sorted(set(parts) - set(self.inputs))
         if extra:
             raise UnknownField(f"unknown part {extra[0][:80]!a}; the parts are {', '.join(self.inputs)}")
@@ -46,8 +49,11 @@ class Multipart(IODescriptor):
             raise BadInput(f"the part {missing[0]!r} is missing")
         values = {}
         for name, descriptor in self.inputs.items():
-            descriptor.check_media_type(parts[name])
-            values[name] = descriptor.read(parts[name])
+            try:
+                values[name] = _read_part(descriptor, parts[name])
+            except VtsServingException as error:
+                error.args = (f"the part {name!r}: {error.message}",)
+                raise
         return values
 
     def write(self, value: Any) -> Content:
@@ -61,7 +67,7 @@ class Multipart(IODescriptor):
         boundary = secrets.token_hex(16)
         pieces = []
         for name, descriptor in self.inputs.items():
-            content = descriptor.write_as(value[name], accept)
+            content = _write_part(name, descriptor, value[name], accept)
             pieces.append(
                 f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n'
                 f"content-type: {content.media_type}\r\n\r\n".encode()
@@ -77,38 +83,33 @@ class Multipart(IODescriptor):
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
-        properties = {name: descriptor.schema() for name, descriptor in self.inputs.items()}
-        return {"type": "object", "properties": properties, "required": list(properties)}
+        return _object_of({name: descriptor.schema() for name, descriptor in self.inputs.items()})
 
-    def content_schema(self) -> dict[str, Any]:
+    def result_schema(self) -> dict[str, Any]:
+        """See IODescriptor.result_schema."""
+        return _object_of({name: descriptor.result_schema() for name, descriptor in self.inputs.items()})
+
+    def content_schema(self, *, result: bool = False) -> dict[str, Any]:
         """See IODescriptor.content_schema."""
+        schema = self.result_schema() if result else self.schema()
         encoding = {name: {"contentType": ", ".join(part.media_types)} for name, part in self.inputs.items()}
-        return {self.media_types[0]: {"schema": self.schema(), "encoding": encoding}}
+        return {self.media_types[0]: {"schema": schema, "encoding": encoding}}
 
 
-def _split(body: Body) -> dict[str, Body]:
-    """The parts of a body by name.
+def _object_of(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
-    Raises:
-        BadInput: it is no multipart body, a name is missing or there twice, or there are too many parts.
-    """
-    delimiter = b"--" + body.boundary.encode("latin-1")
-    pieces = (b"\r\n" + body.data).split(b"\r\n" + delimiter)
-    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
-        raise BadInput("the multipart body is cut off or has another boundary")
-    if len(pieces) - 2 > MAX_PARTS:
-        raise BadInput(f"the body has more than {MAX_PARTS} parts")
-    parts: dict[str, Body] = {}
-    for piece in pieces[1:-1]:
-        head, found, data = piece.lstrip(b" \t").partition(b"\r\n\r\n")
-        headers = BytesParser(policy=HTTP).parsebytes(
-            head.removeprefix(b"\r\n") + b"\r\n\r\n", headersonly=True
-        )
-        name = headers.get_param("name", header="content-disposition")
-        if not found or not isinstance(name, str):
-            raise BadInput("a part of the body has no name")
-        if name in parts:
-            raise BadInput(f"the part {name[:80]!a} is there twice")
-        media_type = headers.get_content_type() if headers["content-type"] else ""
-        parts[name] = Body(data, media_type, headers.get_filename() or "")
-    return parts
+
+def _read_part(descriptor: IODescriptor, part: Body) -> Any:
+    # What curl and browsers say of any file whose type they do not know.
+    if part.media_type == OCTETS and not descriptor.accepts(OCTETS):
+        part = part._replace(media_type="")
+    descriptor.check_media_type(part)
+    return descriptor.read(part)
+
+
+def _write_part(name: str, descriptor: IODescriptor, value: Any, accept: str) -> Content:
+    try:
+        return descriptor.write_as(value, accept)
+    except BadModelOutput as error:
+        raise BadModelOutput(f"the part {name!r}: {error.message}") from error

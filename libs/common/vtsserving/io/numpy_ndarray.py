@@ -12,7 +12,7 @@ from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, 
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
 from vtsserving.json_arrays import ArraySpec, infer, plain_array, to_array
 from vtsserving.json_reading import read
-from vtsserving.npy import read_npy, write_npy
+from vtsserving.npy import MAGIC, read_npy, write_npy
 
 NPY: Final = "application/x-npy"
 
@@ -61,7 +61,8 @@ class NumpyNdarray(IODescriptor):
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
         require(body.data, "an array such as [[1.0, 2.0]]")
-        if body.media_type == NPY:
+        # Not what the client said: no JSON begins like this, and many clients do not know the type of .npy files.
+        if body.media_type == NPY or body.data.startswith(MAGIC):
             return self._checked(read_npy(body.data), binary=True)
         if self._is_plain and (plain := plain_array(body.data, self._dtype)) is not None:
             return self._shaped(plain)
@@ -120,22 +121,53 @@ class NumpyNdarray(IODescriptor):
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
-        kind = {"b": "boolean", "i": "integer", "u": "integer", "U": "string"}
-        items: dict[str, Any] = (
-            {"type": kind.get(self._dtype.kind, "number")} if self._dtype is not None else {}
-        )
-        for size in reversed(self._shape or (-1,)):
+        kinds = [self._kind] if self._dtype is not None else ["number", "boolean", "string"]
+        return {**self._schema(kinds), "examples": [self._sample()]}
+
+    def result_schema(self) -> dict[str, Any]:
+        """See IODescriptor.result_schema; numbers that are not finite are null."""
+        if self._dtype is None or not self._enforce_dtype:
+            return self._schema(["number", "boolean", "string", "null"])
+        return self._schema([self._kind, "null"] if self._kind == "number" else [self._kind])
+
+    def _schema(self, kinds: list[str]) -> dict[str, Any]:
+        # Other shapes are refused only where that was asked for.
+        if self._shape is None or not self._enforce_shape:
+            described = "" if self._shape is None else f" It is brought into the shape {list(self._shape)}."
+            return {
+                "type": ["array", *kinds],
+                "items": {},
+                "description": f"An array as nested lists.{described}",
+            }
+        items: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
+        for size in reversed(self._shape):
             items = {
                 "type": "array",
                 "items": items,
                 **({"minItems": size, "maxItems": size} if size >= 0 else {}),
             }
-        return {**items, "examples": [self._example]} if self._example is not None else items
+        return items
 
-    def content_schema(self) -> dict[str, Any]:
+    @property
+    def _kind(self) -> str:
+        assert self._dtype is not None
+        kinds = {"b": "boolean", "i": "integer", "u": "integer", "U": "string"}
+        return kinds.get(self._dtype.kind, "number")
+
+    def _sample(self) -> Any:
+        """An input for the documentation."""
+        if self._example is not None:
+            return self._example
+        shape = (
+            (1, 2) if self._shape is None else [max(size, 1) if size < 0 else size for size in self._shape]
+        )
+        return np.zeros(shape, self._dtype).tolist()
+
+    def content_schema(self, *, result: bool = False) -> dict[str, Any]:
         """See IODescriptor.content_schema."""
+        schema = self.result_schema() if result else self.schema()
         binary = {"schema": {"type": "string", "format": "binary", "description": "An .npy file."}}
-        return {"application/json": {"schema": self.schema()}, NPY: binary}
+        return {"application/json": {"schema": schema}, NPY: binary}
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

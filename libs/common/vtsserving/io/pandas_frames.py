@@ -22,6 +22,8 @@ Orient = Literal["records", "columns", "index", "split", "values"]
 ORIENTS: Final = ("records", "columns", "index", "split", "values")
 PARQUET: Final = "application/vnd.apache.parquet"
 _FORMATS: Final = {"json": "application/json", "csv": "text/csv", "parquet": PARQUET}
+_PARQUET_MAGIC: Final = b"PAR1"
+_NEEDS_ARROW: Final = "Parquet needs a package: pip install 'vtsserving[arrow]'"
 
 
 class PandasDataFrame(IODescriptor):
@@ -77,7 +79,7 @@ class PandasDataFrame(IODescriptor):
         """See IODescriptor.read."""
         pd = _pandas()
         require(body.data, f"a table ({', '.join(self.media_types)})")
-        media_type = body.media_type if body.media_type in self.media_types else self.media_types[0]
+        media_type = body.media_type if body.media_type in self.media_types else self._guessed(body.data)
         try:
             if media_type == PARQUET:
                 frame = pd.read_parquet(io.BytesIO(body.data))
@@ -88,10 +90,13 @@ class PandasDataFrame(IODescriptor):
         except BadInput:
             raise
         except ImportError as error:
-            raise MissingDependency("Parquet needs a package: pip install 'vtsserving[arrow]'") from error
+            raise MissingDependency(_NEEDS_ARROW) from error
         except Exception as error:  # pandas and its parsers raise whatever they like
             raise BadInput(f"the body is no table that can be read: {str(error)[:200]}") from None
         return self._checked(frame)
+
+    def _guessed(self, data: bytes) -> str:
+        return PARQUET if data.startswith(_PARQUET_MAGIC) else self.media_types[0]
 
     def _checked(self, frame: Any) -> Any:
         if self._columns is not None:
@@ -114,15 +119,17 @@ class PandasDataFrame(IODescriptor):
 
     def _written(self, value: Any, media_type: str) -> Content:
         if not isinstance(value, _pandas().DataFrame):
-            raise BadModelOutput(f"the function returned {type(value).__name__}, not a DataFrame")
+            raise BadModelOutput(f"expected a DataFrame, got {type(value).__name__}")
         try:
             if media_type == PARQUET:
                 return Content(value.to_parquet(), media_type)
             if media_type == "text/csv":
                 return Content(value.to_csv(index=False).encode(), f"{media_type}; charset=utf-8")
             return Content(frame_to_json(value, self._orient), media_type)
-        except (ValueError, TypeError, ImportError, OverflowError) as error:
-            raise BadModelOutput(f"the result cannot be written as {media_type}: {error}") from error
+        except ImportError as error:
+            raise MissingDependency(_NEEDS_ARROW) from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise BadModelOutput(f"the table cannot be written as {media_type}: {error}") from error
 
     def to_spec(self) -> dict[str, Any]:
         """See IODescriptor.to_spec."""
@@ -198,7 +205,7 @@ class PandasSeries(IODescriptor):
         """See IODescriptor.write."""
         pd = _pandas()
         if not isinstance(value, pd.Series):
-            raise BadModelOutput(f"the function returned {type(value).__name__}, not a Series")
+            raise BadModelOutput(f"expected a Series, got {type(value).__name__}")
         return Content(series_to_json(value, self._orient), "application/json")
 
     def to_spec(self) -> dict[str, Any]:

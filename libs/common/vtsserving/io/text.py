@@ -37,7 +37,7 @@ class Text(IODescriptor):
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""
         if not isinstance(value, str):
-            raise BadModelOutput(f"the function returned {type(value).__name__}, not str")
+            raise BadModelOutput(f"expected text (str), got {type(value).__name__}")
         return Content(value.encode("utf-8", "replace"), "text/plain; charset=utf-8")
 
     def schema(self) -> dict[str, Any]:
