@@ -30,6 +30,16 @@ TOO_SMALL = """[...document.querySelectorAll('button, input:not([type=hidden]), 
     .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
 
 
+TORN = """[...document.querySelectorAll('.fact, .version code, figcaption')].filter(e => {
+    const range = document.createRange(); range.selectNodeContents(e); return range.getClientRects().length > 1;
+}).map(e => e.outerHTML)"""
+"""Sizes, times and versions that do not stand on one line."""
+
+COVERED = """[...document.querySelectorAll('figure')].filter(e => e.querySelector('.copy').getBoundingClientRect().bottom
+    > e.querySelector('pre').getBoundingClientRect().top).map(e => e.outerHTML)"""
+"""Code that a button lies on."""
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
@@ -285,6 +295,8 @@ def test_the_pages_fit_a_phone_and_the_dark(page: Page, running: ThreadedStore, 
             assert (sum(map(int, colour[4:-1].split(","))) < 3 * 64) is view.dark, colour
             if view.phone:
                 assert page.run(TOO_SMALL) == [], "too small for a thumb"
+            assert page.run(TORN) == [], f"{path} {kind}"
+            assert page.run(COVERED) == [], f"{path} {kind}"
             picture = page.picture()
             assert struct.unpack(">I", picture[16:20])[0] == view.width * (2 if view.phone else 1)
             if PICTURES and (name, kind) in PICTURED:
