@@ -35,8 +35,9 @@ TORN = """[...document.querySelectorAll('.fact, .version code, figcaption')].fil
 }).map(e => e.outerHTML)"""
 """Sizes, times and versions that do not stand on one line."""
 
-COVERED = """[...document.querySelectorAll('figure')].filter(e => e.querySelector('.copy').getBoundingClientRect().bottom
-    > e.querySelector('pre').getBoundingClientRect().top).map(e => e.outerHTML)"""
+COVERED = """[...document.querySelectorAll('figure')].filter(e =>
+    e.querySelector('.copy').getBoundingClientRect().bottom > e.querySelector('pre').getBoundingClientRect().top
+).map(e => e.outerHTML)"""
 """Code that a button lies on."""
 
 
