@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 from typing import Any
@@ -98,6 +99,16 @@ def test_arrays_and_series_are_read(
         (PandasDataFrame(dtype="int64", enforce_dtype=True), '[{"a": "x"}]', "", "bad_dtype"),
         (PandasDataFrame(shape=(-1, 2), enforce_shape=True), '[{"a": 1}]', "", "bad_shape"),
         (PandasSeries(), '{"a": 1}', "", "bad_input"),
+        (PandasSeries(orient="index"), '"a"', "", "bad_input"),
+        (PandasSeries(orient="split"), '{"index": [1]}', "", "bad_input"),
+        (PandasSeries(orient="split"), "[1]", "", "bad_input"),
+        (PandasDataFrame(), "[1, 2]", "", "bad_input"),
+        (PandasDataFrame(), '[{"a": 1}, null]', "", "bad_input"),
+        (PandasDataFrame(orient="values"), '[{"a": 1}]', "", "bad_input"),
+        (PandasDataFrame(orient="split"), '{"columns": ["a"]}', "", "bad_input"),
+        (PandasDataFrame(orient="split"), "[]", "", "bad_input"),
+        (PandasDataFrame(orient="columns"), '{"a": 1}', "", "bad_input"),
+        (PandasDataFrame(orient="index"), "[[1]]", "", "bad_input"),
         (PandasSeries(dtype="int64", enforce_dtype=True), '["x"]', "", "bad_dtype"),
     ],
 )
@@ -153,6 +164,18 @@ def test_json_answers_as_its_model_says_or_not_at_all() -> None:
     assert json.loads(JSON(pydantic_model=Iris, validate_json=False).write({"petal": 1}).data) == {"petal": 1}
     aliased = JSON(pydantic_model=Aliased)
     assert json.loads(aliased.write(read(aliased, '{"len": 2}')).data) == {"len": 2.0}
+
+
+def test_a_strict_model_reads_what_json_can_say() -> None:
+    class Seen(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
+        day: datetime.date
+        places: tuple[int, ...]
+
+    value = read(JSON(pydantic_model=Seen), '{"day": "2026-01-02", "places": [1, 2]}')
+    assert (value.day, value.places) == (datetime.date(2026, 1, 2), (1, 2))
+    with pytest.raises(VtsServingException):
+        read(JSON(pydantic_model=Seen), '{"day": 0, "places": [1, 2]}')
 
 
 def test_every_place_that_does_not_fit_the_model_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import vtsserving
 from support.served_gateway import get, served
-from vtsserving.io import JSON, Multipart, NumpyNdarray
+from vtsserving.io import JSON, Multipart, NumpyNdarray, PandasDataFrame
 
 
 class Petal(pydantic.BaseModel):
@@ -36,6 +36,9 @@ def make_service() -> vtsserving.Service:
     )
     parts = Multipart(flower=JSON(pydantic_model=Flower), rows=NumpyNdarray())
     svc.api(input=parts, output=JSON(pydantic_model=Flower), name="two")(lambda flower, rows: flower)
+    svc.api(input=PandasDataFrame(columns=["a", "b"]), output=NumpyNdarray(), name="table")(
+        lambda table: table
+    )
     return svc
 
 
@@ -69,6 +72,13 @@ def test_every_reference_leads_somewhere(document: Any) -> None:
     assert len(of_functions) > 6
     for reference in references(document):
         assert found(document, reference)
+
+
+def test_each_form_of_a_table_is_described_as_what_it_is(document: Any) -> None:
+    content = document["paths"]["/table"]["post"]["requestBody"]["content"]
+    assert content["application/json"]["schema"]["items"]["required"] == ["a", "b"]
+    assert content["text/csv"]["schema"]["examples"] == ["a,b\n"]
+    assert content["application/vnd.apache.parquet"]["schema"]["format"] == "binary"
 
 
 def test_models_of_one_name_are_kept_apart(document: Any) -> None:

@@ -184,7 +184,10 @@ def _operation(api: InferenceApi, service: str) -> dict[str, Any]:
     }
     if api.input is not None:
         operation[INPUT] = api.input.to_spec()
-        operation["requestBody"] = {"required": True, "content": api.input.content_schema()}
+        operation["requestBody"] = {
+            "required": not api.input.takes_nothing,
+            "content": api.input.content_schema(),
+        }
     # Examples come from user samples; a document that cannot be written must fail here, not at /openapi.json.
     json.dumps(operation)
     return operation

@@ -44,6 +44,9 @@ class IODescriptor(ABC):
     media_types: tuple[str, ...] = ("application/json",)
     """What is read; the first one is what is written. A request without a content type is taken as the first."""
 
+    takes_nothing: bool = False
+    """Whether an empty body is one that is read."""
+
     @abstractmethod
     def read(self, body: Body) -> Any:
         """The function's input.

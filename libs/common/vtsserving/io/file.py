@@ -18,6 +18,8 @@ class File(IODescriptor):
         mime_type: what is read and written; None reads any type and writes application/octet-stream.
     """
 
+    takes_nothing = True
+
     def __init__(self, kind: Literal["binaryio", "bytes"] = "binaryio", mime_type: str | None = None) -> None:
         if kind not in ("binaryio", "bytes"):
             raise InvalidArgument(f"kind is 'binaryio' or 'bytes', not {kind!r}")

@@ -58,7 +58,8 @@ class JSON(IODescriptor):
         import pydantic
 
         try:
-            return self._model.model_validate(value)
+            # Of the text, not of `value`: dates, sets and the like are text and lists in JSON, for strict models, too.
+            return self._model.model_validate_json(body.data)
         except pydantic.ValidationError as error:
             raise WrongType(_faults(error)) from None
         except RecursionError:

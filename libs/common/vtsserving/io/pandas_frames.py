@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from vtsserving.exceptions import (
@@ -15,7 +15,14 @@ from vtsserving.exceptions import (
     MissingDependency,
 )
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
-from vtsserving.io.table_json import frame_to_json, series_to_json
+from vtsserving.io.table_json import (
+    frame_from_json,
+    frame_schema,
+    frame_to_json,
+    series_from_json,
+    series_schema,
+    series_to_json,
+)
 from vtsserving.json_reading import read
 
 Orient = Literal["records", "columns", "index", "split", "values"]
@@ -86,7 +93,7 @@ class PandasDataFrame(IODescriptor):
             elif media_type == "text/csv":
                 frame = pd.read_csv(io.BytesIO(body.data))
             else:
-                frame = _frame_of(pd, read(body.data), self._orient)
+                frame = frame_from_json(pd, read(body.data), self._orient)
         except BadInput:
             raise
         except ImportError as error:
@@ -142,13 +149,28 @@ class PandasDataFrame(IODescriptor):
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
-        if self._orient != "records":
-            return {"type": "array" if self._orient == "values" else "object"}
-        row: dict[str, Any] = {"type": "object"}
-        if self._columns is not None:
-            row |= {"properties": {name: {} for name in self._columns}, "required": self._columns}
-        schema = {"type": "array", "items": row}
+        schema = frame_schema(self._orient, self._columns)
         return {**schema, "examples": [self._example]} if self._example is not None else schema
+
+    def result_schema(self) -> dict[str, Any]:
+        """See IODescriptor.result_schema; the columns are what the function returns."""
+        return frame_schema(self._orient, None)
+
+    def content_schema(self, *, result: bool = False) -> dict[str, Any]:
+        """See IODescriptor.content_schema."""
+        # No `type`: the body is text in any case, as OpenAPI 3.1 has it.
+        text: dict[str, Any] = {
+            "contentMediaType": "text/csv",
+            "description": "The first line names the columns.",
+        }
+        forms = {
+            "application/json": self.result_schema() if result else self.schema(),
+            "text/csv": text
+            if self._columns is None
+            else {**text, "examples": [f"{','.join(self._columns)}\n"]},
+            PARQUET: {"type": "string", "format": "binary"},
+        }
+        return {media_type: {"schema": forms[media_type]} for media_type in self.media_types}
 
 
 class PandasSeries(IODescriptor):
@@ -188,15 +210,11 @@ class PandasSeries(IODescriptor):
         """See IODescriptor.read."""
         pd = _pandas()
         value = read(require(body.data, "a list of values"))
-        if isinstance(value, list) != (self._orient == "records"):
-            wanted = "a list" if self._orient == "records" else "an object"
-            raise BadInput(f"the body is no Series in the orient {self._orient!r}; send {wanted}")
         try:
-            if self._orient == "split":
-                series = pd.Series(value["data"], index=value.get("index"), name=value.get("name"))
-            else:
-                series = pd.Series(value)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            series = series_from_json(pd, value, self._orient)
+        except BadInput:
+            raise
+        except (ValueError, TypeError) as error:
             raise BadInput(f"the body is no Series: {str(error)[:200]}") from None
         _check_shape(series.shape, self._shape, self._enforce_shape)
         return _cast(series, self._dtype, self._enforce_dtype)
@@ -214,19 +232,7 @@ class PandasSeries(IODescriptor):
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
-        return {"type": "array", "items": {}} if self._orient == "records" else {"type": "object"}
-
-
-def _frame_of(pd: Any, value: Any, orient: str) -> Any:
-    if orient == "split":
-        return pd.DataFrame(value["data"], index=value.get("index"), columns=value["columns"])
-    if orient in ("records", "values"):
-        if not isinstance(value, list):
-            raise BadInput(f"the body is no table in the orient {orient!r}; send a list of rows")
-        return pd.DataFrame(value)
-    if not isinstance(value, Mapping):
-        raise BadInput(f"the body is no table in the orient {orient!r}; send an object")
-    return pd.DataFrame.from_dict(value, orient=orient)
+        return series_schema(self._orient)
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...] | None, enforced: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from vtsserving.exceptions import BadInput
 from vtsserving.json_writing import to_json
 
 
@@ -47,3 +49,84 @@ def series_to_json(series: Any, orient: str) -> bytes:
     if orient == "split":
         return to_json({"name": series.name, "index": series.index.tolist(), "data": values})
     return to_json({str(label): value for label, value in zip(series.index, values, strict=True)})
+
+
+def frame_from_json(pd: Any, value: Any, orient: str) -> Any:
+    """A DataFrame of a parsed body.
+
+    Args:
+        pd: the module pandas.
+        value: plain values.
+        orient: as for frame_to_json. Where rows or columns are objects, lists are read, too.
+
+    Raises:
+        BadInput: the value has another form. ValueError, TypeError: pandas cannot make a table of it.
+    """
+    if orient == "split":
+        parts = _split_parts(value, "table", ("columns", "data"))
+        return pd.DataFrame(parts["data"], index=parts.get("index"), columns=parts["columns"])
+    if orient in ("records", "values"):
+        if not isinstance(value, list):
+            raise BadInput(f"the body is no table in the orient {orient!r}; send a list of rows")
+        kinds = (list,) if orient == "values" else (dict, list)
+        _check_each(enumerate(value), kinds, "row")
+        return pd.DataFrame(value)
+    if not isinstance(value, Mapping):
+        raise BadInput(f"the body is no table in the orient {orient!r}; send an object")
+    _check_each(value.items(), (dict, list), "row" if orient == "index" else "column")
+    return pd.DataFrame.from_dict(value, orient=orient)
+
+
+def series_from_json(pd: Any, value: Any, orient: str) -> Any:
+    """A Series of a parsed body; arguments and errors as of frame_from_json."""
+    if orient == "split":
+        parts = _split_parts(value, "Series", ("data",))
+        return pd.Series(parts["data"], index=parts.get("index"), name=parts.get("name"))
+    if not isinstance(value, list if orient == "records" else Mapping):
+        wanted = "a list of values" if orient == "records" else "an object of values"
+        raise BadInput(f"the body is no Series in the orient {orient!r}; send {wanted}")
+    return pd.Series(value)
+
+
+def frame_schema(orient: str, columns: list[str] | None) -> dict[str, Any]:
+    """The JSON schema of what frame_from_json reads and frame_to_json writes.
+
+    Args:
+        orient: as of these.
+        columns: names that there must be; None: any.
+    """
+    if orient == "split":
+        lists = {name: {"type": "array"} for name in ("columns", "index", "data")}
+        return {"type": "object", "properties": lists, "required": ["columns", "data"]}
+    several: dict[str, Any] = {"type": ["object", "array"]}
+    if orient == "values":
+        return {"type": "array", "items": {"type": "array"}}
+    if orient == "records":
+        if columns is not None:
+            several |= {"properties": {name: {} for name in columns}, "required": columns}
+        return {"type": "array", "items": several}
+    return {"type": "object", "additionalProperties": several}
+
+
+def series_schema(orient: str) -> dict[str, Any]:
+    """The JSON schema of what series_from_json reads and series_to_json writes."""
+    if orient == "split":
+        parts = {"name": {}, "index": {"type": "array"}, "data": {"type": "array"}}
+        return {"type": "object", "properties": parts, "required": ["data"]}
+    return {"type": "array", "items": {}} if orient == "records" else {"type": "object"}
+
+
+def _split_parts(value: Any, what: str, needed: tuple[str, ...]) -> Mapping[str, Any]:
+    is_whole = isinstance(value, Mapping) and all(isinstance(value.get(name), list) for name in needed)
+    if not is_whole or not isinstance(value.get("index", []), list):
+        lists = " and ".join(f"{name!r}" for name in needed)
+        raise BadInput(f"the body is no {what} in the orient 'split'; send an object with the lists {lists}")
+    parts: Mapping[str, Any] = value
+    return parts
+
+
+def _check_each(items: Any, kinds: tuple[type, ...], what: str) -> None:
+    for label, item in items:
+        if not isinstance(item, kinds):
+            wanted = " or ".join("an object" if kind is dict else "a list" for kind in kinds)
+            raise BadInput(f"{what} {str(label)[:80]!a} is {type(item).__name__}; expected {wanted}")

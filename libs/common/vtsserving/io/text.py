@@ -12,6 +12,7 @@ class Text(IODescriptor):
     """A str; UTF-8 on the wire. Any media type is read."""
 
     media_types = ("text/plain",)
+    takes_nothing = True
 
     def __init__(self) -> None:
         self._example: str | None = None
