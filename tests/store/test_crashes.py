@@ -33,7 +33,14 @@ from support.stores import (
 )
 from vtsserving import transfer
 from vtsserving.draft import Draft
-from vtsserving.exceptions import AlreadyExists, ModelNotFound, NotFound, StoreUnavailable, VersionNotFound
+from vtsserving.exceptions import (
+    AlreadyExists,
+    ModelNotFound,
+    NoSpace,
+    NotFound,
+    StoreUnavailable,
+    VersionNotFound,
+)
 from vtsserving.local_store import LocalStore
 from vtsserving.model import Model
 from vtsserving.registry import RegistryClient
@@ -52,6 +59,7 @@ def s3_error(status: bytes, code: bytes) -> bytes:
 
 
 SLOW_DOWN = s3_error(b"503 Slow Down", b"SlowDown")
+FULL = s3_error(b"507 Insufficient Storage", b"XMinioStorageFull")
 BROKEN = s3_error(b"500 Internal Server Error", b"InternalError")
 
 
@@ -330,6 +338,35 @@ def test_f29_without_its_storage_the_store_answers_503_and_recovers(
         assert http.get("/api/v1/models/m/versions/latest").status_code == 200
 
 
+def test_f29_a_directory_that_is_not_mounted_is_no_empty_store(
+    tmp_path: Path, local: LocalStore, other: LocalStore
+) -> None:
+    directory = tmp_path / "mounted"
+    with StoreProcess(tmp_path, {"VTSSERVING_STORE__DIR": str(directory)}) as process:
+        model = save_large(local, "m:1", parts=0)
+        transfer.push(model.tag, store_url=process.url, store=local)
+        away = directory.rename(directory.with_name("unmounted"))
+        answers_503_until_it_is_back(process, directory, away, local)
+        assert transfer.pull("m", store_url=process.url, store=other).digest == model.digest
+
+
+def answers_503_until_it_is_back(
+    process: StoreProcess, directory: Path, away: Path, local: LocalStore
+) -> None:
+    with httpx2.Client(base_url=process.url, timeout=30) as http:
+        for path in ("models/m/versions/latest", "models/m/versions/1", "models", "models/m/aliases"):
+            answer = http.get(f"/api/v1/{path}")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable"), path
+            assert int(answer.headers["retry-after"]) >= 1
+        assert http.delete("/api/v1/models/m/versions/1").status_code == 503
+        wait_until(lambda: http.get("/readyz").status_code == 503, what="readiness red")
+        with pytest.raises(StoreUnavailable, match="is its file system mounted"):
+            transfer.push(save_text(local, "m:2").tag, store_url=process.url, store=local)
+        assert not directory.exists(), "nothing is written beside the mount"
+        away.rename(directory)
+        wait_until(lambda: http.get("/readyz").status_code == 200, what="readiness green")
+
+
 @pytest.mark.parametrize(
     "faults",
     [
@@ -356,6 +393,7 @@ def test_f30_f31_downloads_survive_a_storage_that_breaks_off_and_lies(
         transfer.pull("m", store_url=shaky.url, store=other)
     except Exception:
         assert other.list() == []
+    assert not faults.times, "all of the faults were met"
     s3_proxy.faults = Faults()
     assert transfer.pull("m", store_url=shaky.url, store=other).digest == model.digest
     other.verify(model.tag)
@@ -380,5 +418,25 @@ def test_f31_uploads_survive_a_storage_that_breaks_off(
         http.get("/api/v1/models/m/versions/1")
     s3_proxy.faults = faults
     transfer.push(model.tag, store_url=shaky.url, store=local)
+    assert not faults.times, "all of the faults were met"
     s3_proxy.faults = Faults()
+    assert transfer.pull("m", store_url=shaky.url, store=other).digest == model.digest
+
+
+def test_f39_a_full_bucket_says_507_and_recovers_without_a_restart(
+    shaky: ThreadedStore, s3_proxy: FaultProxy, local: LocalStore, other: LocalStore
+) -> None:
+    model = save_text(local, "m:1")
+    s3_proxy.faults = Faults(refuse=True)
+    with httpx2.Client(base_url=shaky.url, timeout=30) as http:
+        http.get("/api/v1/models/m/versions/1")
+        s3_proxy.faults = Faults(answer=FULL)
+        with pytest.raises(NoSpace, match="no space left in bucket") as caught:
+            transfer.push(model.tag, store_url=shaky.url, store=local)
+        assert caught.value.exit_code == 9
+        answer = http.post("/api/v1/pushes", json={"digests": ["sha256:" + "0" * 64]})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
+        s3_proxy.faults = Faults()
+        assert http.get("/api/v1/models").json()["models"] == []
+    transfer.push(model.tag, store_url=shaky.url, store=local)
     assert transfer.pull("m", store_url=shaky.url, store=other).digest == model.digest

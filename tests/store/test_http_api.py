@@ -57,6 +57,26 @@ def test_b50_b51_bad_names_are_422_everywhere(shared_http: httpx2.Client, name: 
         assert (answer.status_code, error_code(answer)) == (422, "invalid_tag"), (method, path)
 
 
+@pytest.mark.parametrize(
+    "version", [*NAMES[:-5], *NAMES[-4:]]
+)  # all but `stats`, which only a name cannot be
+def test_b50_b51_bad_versions_and_aliases_are_422_everywhere(
+    shared_http: httpx2.Client, version: str
+) -> None:
+    for method, path, body in [
+        ("GET", "versions/{}", None),
+        ("PUT", "versions/{}", {}),
+        ("DELETE", "versions/{}", None),
+        ("PATCH", "versions/{}/labels", {"labels": {}}),
+        ("PUT", "aliases/{}", {"version": "1"}),
+        ("DELETE", "aliases/{}", None),
+        ("GET", "aliases/{}", None),
+    ]:
+        path = "/api/v1/models/m/" + path.format(version.replace("..", "%2e%2e"))
+        answer = shared_http.request(method, path, json=body)
+        assert (answer.status_code, error_code(answer)) == (422, "invalid_tag"), (method, path)
+
+
 def test_b52_other_bytes_under_a_tag_are_409_and_the_same_bytes_200(
     store: ThreadedStore, http: httpx2.Client, local: LocalStore, other: LocalStore
 ) -> None:

@@ -18,10 +18,10 @@ from minio import Minio
 
 from support.proofs import Proof
 from support.stores import ACCESS_KEY, SECRET_KEY, store_settings, wait_until
-from vtsserving.exceptions import StorageError
+from vtsserving.exceptions import IntegrityError, StorageError
 from vtsserving.manifest import FileEntry, Manifest
 from vtsserving.tag import Tag
-from vtsserving_store import keys
+from vtsserving_store import index_snapshot, keys
 from vtsserving_store.blobs import Blobs, Entry
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.fsck import Checker
@@ -202,6 +202,24 @@ def test_f40_a_corrupt_index_is_named_by_fsck_ignored_and_replaced(
     assert len(parts.index.all()) == len(blobs.records) == 150
     wait_until(lambda: blobs.read(keys.SNAPSHOT, limit_bytes=10**6) == good, what="a good snapshot")
     close(parts)
+
+
+def test_f40_a_corrupt_index_costs_nothing_on_either_backend(settings: StoreSettings, blobs: Blobs) -> None:
+    fill(blobs, 150)
+    blobs.put(keys.SNAPSHOT, b"this is no index")
+    named = [(f.severity, f.key) for f in Checker(blobs).findings() if f.severity != "damage"]
+    assert named == [("warning", keys.SNAPSHOT)]
+    parts = Parts.on(blobs, settings)
+    assert len(parts.index.all()) == 150
+    wait_until(lambda: known(blobs) == 150, what="a good snapshot")
+    close(parts)
+
+
+def known(blobs: Blobs) -> int:
+    """How many versions the snapshot has; none if it is damaged."""
+    with contextlib.suppress(IntegrityError):
+        return len(index_snapshot.read(blobs))
+    return 0
 
 
 def test_f40_a_storage_that_keeps_no_index_is_listed_all_the_same(root: Path) -> None:

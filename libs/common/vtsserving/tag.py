@@ -125,6 +125,8 @@ def check_alias(alias: str) -> str:
             f"{_shown(alias)} is not a valid alias: use lower-case letters, digits and '-', beginning with a "
             f"letter, at most {MAX_PART_CHARS} characters"
         )
+    if _DEVICE.fullmatch(alias):
+        raise InvalidTag(f"the alias {alias!r} is the name of a device on Windows; choose another one")
     if _GENERATED.fullmatch(alias):
         raise InvalidTag(f"{alias!r} looks like a generated version; an alias must not")
     return alias

@@ -22,6 +22,9 @@ from vtsserving_store.blobs import CHUNK_BYTES, Entry, verified
 STALE_TEMPORARY_S: Final = 24 * 3600.0
 """Temporary files older than this belong to nobody any more."""
 
+RETRY_AFTER_S: Final = 2.0
+"""What clients are told to wait when the directory is not there."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -86,6 +89,7 @@ class DirectoryBlobs:
                 with self._path(key).open("rb") as handle:
                     data = handle.read(limit_bytes + 1)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._must_be_there()
                 return None
         if len(data) > limit_bytes:
             raise IntegrityError(f"{key} is larger than the {limit_bytes} bytes that it may have")
@@ -97,6 +101,7 @@ class DirectoryBlobs:
             try:
                 handle = self._path(key).open("rb", buffering=0)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._must_be_there()
                 raise BlobNotFound(f"no object {key}") from None
             with handle:
                 left = os.fstat(handle.fileno()).st_size - start if length is None else length
@@ -114,6 +119,7 @@ class DirectoryBlobs:
             try:
                 found = self._path(key).stat()
             except (FileNotFoundError, NotADirectoryError):
+                self._must_be_there()
                 return None
             return _entry(key, found)
 
@@ -129,8 +135,10 @@ class DirectoryBlobs:
         """See Blobs."""
         path = self._path(key)
         with _disk_errors(self._root):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                self._must_be_there()
             for folder in path.parents:
                 if folder == self._root:
                     break
@@ -158,6 +166,7 @@ class DirectoryBlobs:
             with os.scandir(folder) as scanned:
                 names = sorted((found.name + "/" if found.is_dir() else found.name) for found in scanned)
         except (FileNotFoundError, NotADirectoryError):
+            self._must_be_there()
             return
         for name in names:
             key = base + name
@@ -169,10 +178,19 @@ class DirectoryBlobs:
             elif key > after or after.startswith(key):
                 yield from self._walk(folder / name[:-1], key, after)
 
+    def _must_be_there(self) -> None:
+        """Tell an object that does not exist from a file system that is not mounted."""
+        if not self._temporary.is_dir():
+            raise StoreUnavailable(
+                f"the store's directory {self._root} is not there: is its file system mounted?",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
     @contextlib.contextmanager
     def _temporary_file(self) -> Iterator[tuple[Path, _Writer]]:
         path = self._temporary / secrets.token_hex(12)
         with _disk_errors(self._root):
+            self._must_be_there()
             try:
                 with path.open("xb", buffering=0) as raw:
                     yield path, _Writer(raw.fileno())
