@@ -97,6 +97,9 @@ def test_the_command_line_lists_and_shows_what_is_remote(filled: vtsserving.Stor
     assert "name: m" in cli("models", "get", "m:v1", "--remote").out
     assert json.loads(cli("models", "get", "m:v1", "-r", "-o", "json").out)["digest"].startswith("sha256:")
     assert cli("models", "get", "nothing", "--remote").code == 3
+    mistyped = cli("models", "list", "othr", "--remote")
+    assert (mistyped.code, "'othr'" in mistyped.err, "other" in mistyped.err) == (0, True, True)
+    assert cli("models", "list", "m", "-l", "name=x", "--remote").err == "", "the name is right"
 
 
 def test_the_command_line_manages_aliases_and_deletes_remotely(
@@ -107,6 +110,10 @@ def test_the_command_line_manages_aliases_and_deletes_remotely(
     assert "m:v1" in cli("models", "alias", "m", "prod", "--history", "--remote").out
     refused = cli("models", "delete", "m:v1", "-y", "--remote")
     assert (refused.code, "prod" in refused.err) == (4, True)
+    for more in ((), ("--dry-run",)):
+        refused = cli("models", "delete", "m", "--all-versions", "-y", "--remote", *more)
+        assert (refused.code, refused.out, "--force" in refused.err) == (4, "", True)
+    assert tags(filled, "m") == ["m:v3", "m:v2", "m:v1"], "refused before the first one was deleted"
     pruned = cli("models", "prune", "m", "--keep", "1", "-y", "--remote")
     assert pruned.err == 'INFO [cli] Model(tag="m:v2") deleted\n'
     assert cli("models", "delete", "other", "-y", "--remote").code == 2

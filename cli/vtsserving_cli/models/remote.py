@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtsserving.exceptions import InvalidArgument, InvalidTag
+from vtsserving.exceptions import Conflict, InvalidArgument, InvalidTag, ModelNotFound
 from vtsserving_cli.console import Console, confirm, table
 from vtsserving_cli.models.arguments import GetFormat, ListFormat
 from vtsserving_cli.models.description import as_json, as_yaml
@@ -42,6 +42,8 @@ def list_remote(
         raise InvalidArgument(f"--sort is created, name or size, not {sort!r}")
     with _store(url) as store:
         models = store.list(name, labels=labels, module=module, hidden=hidden)
+        if not models and name is not None:
+            _say_if_unknown(store, name)
     if sort == "name":
         models.sort(key=lambda model: str(model.tag))
     elif sort == "size":
@@ -109,10 +111,16 @@ def delete_remote(
 
 
 def remove_remote(store: Store, tags: list[Any], *, yes: bool, force: bool, dry_run: bool) -> None:
-    """Delete exact versions, after asking."""
+    """Delete exact versions, after asking.
+
+    Raises:
+        Conflict: an alias points to one of them; none was deleted.
+    """
     if not tags:
         Console.note("no model to delete")
         return
+    if not force:
+        _check_aliases(store, tags)
     if dry_run:
         for tag in tags:
             Console.out(f'Model(tag="{tag}") would be deleted')
@@ -124,6 +132,25 @@ def remove_remote(store: Store, tags: list[Any], *, yes: bool, force: bool, dry_
     for tag in tags:
         store.delete(tag, force=force)
         Console.log(f'Model(tag="{tag}") deleted')
+
+
+def _check_aliases(store: Store, tags: list[Any]) -> None:
+    """Find out before the first deletion, not between two."""
+    aliases = {name: store.aliases(name) for name in {tag.name for tag in tags}}
+    for tag in tags:
+        pointing = [alias for alias, version in aliases[tag.name].items() if version == tag.version]
+        if pointing:
+            raise Conflict(
+                f"{tag} is {' and '.join(pointing)}; move the alias first, or delete both with --force"
+            )
+
+
+def _say_if_unknown(store: Store, name: str) -> None:
+    """A list of nothing is no error, but whoever mistyped the name shall know."""
+    try:
+        store.get(name)
+    except ModelNotFound as error:
+        Console.note(error.message)
 
 
 def alias_remote(url: str | None, tag: str | None, alias: str | None, *, remove: bool, history: bool) -> None:
