@@ -13,7 +13,7 @@ import vtsserving
 from support.backend import entry, rows_spec
 from support.chromium import Chromium, Page
 from support.served_gateway import ServedGateway, served
-from vtsserving.io import JSON
+from vtsserving.io import JSON, Image, Multipart, NumpyNdarray, Text
 from vtsserving.settings import SharedSettings
 from vtsserving.signature import ModelSignature
 from vtsserving.token_file import TokenFile
@@ -34,6 +34,21 @@ svc = vtsserving.Service("flowers", runners=[])
 @svc.api(input=JSON(), output=JSON(), doc="Says which flower it is.\n\nOf the garden.")
 def classify(value):  # type: ignore[no-untyped-def]  # as users write them
     return {"flower": value}
+
+
+@svc.api(input=Text.from_sample("rose"), output=Text())
+def greet(name):  # type: ignore[no-untyped-def]
+    return f"Hello, {name}"
+
+
+@svc.api(input=Image(mime_type="image/png"), output=JSON())
+def size(image):  # type: ignore[no-untyped-def]
+    return image.size
+
+
+@svc.api(input=Multipart(rows=NumpyNdarray(), note=Text(), image=Image()), output=JSON())
+def all_of_it(rows, note, image):  # type: ignore[no-untyped-def]
+    return [rows.tolist(), note, image.size]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +129,65 @@ def test_a_service_is_called_and_path_parameters_are_filled_in(page: Page) -> No
     page.click(f"{box} form button")
     page.until(f"!!document.querySelector('{box} .status.good')")
     assert '"tag":"iris:v1"' in page.text(f"{box} .answer pre")
+
+
+def opened_form(page: Page, path: str) -> str:
+    """The selector of a route's box, opened."""
+    box = route(path)
+    page.click(f"{box} > summary")
+    page.until(f"!!document.querySelector('{box} form')")
+    return box
+
+
+def answer_of(page: Page, box: str) -> str:
+    """Send the form of a box; the body of its good answer."""
+    page.click(f"{box} form button")
+    page.until(f"!!document.querySelector('{box} .status')")
+    assert "200" in page.text(f"{box} .status"), page.text(f"{box} .answer")
+    return page.text(f"{box} .answer pre")
+
+
+def choose_picture(page: Page, selector: str) -> None:
+    """Put a drawn PNG of 3 x 2 into a field for files, as if it had been chosen."""
+    page.run(
+        "const canvas = Object.assign(document.createElement('canvas'), { width: 3, height: 2 });"
+        "canvas.getContext('2d').fillRect(0, 0, 3, 2);"
+        "canvas.toBlob((blob) => {"
+        "  const chosen = new DataTransfer();"
+        "  chosen.items.add(new File([blob], 'rose.png', { type: 'image/png' }));"
+        f"  const field = document.querySelector('{selector}');"
+        "  field.files = chosen.files;"
+        "  field.dispatchEvent(new Event('input', { bubbles: true }));"
+        "}); true"
+    )
+    page.until(f"document.querySelector('{selector}').files.length === 1")
+
+
+def test_text_is_sent_as_it_stands(page: Page) -> None:
+    box = opened_form(page, "/greet")
+    assert page.run(f"document.querySelector('{box} textarea').value") == "rose"
+    assert page.text(f"{box} .command").endswith("-H 'Content-Type: text/plain' -d 'rose'")
+    assert answer_of(page, box) == "Hello, rose"
+
+
+def test_a_file_is_chosen_and_sent(page: Page) -> None:
+    box = opened_form(page, "/size")
+    assert page.text(f"{box} .command").endswith("--data-binary '@FILE'")
+    choose_picture(page, f"{box} input[type=file]")
+    assert page.text(f"{box} .command").endswith("-H 'Content-Type: image/png' --data-binary '@rose.png'")
+    assert answer_of(page, box) == "[3,2]"
+
+
+def test_a_form_of_several_parts_is_filled_in_and_sent(page: Page) -> None:
+    box = opened_form(page, "/all_of_it")
+    page.fill(f"{box} [name=rows]", "[[1, 2]]")
+    page.fill(f"{box} [name=note]", "@it's;type=x")
+    choose_picture(page, f"{box} [name=image]")
+    command = page.text(f"{box} .command")
+    assert (
+        "--form-string 'rows=[[1, 2]]' --form-string 'note=@it'\\''s;type=x' -F 'image=@rose.png'" in command
+    )
+    assert answer_of(page, box) == '[[[1,2]],"@it\'s;type=x",[3,2]]'
 
 
 def test_what_models_say_stays_text(page: Page) -> None:

@@ -120,13 +120,68 @@ function resolve(spec, schema) {
   return schema.$ref.split("/").slice(1).reduce((part, key) => part?.[key], spec) ?? {};
 }
 
-function exampleOf(content) {
-  if (!content) return "";
-  if (content.example !== undefined) return JSON.stringify(content.example);
+function exampleOf(content, type) {
   const schema = content.schema ?? {};
   const candidates = [schema, ...(schema.oneOf ?? [])];
-  for (const each of candidates) if (each.examples?.length) return JSON.stringify(each.examples[0]);
-  return "";
+  const examples = [content.example, ...candidates.map((each) => each.examples?.[0])];
+  const example = examples.find((each) => each !== undefined);
+  if (example === undefined) return "";
+  return typeof example === "string" && !type.includes("json") ? example : JSON.stringify(example);
+}
+
+// One field for a body or a part of one: a file where the schema is bytes, text elsewhere.
+function field(name, type, content) {
+  if (content.schema?.format === "binary") {
+    const input = make("input", { type: "file", name, ariaLabel: name });
+    return { name, type, input, isFile: true, value: () => input.files[0] };
+  }
+  const input = make("textarea", { name, value: exampleOf(content, type), spellcheck: false, ariaLabel: name === "body" ? "Body" : name });
+  return { name, type, input, isFile: false, value: () => input.value };
+}
+
+function quoted(words) {
+  return `'${words.replaceAll("'", "'\\''")}'`;
+}
+
+function formBody({ schema = {}, encoding = {} }) {
+  const parts = Object.entries(schema.properties ?? {}).map(([name, part]) =>
+    field(name, (encoding[name]?.contentType ?? "text/plain").split(",")[0], { schema: part }));
+  return {
+    elements: parts.map((part) => make("label", { className: "field" }, `${part.name} (${part.type}) `, part.input)),
+    options: () => {
+      const body = new FormData();
+      for (const part of parts) {
+        const value = part.value();
+        if (value !== undefined) body.append(part.name, part.isFile ? value : new Blob([value], { type: part.type }));
+      }
+      return { body };
+    },
+    command: () => parts.flatMap((part) => part.isFile
+      ? ["-F", quoted(`${part.name}=@${part.value()?.name ?? "FILE"}`)]
+      : ["--form-string", quoted(`${part.name}=${part.value()}`)]),
+  };
+}
+
+function plainBody(contents, type) {
+  const whole = field("body", type, contents[type]);
+  const headerOf = (file) => (file && file.type in contents ? file.type : type);
+  return {
+    elements: [whole.input],
+    options: () => ({ body: whole.value() ?? "", headers: { "Content-Type": whole.isFile ? headerOf(whole.value()) : type } }),
+    command: () => {
+      if (whole.isFile) {
+        const file = whole.value();
+        return ["-H", quoted(`Content-Type: ${headerOf(file)}`), "--data-binary", quoted(`@${file?.name ?? "FILE"}`)];
+      }
+      return whole.value() ? ["-H", quoted(`Content-Type: ${type}`), "-d", quoted(whole.value())] : [];
+    },
+  };
+}
+
+function bodyOf(contents) {
+  const type = "application/json" in contents ? "application/json" : Object.keys(contents)[0];
+  if (!type) return null;
+  return type === "multipart/form-data" ? formBody(contents[type]) : plainBody(contents, type);
 }
 
 function form(path, method, parameters, contents) {
@@ -134,26 +189,23 @@ function form(path, method, parameters, contents) {
     const input = make("input", { name: parameter.name, required: true });
     return { name: parameter.name, input, label: make("label", { className: "field" }, `${parameter.name} `, input) };
   });
-  const type = "application/json" in contents ? "application/json" : Object.keys(contents)[0];
-  const text = type ? make("textarea", { name: "body", value: exampleOf(contents[type]), spellcheck: false, ariaLabel: "Body" }) : null;
+  const given = bodyOf(contents);
   const command = make("pre", { className: "command" });
   const answer = make("div", { className: "answer", ariaLive: "polite" });
   const address = () => fields.reduce(
-    (url, field) => url.replace(`{${field.name}}`, () => encodeURIComponent(field.input.value).replaceAll("%3A", ":") || `{${field.name}}`),
+    (url, each) => url.replace(`{${each.name}}`, () => encodeURIComponent(each.input.value).replaceAll("%3A", ":") || `{${each.name}}`),
     path,
   );
   const refresh = () => {
-    const quoted = (words) => `'${words.replaceAll("'", "'\\''")}'`;
-    const words = ["curl", "-s", ...(method === "get" || (method === "post" && text) ? [] : ["-X", method.toUpperCase()])];
+    const words = ["curl", "-s", ...(method === "get" || (method === "post" && given) ? [] : ["-X", method.toUpperCase()])];
     words.push(quoted(new URL(address().slice(1), new URL(".", location.href)).href.replaceAll("%7B", "{").replaceAll("%7D", "}")));
     if (token) words.push("-H", "\"Authorization: Bearer $TOKEN\"");
-    if (text?.value) words.push("-H", quoted(`Content-Type: ${type}`), "-d", quoted(text.value));
+    if (given) words.push(...given.command());
     command.textContent = words.join(" ");
   };
   const send = async (event) => {
     event.preventDefault();
-    const options = { method: method.toUpperCase() };
-    if (text) Object.assign(options, { body: text.value, headers: { "Content-Type": type } });
+    const options = { method: method.toUpperCase(), ...given?.options() };
     const started = performance.now();
     try {
       const got = await asked(address().slice(1), options);
@@ -168,7 +220,7 @@ function form(path, method, parameters, contents) {
       answer.replaceChildren(make("p", { className: "status bad", textContent: `No answer: ${error.message}` }));
     }
   };
-  const whole = make("form", { onsubmit: send, oninput: refresh }, ...fields.map((field) => field.label), text, make("button", { textContent: "Send" }), command, answer);
+  const whole = make("form", { onsubmit: send, oninput: refresh }, ...fields.map((each) => each.label), ...(given?.elements ?? []), make("button", { textContent: "Send" }), command, answer);
   refresh();
   return whole;
 }
