@@ -22,8 +22,9 @@ from sklearn.linear_model import LogisticRegression
 
 from support.cluster import row_and_answer, save_model
 from support.compose_stack import PROJECT, ComposeStack
-from support.load import Load, Report, Target
+from support.load import Load, Report
 from support.proofs import Proof
+from support.rolling import linear, refused_roll, roll_under_load
 from support.source_tree import REPOSITORY
 
 TIMEOUT_S: Final = 20.0
@@ -47,15 +48,7 @@ def typed(stack: ComposeStack, line: str) -> str:
 
 
 def ask(stack: ComposeStack, tag: str, rows: list[list[float]], token: str = "") -> tuple[int, object]:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.gateway_port, timeout=60)
-    headers = {"content-type": "application/json"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
-    connection.request("POST", f"/v1/models/{tag}/predict", json.dumps(rows), headers)
-    answer = connection.getresponse()
-    body = json.loads(answer.read())
-    connection.close()
-    return answer.status, body
+    return stack.post(f"/v1/models/{tag}/predict", rows, token=token)
 
 
 def store_status(stack: ComposeStack, path: str = "/api/v1/models") -> int:
@@ -73,10 +66,6 @@ def oracle() -> LogisticRegression:
     """The model of the README: the same data and the same steps give the same answers."""
     rows, species = load_iris(return_X_y=True)
     return LogisticRegression(max_iter=1_000).fit(rows, species)
-
-
-def target(stack: ComposeStack) -> Target:
-    return Target(stack.gateway_port, "/v1/models/linear:latest/predict", TIMEOUT_S, row_and_answer)
 
 
 def right_or_raise(report: Report) -> None:
@@ -214,7 +203,7 @@ def test_a_killed_container_costs_no_wrong_answer_and_ten_seconds_at_most(
     victim = that_computes(stack) if kind == "runner" else stack.containers(kind)[0]
 
     async def scenario() -> tuple[Report, float, float]:
-        async with Load.opened(target(stack), per_s=PER_S) as load:
+        async with Load.opened(linear(stack), per_s=PER_S) as load:
             await load.progress(100)
             before = stack.restarts(victim)
             killed_s = time.monotonic()
@@ -265,16 +254,8 @@ def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStac
     services = ("store", "batcher", "runner", "gateway", "nats")
     before = {service: set(stack.containers(service)) for service in services}
 
-    async def scenario() -> Report:
-        async with Load.closed(target(stack), clients=8) as load:
-            await load.progress(200)
-            await asyncio.to_thread(stack.run, "deploy/roll.sh")
-            await load.progress(200)
-            return await load.stop()
-
     with store_reader(stack) as statuses:
-        report = asyncio.run(scenario())
-    print(report)
+        report = roll_under_load(stack)
     worst_s = max(answer.latency_s for answer in report.answers)
     proof.record(
         "compose: deploy/roll.sh, 8 clients",
@@ -296,17 +277,7 @@ def test_nats_servers_that_replace_each_other_lose_no_request(loaded: ComposeSta
     stack = loaded
     rolls = proof.count(full=5, quick=1)
     before = stack.containers("nats")
-
-    async def scenario() -> Report:
-        async with Load.closed(target(stack), clients=8) as load:
-            await load.progress(200)
-            for _ in range(rolls):
-                await asyncio.to_thread(stack.run, "deploy/roll.sh", "nats")
-                await load.progress(200)
-            return await load.stop()
-
-    report = asyncio.run(scenario())
-    print(report)
+    report = roll_under_load(stack, "nats", rolls=rolls)
     worst_s = max(answer.latency_s for answer in report.answers)
     proof.record("compose: deploy/roll.sh nats, 8 clients", rolls=rolls, **figures(report), worst_s=worst_s)
     right_or_raise(report)
@@ -346,18 +317,10 @@ def test_a_nats_server_that_the_old_one_refuses_does_not_take_over(loaded: Compo
 
     replace(re.sub(r"[0-9a-f]{48}", "0" * 48, kept))
     try:
-        done = subprocess.run(
-            ["deploy/roll.sh", "nats"],
-            cwd=stack.folder,
-            env=stack.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        said = refused_roll(stack, "nats")
     finally:
         replace(kept)
-    assert done.returncode == 1, done.stderr
-    assert "do not reach each other" in done.stderr
+    assert "do not reach each other" in said
     assert stack.containers("nats") == before
     # A moment may pass until those who were let in by the new one have changed to the old one.
     stack.wait(
@@ -375,17 +338,8 @@ def test_an_edge_that_reads_its_configuration_again_loses_no_request(
     reloads = proof.count(full=10, quick=3)
     before = stack.containers("edge")
 
-    async def scenario() -> Report:
-        async with Load.closed(target(stack), clients=8) as load:
-            await load.progress(200)
-            for _ in range(reloads):
-                await asyncio.to_thread(stack.run, "deploy/roll.sh", "edge")
-                await load.progress(400)
-            return await load.stop()
-
     with store_reader(stack) as statuses:
-        report = asyncio.run(scenario())
-    print(report)
+        report = roll_under_load(stack, "edge", rolls=reloads, requests=400)
     proof.record(
         "compose: deploy/roll.sh edge, 8 clients",
         reloads=reloads,
@@ -406,7 +360,7 @@ def test_a_restart_of_what_runs_only_once_is_a_short_outage(
     stack = loaded
 
     async def scenario() -> tuple[Report, float]:
-        async with Load.opened(target(stack), per_s=PER_S) as load:
+        async with Load.opened(linear(stack), per_s=PER_S) as load:
             await load.progress(100)
             restarted_s = time.monotonic()
             await asyncio.to_thread(stack.compose, "restart", kind)
@@ -433,7 +387,7 @@ def test_a_runner_that_is_cut_off_the_network_costs_no_wrong_answer_and_comes_ba
     victim = that_computes(stack)
 
     async def scenario() -> tuple[Report, float]:
-        async with Load.opened(target(stack), per_s=PER_S) as load:
+        async with Load.opened(linear(stack), per_s=PER_S) as load:
             await load.progress(100)
             cut_s = time.monotonic()
             stack.run("docker", "network", "disconnect", network, victim)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import re
 from typing import Any, Final
 
 import pytest
 
 import vtsserving
-from support.cluster import row_and_answer
 from support.compose_stack import ComposeStack
-from support.load import Load, Report, Target
+from support.load import Load, Report
 from support.proofs import Proof
+from support.rolling import linear
 
 LIMIT: Final = "1g"
 HUNGRY: Final = 701.0
-TIMEOUT_S: Final = 20.0
 
 
 def hungry() -> Any:
@@ -36,13 +33,7 @@ def hungry() -> Any:
 
 
 def ask(stack: ComposeStack, value: float) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.gateway_port, timeout=60)
-    headers = {"content-type": "application/json"}
-    connection.request("POST", "/v1/models/hungry:latest/predict", json.dumps([[value]]), headers)
-    answer = connection.getresponse()
-    body = json.loads(answer.read())
-    connection.close()
-    return answer.status, body
+    return stack.post("/v1/models/hungry:latest/predict", [[value]])
 
 
 def kernel_kills(stack: ComposeStack, container: str) -> int:
@@ -69,8 +60,7 @@ def test_the_kernel_ends_the_model_that_takes_too_much_and_nobody_else(
     before = kernel_kills(stack, runner)
 
     async def scenario() -> tuple[list[tuple[int, Any]], Report]:
-        target = Target(stack.gateway_port, "/v1/models/linear:latest/predict", TIMEOUT_S, row_and_answer)
-        async with Load.closed(target, clients=4) as load:
+        async with Load.closed(linear(stack), clients=4) as load:
             await load.progress(100)
             values = [HUNGRY, *(float(n) for n in range(8))]
             answers = await asyncio.gather(*(asyncio.to_thread(ask, stack, value) for value in values))

@@ -7,6 +7,7 @@ works here stay untouched.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -157,6 +158,18 @@ class ComposeStack:
             check=False,
         )
         return done.stdout
+
+    def post(self, path: str, body: object, *, token: str = "") -> tuple[int, Any]:
+        """Send JSON through the edge; returns the status and the answer's JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway_port, timeout=60)
+        headers = {"content-type": "application/json"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+        connection.close()
+        return answer.status, found
 
     # --- containers --------------------------------------------------------------------------------------------
 
