@@ -300,6 +300,8 @@ def test_what_looks_after_a_store_makes_none(settings: StoreSettings, tmp_path: 
     ):
         with pytest.raises(NotFound, match=nowhere):
             look()
-    with pytest.raises(NotFound, match="no backup"):
-        maintenance.restore(settings, tmp_path / nowhere)
+    for directory in (tmp_path / nowhere, tmp_path):
+        with pytest.raises(NotFound, match="no backup"):
+            maintenance.restore(settings, directory)
     assert not (tmp_path / nowhere).exists()
+    assert not (tmp_path / ".tmp").exists(), "nor is anything written into a directory that is no backup"

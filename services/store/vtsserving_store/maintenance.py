@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vtsserving.exceptions import NotFound
+from vtsserving_store import keys
 from vtsserving_store.backup import Copied, copy_store
 from vtsserving_store.blobs_directory import DirectoryBlobs
 from vtsserving_store.fsck import Checker, Finding
@@ -53,9 +54,9 @@ def restore(settings: StoreSettings, directory: Path) -> Copied:
     """Copy a backup into the storage, adding to what is there and repairing damaged files.
 
     Raises:
-        NotFound: there is no such directory.
+        NotFound: there is no such directory, or no model in it.
     """
-    if not directory.is_dir():
+    if not (directory / keys.MODELS).is_dir():
         raise NotFound(f"there is no backup in {directory}")
     with opened(settings) as parts:
         return copy_store(DirectoryBlobs(directory), parts.blobs, repair=True)
