@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pydantic
 import pytest
 
+import vtsserving
 from support.gateway_models import ENTRIES, FUNCTIONS, GOOD, LIMITS
 from support.served_gateway import Answer, ServedGateway, get, post, served
+from vtsserving.io import JSON, NumpyNdarray, PandasDataFrame, Text
 from vtsserving.npy import write_npy
 from vtsserving.settings import SharedSettings
 from vtsserving.token_file import TokenFile
@@ -29,6 +32,33 @@ OIP = "/v2/models/iris/infer"
 NPY = {"Content-Type": "application/x-npy"}
 MSGPACK = {"Content-Type": "application/msgpack"}
 LENGTH = "Inference-Header-Content-Length"
+ARRAY, SMALL, ANY, MODEL, TEXT, TABLE_OF = (
+    f"/f/{name}" for name in ("array", "small", "any", "model", "text", "table")
+)
+
+
+class Sized(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    size: float
+
+
+def make_service() -> vtsserving.Service:
+    """One function for each descriptor that reads more than bytes."""
+    svc = vtsserving.Service("functions", runners=[])
+    for path, descriptor in (
+        (ARRAY, NumpyNdarray(dtype="float64", shape=(-1, 4), enforce_shape=True)),
+        (SMALL, NumpyNdarray(dtype="uint8")),
+        (ANY, JSON()),
+        (MODEL, JSON(pydantic_model=Sized)),
+        (TEXT, Text()),
+        (TABLE_OF, PandasDataFrame(columns=["a"])),
+    ):
+        svc.api(input=descriptor, output=JSON(), name=path[3:], route=path)(_never)
+    return svc
+
+
+def _never(value: Any) -> Any:
+    pytest.fail(f"a bad request reached its function: {value!r}")
 
 
 class Row(NamedTuple):
@@ -61,14 +91,21 @@ def binary(what: str, body: bytes, status: int, code: str, headers: dict[str, st
 
 
 def oip(
-    what: str, status: int, raw: bytes = b"", headers: dict[str, str] | None = None, **tensor: Any
+    what: str, status: int, raw: bytes = b"", raw_json: bytes = b"", path: str = "iris", **tensor: Any
 ) -> Row:
+    """A call under /v2: `raw` follows the JSON, `raw_json` is the text of the first number."""
     given = {"name": "X", "shape": [1, 4], "datatype": "FP64", "data": [1, 2, 3, 4], **tensor}
     head = json.dumps(
         {"inputs": [{key: value for key, value in given.items() if value is not None}]}
     ).encode()
+    if raw_json:
+        head = head.replace(b'"data": [1', b'"data": [' + raw_json)
     extra = {LENGTH: str(len(head))} if raw else {}
-    return Row(f"{what}, /v2", post(head + raw, OIP, {**extra, **(headers or {})}), status, "")
+    return Row(f"{what}, /v2", post(head + raw, OIP.replace("iris", path), extra), status, "")
+
+
+def where_of(row: Row) -> str:
+    return row.request.split(b" ", 2)[1].decode()
 
 
 def npy_of(header: str, data: bytes = bytes(32)) -> bytes:
@@ -230,11 +267,119 @@ TABLE: dict[str, list[Row]] = {
         ),
     ],
 }
+MORE_OIP: dict[str, list[Row]] = {
+    "B3": [oip("NaN", 400, raw_json=b"NaN")],
+    "B4": [oip("1e999", 400, raw_json=b"1e999")],
+    "B6": [oip("above int64", 400, raw_json=b"9223372036854775808", datatype="INT64", path="long")],
+    "B7": [oip(str(one), 400, data=[one, 2, 3, 4]) for one in ("1", True, None)],
+    "B8": [oip("ragged", 400, data=[[1, 2], [3]])],
+    "B9": [oip("a dimension less", 400, shape=[4])],
+    "B10": [oip("text for numbers", 400, datatype="BYTES", data=["a", "b", "c", "d"])],
+    "B11": [
+        oip("300 into uint8", 400, shape=[1, 2], datatype="UINT8", data=[300, 1], path="bytes"),
+        oip("1e40 into float32", 400, shape=[1, 2], datatype="FP32", data=[1e40, 1], path="single"),
+    ],
+    "B13": [Row("a key twice, /v2", post(b'{"inputs": [], "inputs": []}', OIP), 400, "")],
+    "B14": [Row("UTF-16, /v2", post('{"inputs": []}'.encode("utf-16"), OIP), 400, "")],
+    "B28": [
+        Row("unknown version, /v2", post(b"{}", "/v2/models/iris/versions/v9/infer"), 404, ""),
+        Row("unknown ordinal, /v2", get("/v2/models/iris/versions/99"), 404, ""),
+    ],
+    "B34": [oip("1,001 rows", 413, shape=[1_001, 4], data=[1] * 4_004)],
+}
+MORE_BINARY: dict[str, list[Row]] = {
+    "B9": [binary("no rows", write_npy(np.ones((0, 4))), 422, "bad_shape", NPY)],
+    "B10": [
+        binary("text", write_npy(np.array([["a"] * 4])), 422, "wrong_type", NPY),
+        binary("complex", write_npy(np.ones((1, 4), "complex64")), 422, "bad_dtype", NPY),
+    ],
+    "B12": [
+        binary(
+            "a negative dimension",
+            npy_of("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 4), }"),
+            422,
+            "bad_shape",
+            NPY,
+        )
+    ],
+    "B15": [rows(b'{"kwargs": {"Y": [[1,2,3,4]]}}', 400, "bad_input", "an argument of another name")],
+    "B34": [
+        binary("1,001 rows", write_npy(np.ones((1_001, 4))), 413, "too_many_rows", NPY),
+        binary("1,001 rows", encode_value(np.ones((1_001, 4)), "x"), 413, "too_many_rows", MSGPACK),
+    ],
+}
+FUNCTION_ROWS: dict[str, list[Row]] = {
+    "B1": [
+        rows(b"[[1, 2", 400, "bad_json", "cut off", ARRAY),
+        binary("cut off", write_npy(np.ones((1, 4)))[:-3], 422, "bad_shape", NPY, ARRAY),
+        rows(b'{"a": ', 400, "bad_json", "cut off", ANY),
+        rows(b'{"size": ', 400, "bad_json", "cut off", MODEL),
+    ],
+    "B2": [rows(b"", 400, "bad_input", "nothing", path) for path in (ARRAY, ANY, MODEL, TABLE_OF)],
+    "B3": [rows(b"[[NaN,2,3,4]]", 400, "non_finite", "NaN", path) for path in (ARRAY, ANY)],
+    "B4": [rows(b"[[1e999,2,3,4]]", 400, "non_finite", "1e999", path) for path in (ARRAY, ANY, TABLE_OF)],
+    "B5": [
+        rows(b"[" * 5_000 + b"]" * 5_000, 400, "too_deep", "5,000 levels", path)
+        for path in (ARRAY, ANY, MODEL, TABLE_OF)
+    ],
+    "B6": [
+        rows(b"[[" + b"9" * 5_000 + b"]]", 400, "bad_number", "5,000 digits", path) for path in (ARRAY, ANY)
+    ],
+    "B7": [
+        rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode(), ARRAY)
+        for word in (b'"1"', b"true", b"null")
+    ]
+    + [rows(b'{"size": "x"}', 422, "wrong_type", "text for a number", MODEL)],
+    "B8": [rows(b"[[1,2,3,4],[1]]", 422, "ragged", "rows of two lengths", ARRAY)],
+    "B9": [
+        rows(b"[1,2,3,4]", 422, "bad_shape", "a dimension less", ARRAY),
+        rows(b"[[1,2,3]]", 422, "bad_shape", "too narrow", ARRAY),
+        rows(b'[{"b": 1}]', 422, "bad_shape", "another column", TABLE_OF),
+    ],
+    "B10": [binary("complex", write_npy(np.ones((1, 4), "complex64")), 422, "bad_dtype", NPY, ARRAY)],
+    "B11": [rows(b"[300]", 422, "out_of_range", "300 into uint8", SMALL)],
+    "B12": [
+        binary(
+            "2^62 values",
+            npy_of("{'descr': '<f8', 'fortran_order': False, 'shape': (2147483648, 2147483648), }"),
+            422,
+            "bad_shape",
+            NPY,
+            ARRAY,
+        )
+    ],
+    "B13": [
+        rows(b'{"size": 1, "size": 2}', 400, "duplicate_key", "a key twice", path) for path in (ANY, MODEL)
+    ],
+    "B14": [
+        rows("[[1,2,3,4]]".encode("utf-16"), 400, "bad_encoding", "UTF-16", ARRAY),
+        rows(b'["\\ud800"]', 400, "bad_encoding", "half a surrogate pair", ANY),
+        rows(b"\xff", 400, "bad_encoding", "no UTF-8", TEXT),
+    ],
+    "B15": [rows(b'{"size": 1, "colour": 2}', 422, "wrong_type", "an unknown field", MODEL)],
+    "B16": [
+        rows(b"[[1,2,3,4]]", 415, "unsupported_media_type", kind, path, Content_Type=kind)
+        for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-pickle")
+        for path in (ARRAY, ANY, TABLE_OF)
+    ],
+    "B17": [
+        rows(
+            gzip.compress(bytes(10**6)), 415, "unsupported_media_type", "gzip", path, Content_Encoding="gzip"
+        )
+        for path in (ARRAY, TEXT)
+    ],
+    "B28": [rows(b"1", 404, "not_found", "unknown function", "/f/nothing")],
+    "B32": [Row("GET of a function", get(ARRAY), 405, "method_not_allowed")],
+    "B36": [rows(b"1", 401, "unauthorized", "no token", ARRAY)._replace(guarded=True)],
+}
+for more in (MORE_OIP, MORE_BINARY, FUNCTION_ROWS):
+    for row_name, added in more.items():
+        TABLE[row_name] += [row._replace(what=f"{row.what}, {where_of(row)}") for row in added]
 CASES = [(name, row) for name, listed in TABLE.items() for row in listed]
 
 
 class Both(NamedTuple):
-    """Two gateways on one kind of bus, and the tokens of the second one."""
+    """Two gateways with a service on one kind of bus, and the tokens of the second one."""
 
     open: ServedGateway
     guarded: ServedGateway
@@ -259,9 +404,7 @@ class Both(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def both(
-    bus_url: str | None, gateway: ServedGateway, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Both]:
+def both(bus_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     path: Path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
     file = TokenFile(path)
     tokens = {
@@ -269,7 +412,12 @@ def both(
         b"EXPIRED": file.create("old", "admin", expires_in_s=-1_000)[1].encode(),
     }
     shared = SharedSettings(auth="required", tokens_file=path)
-    with served(ENTRIES, FUNCTIONS, LIMITS, nats_url=bus_url, shared=shared) as guarded:
+    with (
+        served(ENTRIES, FUNCTIONS, LIMITS, nats_url=bus_url, service=make_service()) as gateway,
+        served(
+            ENTRIES, FUNCTIONS, LIMITS, nats_url=bus_url, shared=shared, service=make_service()
+        ) as guarded,
+    ):
         yield Both(gateway, guarded, tokens)
 
 

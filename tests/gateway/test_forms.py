@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from support.served_gateway import Answer, ServedGateway, post
+from vtsserving.npy import write_npy
 from vtsserving.wire.tensors import TORCH, Spec
 from vtsserving.wire.values import TENSOR, decode_value, encode_value
 
@@ -183,6 +184,13 @@ def test_bad_msgpack_is_refused_with_its_code(
     answer = ask(unharmed, body, MSGPACK)
     assert answer.status == status
     assert code in (None, answer.code)
+
+
+def test_an_npy_file_without_its_media_type_hears_how_to_say_it(unharmed: ServedGateway) -> None:
+    for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = unharmed.ask(post(write_npy(np.ones((1, 4))), headers=headers))
+        assert (answer.status, answer.code) == (400, "bad_encoding")
+        assert "application/x-npy" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,7 @@ def test_mounts_middlewares_and_hooks_take_part(serve: Serve) -> None:
     svc.mount_asgi_app(asgi, "/asgi")
     svc.mount_wsgi_app(wsgi, "/wsgi")
     svc.add_asgi_middleware(Marking, word="yes")
+    svc.api(input=Text(), output=Text(), name="say")(lambda value: value)
     svc.on_startup(lambda: seen.append("up"))
 
     @svc.on_shutdown
@@ -324,6 +325,10 @@ def test_mounts_middlewares_and_hooks_take_part(serve: Serve) -> None:
         assert answer.headers["x-marked"] == "yes"
         assert (await client.get("/asgi")).text == (await client.get("/asgi/")).text == "asgi /asgi/"
         assert (await client.get("/asgian")).status_code == 404
+        said = await client.post("/say", content="hi", headers={"content-encoding": "identity"})
+        assert (said.status_code, said.text, said.headers["x-marked"]) == (200, "hi", "yes")
+        packed = await client.post("/say", content="hi", headers={"content-encoding": "gzip"})
+        assert (packed.status_code, packed.json()["error"]["code"]) == (415, "unsupported_media_type")
         assert (await client.get("/wsgi/")).text == "wsgi"
         assert (await client.get("/livez")).status_code == 200
         missing = await client.get("/nothing")

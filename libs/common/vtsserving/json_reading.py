@@ -24,6 +24,7 @@ from vtsserving.exceptions import (
     TooDeep,
     TooLarge,
 )
+from vtsserving.npy import MAGIC
 from vtsserving.wire.limits import MAX_VALUE_DEPTH
 
 INT64_MIN: Final = -(2**63)
@@ -74,6 +75,8 @@ def explain(body: Body, error: orjson.JSONDecodeError) -> BadInput:
     """The error that says best why the parser refused the body."""
     if not body.strip():
         return EmptyBody("the body is empty; send rows like [[1.0, 2.0]]")
+    if body.startswith(MAGIC):
+        return BadEncoding("the body is an .npy file, not JSON; send it with Content-Type: application/x-npy")
     if "UTF-8" in error.msg or b"\0" in body[:4]:
         return BadEncoding("the body is not UTF-8 (a byte order mark is not allowed either)")
     if "surrogate" in error.msg:

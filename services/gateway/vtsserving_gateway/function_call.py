@@ -76,6 +76,7 @@ class FunctionCall(DirectExchange):
             bytes(self._body),
             headers.get(b"content-type", b"").decode("latin-1"),
             headers.get(b"accept", b"").decode("latin-1"),
+            headers.get(b"content-encoding", b"").decode("latin-1"),
             self._request,
         )
         if self._function.api.is_async:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from vtsserving.apis import InferenceApi
 from vtsserving.context import Context, RequestContext
-from vtsserving.exceptions import BadModelOutput
+from vtsserving.exceptions import BadModelOutput, UnsupportedMediaType
 from vtsserving.io.base import Body, parse_content_type
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.gateway import Gateway
@@ -47,12 +47,14 @@ class Given(NamedTuple):
         data: the request's body.
         content_type: its header; empty if there is none.
         accept: the header; empty if there is none.
+        encoding: the header Content-Encoding; empty if there is none.
         request: makes the request for functions that want to see it.
     """
 
     data: bytes
     content_type: str
     accept: str
+    encoding: str
     request: Callable[[], Request]
 
 
@@ -99,6 +101,9 @@ class ServedFunction:
     def _read(self, given: Given) -> Any:
         if self.api.input is None:
             return None
+        # Else a function that takes files or text would be given the compressed bytes as if they were the value.
+        if given.encoding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
         media_type, boundary = parse_content_type(given.content_type)
         body = Body(given.data, media_type, "", boundary)
         self.api.input.check_media_type(body)

@@ -151,6 +151,7 @@ class _Endpoint:
             await request.body(),
             headers.get("content-type", ""),
             headers.get("accept", ""),
+            headers.get("content-encoding", ""),
             lambda: request,
         )
         return await self._function.answer(given)
