@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,22 @@ def test_a_manifest_with_missing_blobs_is_refused_and_nothing_is_visible(
     with pytest.raises(ModelNotFound):
         parts.registry.get("m", "1")
     assert parts.leases.protected() == set()
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_b53_a_manifest_that_claims_another_size_than_its_blob_has_is_refused(
+    parts: Parts, local: LocalStore, more: int
+) -> None:
+    model = save_text(local, "m:1")
+    put_blobs(parts, model)
+    saved = model.manifest
+    files = [f if f.path == "model.yaml" else f._replace(size=f.size + more) for f in saved.files]
+    lying = dataclasses.replace(saved, files=tuple(files))
+    with pytest.raises(InvalidManifest, match="in the manifest; its blob has"):
+        parts.registry.commit("m", "1", lying.to_bytes())
+    with pytest.raises(ModelNotFound):
+        parts.registry.get("m", "1")
+    assert commit(parts, model), "the honest one is taken"
 
 
 def test_a_manifest_that_contradicts_the_url_or_itself_is_refused(parts: Parts, local: LocalStore) -> None:

@@ -104,8 +104,8 @@ class Registry:
 
         Raises:
             TooLarge: the manifest is too large.
-            InvalidManifest: it is malformed or contradicts model.yaml or the URL.
-            BlobUnknown: a file's blob is not there, or has another size.
+            InvalidManifest: it is malformed, or contradicts model.yaml, the URL or the size of a blob.
+            BlobUnknown: a file's blob is not there.
             AlreadyExists: the version exists, with other content.
         """
         manifest = _read_manifest(check_name(name), check_version(version), raw_manifest)
