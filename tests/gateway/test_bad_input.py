@@ -142,6 +142,17 @@ def test_unknown_names_are_404_and_reach_nobody(unharmed: ServedGateway, path: s
 
 
 @pytest.mark.parametrize(
+    "path", ["/v1/models/nothing/predict", "/v1/models/iris:v9/predict", "/v2/models/nothing/infer"]
+)
+def test_an_unknown_model_or_version_hears_where_all_are_listed(unharmed: ServedGateway, path: str) -> None:
+    answer = unharmed.ask(post(b"{}", path))
+    assert answer.status == 404
+    error = answer.json["error"]
+    message = error if path.startswith("/v2") else error["message"]
+    assert message.endswith("; GET /v1/models lists what there is")
+
+
+@pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
         ({"Content-Type": "text/plain"}, 415, "unsupported_media_type"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vtsserving_gateway.functions import ServedFunction
 
 _log = logging.getLogger(__name__)
+_LISTED: Final = "GET /v1/models lists what there is"
 
 MAX_ROUTES: Final = 4_096
 """Most URLs that are remembered; the memory starts afresh beyond."""
@@ -191,16 +192,16 @@ class Gateway:
         name, _, version = route.tag.partition(":")
         if is_hidden(name):
             # Classes of a Service: they are called through its functions, which check what comes in.
-            raise ModelNotFound(f"no model {name!r}")
+            raise ModelNotFound(_no_model(name))
         try:
             return await self.catalog.resolve(route.tag)
         except VersionNotFound:
             found = await self.by_ordinal(name, int(route.ordinal)) if route.ordinal else None
             if found is None:
-                raise VersionNotFound(f"no version {version!r} of model {name!r}") from None
+                raise VersionNotFound(f"no version {version!r} of model {name!r}; {_LISTED}") from None
             return found
         except NotFound:
-            raise ModelNotFound(f"no model {name!r}") from None
+            raise ModelNotFound(_no_model(name)) from None
 
     async def by_ordinal(self, name: str, ordinal: int) -> CatalogEntry | None:
         """The version of a model that has a number; None if there is none."""
@@ -235,6 +236,10 @@ class Gateway:
         self._timer = self.loop.call_later(self._watch_s, self._watch)
         for connection in [c for c in self.connections if c.deadline_s <= now_s]:
             _guarded(connection.expire, now_s)
+
+
+def _no_model(name: str) -> str:
+    return f"no model {name!r}; {_LISTED}"
 
 
 def _expire_function(call: FunctionCall) -> None:
