@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -26,16 +27,20 @@ def bash(store: LocalStore, tmp_path: Path) -> Iterator[Terminal]:
     store.set_alias("iris_clf:first", "production")
     (tmp_path / "empty").mkdir()
     script = tmp_path / "completion.bash"
-    script.write_text(run_process("--show-completion", "bash", env={"SHELL": program}).out or "exit 1")
+    # What `--show-completion` prints where it finds bash among the processes that it was started by.
+    script.write_text(run_process(env={"_VTSSERVING_COMPLETE": "source_bash"}).out or "exit 1")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     terminal = Terminal("--norc", "-i", env={"PATH": path, "PS1": PROMPT, "TERM": "dumb"}, program=[program])
-    terminal.wait_for(PROMPT)
-    terminal.write(f"cd {tmp_path}/empty; source {script}; echo loaded-$?\n")
-    # Only at the next prompt a tab is a tab; before, the terminal takes it for text.
-    terminal.wait_for(f"loaded-0\r\n{PROMPT}")
-    yield terminal
-    terminal.write("\x15exit\n")
-    terminal.end()
+    try:
+        terminal.wait_for(PROMPT)
+        terminal.write(f"cd {tmp_path}/empty; source {script}; echo loaded-$?\n")
+        # Only at the next prompt a tab is a tab; before, the terminal takes it for text.
+        terminal.wait_for(f"loaded-0\r\n{PROMPT}")
+        yield terminal
+    finally:
+        with contextlib.suppress(OSError):  # it has ended already
+            terminal.write("\x15exit\n")
+        terminal.end()
 
 
 @pytest.mark.parametrize(
