@@ -221,7 +221,8 @@ def test_calls_from_all_gateways_share_a_batch(stack: tuple[ServedStack, Path]) 
             (url, 100.0 * place + one) for place, url in enumerate(served.urls) for one in range(1, 17)
         ]
         others = [asyncio.ensure_future(ask(url, number)) for url, number in numbers]
-        await eventually(lambda: served.queued == before + len(numbers), within_s=30)
+        # More than that if a stall of this machine had them sent again; of both gateways there are some in any case.
+        await eventually(lambda: served.queued >= before + len(numbers), within_s=30)
         open_gate(folder)
         assert await first == [[2 * GATE, 0.0]]
         assert await second == [[198.0, 0.0]]
