@@ -113,6 +113,9 @@ def npy_of(header: str, data: bytes = bytes(32)) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
 
+HUGE_NPY = npy_of("{'descr': '<f8', 'fortran_order': False, 'shape': (2147483648, 2147483648), }")
+"""A header that promises 2^62 values."""
+
 TABLE: dict[str, list[Row]] = {
     "B1": [
         rows(b"[[1, 2", 400, "bad_json", "cut off"),
@@ -182,7 +185,7 @@ TABLE: dict[str, list[Row]] = {
     "B12": [
         binary(
             "2^62 values",
-            npy_of("{'descr': '<f8', 'fortran_order': False, 'shape': (2147483648, 2147483648), }"),
+            HUGE_NPY,
             422,
             "bad_shape",
             NPY,
@@ -341,7 +344,7 @@ FUNCTION_ROWS: dict[str, list[Row]] = {
     "B12": [
         binary(
             "2^62 values",
-            npy_of("{'descr': '<f8', 'fortran_order': False, 'shape': (2147483648, 2147483648), }"),
+            HUGE_NPY,
             422,
             "bad_shape",
             NPY,

@@ -9,6 +9,7 @@ import typer
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.console import Console, confirm
 from vtsserving_cli.models.arguments import DryRunOption, LabelOption, YesOption, complete_tag
+from vtsserving_cli.models.either_store import check_aliases
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_labels
 
@@ -85,7 +86,7 @@ def remove(store: LocalStore, models: list[Model], *, yes: bool, dry_run: bool, 
         Console.note("no model to delete")
         return
     if not force:
-        _check_aliases(store, models)
+        check_aliases((model.tag for model in models), store.aliases)
     if dry_run:
         for model in models:
             Console.out(f"{model!r} would be deleted")
@@ -108,19 +109,6 @@ def _called(store: LocalStore, models: list[Model]) -> str:
     if all(model.tag.name == name for model in models) and len(store.list(name)) == len(models):
         return f"all {len(models)} versions of {name}"
     return f"these {len(models)} models"
-
-
-def _check_aliases(store: LocalStore, models: list[Model]) -> None:
-    """Find out before the first deletion, not between two."""
-    from vtsserving.exceptions import Conflict
-
-    aliases = {name: store.aliases(name) for name in {model.tag.name for model in models}}
-    for model in models:
-        pointing = [a for a, version in aliases[model.tag.name].items() if version == model.tag.version]
-        if pointing:
-            raise Conflict(
-                f"{model.tag} is {' and '.join(pointing)}; move the alias first, or delete both with --force"
-            )
 
 
 def _chosen(

@@ -8,12 +8,12 @@ import typer
 
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.models.arguments import LabelOption, ListFormat, complete_tag
+from vtsserving_cli.models.either_store import say_if_unknown
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_labels
 from vtsserving_cli.render import human_size, put_json, put_yaml, short_path
 
 if TYPE_CHECKING:
-    from vtsserving.local_store import LocalStore
     from vtsserving.model import Model
 
 HEADER: Final = ("Tag", "Module", "Size", "Creation Time", "Path")
@@ -68,7 +68,7 @@ def list_models(
     store = LocalStore()
     models = saved.list(name, labels=labels, module=module, sort=sort, limit=limit, hidden=hidden)
     if not models and name is not None:
-        _say_if_unknown(store, name)
+        say_if_unknown(name, store.resolve)
     if quiet:
         for model in models:
             Console.out(str(model.tag))
@@ -78,16 +78,6 @@ def list_models(
         aliases = {one: store.aliases(one) for one in {model.tag.name for model in models}}
         records = [_record(model, aliases[model.tag.name]) for model in models]
         put_json(records) if output is ListFormat.json else put_yaml(records)
-
-
-def _say_if_unknown(store: LocalStore, name: str) -> None:
-    """A list of nothing is no error, but whoever mistyped the name shall know."""
-    from vtsserving.exceptions import ModelNotFound
-
-    try:
-        store.resolve(name)
-    except ModelNotFound as error:
-        Console.note(error.message)
 
 
 def _row(model: Model) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtsserving.exceptions import Conflict, InvalidArgument, InvalidTag, ModelNotFound
+from vtsserving.exceptions import InvalidArgument, InvalidTag
 from vtsserving_cli.console import Console, confirm, table
 from vtsserving_cli.models.arguments import GetFormat, ListFormat
 from vtsserving_cli.models.description import as_json, as_yaml
+from vtsserving_cli.models.either_store import check_aliases, say_if_unknown
 from vtsserving_cli.render import human_size, put_json, put_yaml
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_remote(
     with _store(url) as store:
         models = store.list(name, labels=labels, module=module, hidden=hidden)
         if not models and name is not None:
-            _say_if_unknown(store, name)
+            say_if_unknown(name, store.get)
     if sort == "name":
         models.sort(key=lambda model: str(model.tag))
     elif sort == "size":
@@ -120,7 +121,7 @@ def remove_remote(store: Store, tags: list[Any], *, yes: bool, force: bool, dry_
         Console.note("no model to delete")
         return
     if not force:
-        _check_aliases(store, tags)
+        check_aliases(tags, store.aliases)
     if dry_run:
         for tag in tags:
             Console.out(f'Model(tag="{tag}") would be deleted')
@@ -132,25 +133,6 @@ def remove_remote(store: Store, tags: list[Any], *, yes: bool, force: bool, dry_
     for tag in tags:
         store.delete(tag, force=force)
         Console.log(f'Model(tag="{tag}") deleted')
-
-
-def _check_aliases(store: Store, tags: list[Any]) -> None:
-    """Find out before the first deletion, not between two."""
-    aliases = {name: store.aliases(name) for name in {tag.name for tag in tags}}
-    for tag in tags:
-        pointing = [alias for alias, version in aliases[tag.name].items() if version == tag.version]
-        if pointing:
-            raise Conflict(
-                f"{tag} is {' and '.join(pointing)}; move the alias first, or delete both with --force"
-            )
-
-
-def _say_if_unknown(store: Store, name: str) -> None:
-    """A list of nothing is no error, but whoever mistyped the name shall know."""
-    try:
-        store.get(name)
-    except ModelNotFound as error:
-        Console.note(error.message)
 
 
 def alias_remote(url: str | None, tag: str | None, alias: str | None, *, remove: bool, history: bool) -> None:
