@@ -30,7 +30,7 @@ SHIFT = 0.25
 """What the second version adds to the answers of the first."""
 
 SPREAD_S = 2.0
-"""Gateways look models up on their own; within this time after the first one, all have switched."""
+"""The store announces the change to every gateway; within this time after the first one, all have switched."""
 
 
 SIGNATURES = {"predict": {"batchable": True}}
@@ -121,9 +121,8 @@ def test_a_pushed_version_takes_over_in_a_cluster_without_a_failed_request(
     first = Tag.parse(save_model("linear"))
     shifts: dict[str, float] = {}
 
-    async def scenario(store: StoreProcess) -> None:
-        (tmp_path / "logs").mkdir()
-        async with Cluster(tmp_path / "logs", tmp_path / "elsewhere", "linear:prod", twins=True) as cluster:
+    async def scenario(cluster: Cluster, store: StoreProcess) -> None:
+        async with cluster:
             target = replace(cluster.target(TIMEOUT_S), shift=lambda version: shifts.get(version, 0.0))
             async with Load.opened(target, per_s=60) as load:
                 await until_answer_of(load, first)
@@ -140,9 +139,12 @@ def test_a_pushed_version_takes_over_in_a_cluster_without_a_failed_request(
             print(report)
             check(report, first, second)
 
-    with StoreProcess(tmp_path, {"VTSSERVING_STORE__DIR": str(tmp_path / "store")}) as store:
+    (tmp_path / "logs").mkdir()
+    cluster = Cluster(tmp_path / "logs", tmp_path / "elsewhere", "linear:prod", twins=True)
+    settings = {"VTSSERVING_STORE__DIR": str(tmp_path / "store"), "VTSSERVING_NATS_URL": cluster.nats_url}
+    with StoreProcess(tmp_path, settings) as store:
         monkeypatch.setenv("VTSSERVING_STORE_URL", store.url)
         models.push(first)
         with RegistryClient(store.url) as client:
             client.set_alias(first, "prod")
-        asyncio.run(scenario(store))
+        asyncio.run(scenario(cluster, store))

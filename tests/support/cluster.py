@@ -111,6 +111,8 @@ class Cluster:
         self._buses = [NatsServer(folder)]
         if buses > 1:
             self._buses = clustered(folder, buses)
+        for server in self._buses:
+            server.port = free_port()
         self._proxied = proxied
         self._ends = ("", "-2") if twins else ("",)
         self._listening: socket.socket | None = None
@@ -210,8 +212,6 @@ class Cluster:
     async def __aenter__(self) -> Cluster:
         self._listening = listening_socket()
         try:
-            for server in self._buses:
-                server.port = free_port()
             self.proxy = FaultProxy(self._buses[0].port).start()
             if self._starts:
                 await self._start_one_by_one()

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import uvicorn
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from vtsserving import service
 from vtsserving.bus.interface import Bus
-from vtsserving.exceptions import ConfigurationError
+from vtsserving.exceptions import BusUnavailable, ConfigurationError, Forbidden, VtsServingException
 from vtsserving.settings import SharedSettings, read
 from vtsserving.version import __version__
 from vtsserving_store import (
@@ -41,20 +41,26 @@ from vtsserving_store.storage import open_storage, probe
 _log = logging.getLogger(__name__)
 _KEEP_ALIVE_S: Final = 30
 _BACKLOG: Final = 512
+_JOIN_AGAIN_S: Final = 0.1
+
+Connect = Callable[[], Awaitable[Bus | None]]
+"""Gives the bus when it is there; None when the process is to stop instead."""
 
 
 class StoreApp:
     """The service, from start to close."""
 
-    def __init__(self, settings: StoreSettings, bus: Bus | None = None) -> None:
+    def __init__(self, settings: StoreSettings, connect: Connect | None = None) -> None:
         """Prepare it; nothing is opened yet.
 
         Args:
             settings: where the models are, where to listen.
-            bus: over which changes are announced, if there is one.
+            connect: returns the bus over which changes are announced, if there is to be one.
         """
         self._settings = settings
-        self._bus = bus
+        self._connect = connect
+        self._bus: Bus | None = None
+        self._joining: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
         self._changes: Changes | None = None
         self._readiness: Readiness | None = None
@@ -75,7 +81,9 @@ class StoreApp:
         await run_sync(probe, blobs)
         self._parts = parts = Parts.on(blobs, settings)
         self._changes = changes = Changes(parts.index.invalidate)
-        await changes.start(self._bus)
+        changes.start()
+        if self._connect is not None:
+            self._joining = asyncio.get_running_loop().create_task(self._join(self._connect, changes))
         parts.index.warm_up()
         self._readiness = Readiness(blobs)
         listener = _listen(settings.store.host, settings.store.port)
@@ -110,6 +118,8 @@ class StoreApp:
 
     async def close(self) -> None:
         """Stop at once and close the storage."""
+        if self._joining is not None:
+            self._joining.cancel()
         if self._changes is not None:
             await self._changes.close()
         if self._server is not None:
@@ -118,6 +128,20 @@ class StoreApp:
         if self._parts is not None:
             await run_sync(self._parts.close)
             self._parts = None
+        if self._bus is not None:
+            await self._bus.close()
+            self._bus = None
+
+    async def _join(self, connect: Connect, changes: Changes) -> None:
+        """Announce changes over the bus as soon as it is there; models are stored and given out without it."""
+        self._bus = bus = await connect()
+        while bus is not None:
+            try:
+                return await changes.join(bus)
+            except BusUnavailable:
+                await asyncio.sleep(_JOIN_AGAIN_S)
+            except Forbidden:
+                return  # The connection has stopped the service, and says why.
 
     async def _stop_server(self) -> None:
         if self._server is not None and self._serving is not None:
@@ -205,18 +229,19 @@ async def serve(
         on_ready: called with the port when it serves.
     """
     stopping = stop or service.stop_event()
-    bus = None
-    if settings.nats_url:
-        bus = await service.connect(read(SharedSettings), "vtsserving-store", stopping)
-        if bus is None:
-            return
+    app = StoreApp(settings, functools.partial(_bus, stopping) if settings.nats_url else None)
+    ready = None if on_ready is None else lambda: on_ready(app.port)
+    await service.serve_until(app, stopping, ready)
+
+
+async def _bus(stop: service.Stop) -> Bus | None:
+    """The bus, however long it takes; None when the store is to stop, because the bus refuses it perhaps."""
     try:
-        app = StoreApp(settings, bus)
-        ready = None if on_ready is None else lambda: on_ready(app.port)
-        await service.serve_until(app, stopping, ready)
-    finally:
-        if bus is not None:
-            await bus.close()
+        return await service.connect(read(SharedSettings), "vtsserving-store", stop)
+    except VtsServingException as error:
+        stop.failure = error
+        stop.set()
+        return None
 
 
 def main() -> int:

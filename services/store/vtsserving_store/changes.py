@@ -1,6 +1,7 @@
 """Tells everybody that a model changed: caches over the bus, browsers and scripts over server-sent events.
 
-What is told is only a hint to look again; nothing breaks when a hint is lost, because caches expire by themselves.
+What is told is only a hint to look again; nothing breaks when a hint is lost, because caches expire by themselves. So
+the store serves without the bus, too, and says when it is there that everything is to be looked at again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 
+_LOOK_AT_EVERYTHING: Final[Event] = {"kind": "missed", "name": ""}
+
 
 class Changes:
     """Spreads change events."""
@@ -39,20 +42,29 @@ class Changes:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bus: Bus | None = None
         self._subscription: Subscription | None = None
+        self._unannounced = False
 
-    async def start(self, bus: Bus | None) -> None:
-        """Begin to spread events, over the bus too if there is one."""
+    def start(self) -> None:
+        """Begin to spread events, within this replica only."""
         self._loop = asyncio.get_running_loop()
+
+    async def join(self, bus: Bus) -> None:
+        """Spread events over the bus from now on, and hear those of other replicas.
+
+        Raises:
+            BusUnavailable: it was lost meanwhile.
+            Forbidden: the server does not let this service hear them.
+        """
+        self._subscription = await bus.subscribe(subjects.STORE_CHANGED, self._received)
         self._bus = bus
-        if bus is not None:
-            self._subscription = await bus.subscribe(subjects.STORE_CHANGED, self._received)
+        bus.on_state(self._bus_came_or_went)
+        self._bus_came_or_went(True)
 
     async def close(self) -> None:
         """End all listeners' streams."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
             self._subscription = None
-        self._bus = None
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()
@@ -88,13 +100,24 @@ class Changes:
 
     def _spread(self, event: Event) -> None:
         if self._bus is None:
+            self._unannounced = True
             self._tell(event)
             return
         try:
             self._bus.publish(subjects.STORE_CHANGED, json.dumps(event).encode())
         except VtsServingException as error:
             _log.warning("change_not_announced", extra={"reason": error.message, **event})
+            self._unannounced = True
             self._tell(event)
+
+    def _bus_came_or_went(self, connected: bool) -> None:
+        """What others changed while there was no bus was not heard here, and what was changed here not by them."""
+        if not connected:
+            return
+        self._on_change("")
+        if self._unannounced:
+            self._unannounced = False
+            self._spread(_LOOK_AT_EVERYTHING)
 
     def _received(self, message: Message) -> None:
         """An event of this or another replica came over the bus."""
@@ -112,5 +135,5 @@ class Changes:
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
-                event = {"kind": "missed", "name": ""}
+                event = _LOOK_AT_EVERYTHING
             queue.put_nowait(event)
