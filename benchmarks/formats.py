@@ -7,13 +7,11 @@ python -m benchmarks.formats [--rounds N] [--measure-s S] [--dry]
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import importlib
 import json
 import os
 import shutil
-import statistics
 import struct
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from benchmarks import ratios
 from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure
 from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
@@ -171,15 +170,11 @@ def write_cases(form: Form, size: int, port: int, clf: Any, rows: Any) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Each form of a body beside native JSON.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--measure-s", type=float, default=1.0)
-    parser.add_argument("--dry", action="store_true", help="print, write nothing")
-    options = parser.parse_args()
+    options = ratios.parser("Each form of a body beside native JSON.", measure_s=1.0).parse_args()
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir()
     os.environ["VTSSERVING_HOME"] = str(WORK)
-    seen: dict[tuple[int, str], list[dict[str, float]]] = {}
+    seen: ratios.Seen = {}
     try:
         install_arrow()
         loadgen = build_loadgen()
@@ -199,28 +194,11 @@ def main() -> int:
     except DemoFailed as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
-    lines = table(seen)
+    lines = ratios.table(seen, size="rows", name="form", base="native JSON")
     print("\n".join(lines))
     if not options.dry:
         RESULTS.write_text(page(lines, options.rounds, options.measure_s))
     return 0
-
-
-def table(seen: dict[tuple[int, str], list[dict[str, float]]]) -> list[str]:
-    """Medians, with the ratio of the CPU time to native JSON's."""
-    lines = [
-        "| rows | form | requests/s | p50 ms | p99 ms | CPU ms / request | x native JSON |",
-        "|---:|---|---:|---:|---:|---:|---:|",
-    ]
-    for (size, name), rounds in seen.items():
-        per_s, p50_ms, p99_ms, cpu_ms = (
-            statistics.median(one[key] for one in rounds) for key in ("per_s", "p50_ms", "p99_ms", "cpu_ms")
-        )
-        base_ms = statistics.median(one["cpu_ms"] for one in seen[size, FORMS[0].name])
-        lines.append(
-            f"| {size} | {name} | {per_s:,.0f} | {p50_ms:.2f} | {p99_ms:.2f} | {cpu_ms:.3f} | {cpu_ms / base_ms:.2f} |"
-        )
-    return lines
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:

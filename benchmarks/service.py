@@ -6,13 +6,12 @@ Rounds of the routes are interleaved; every answer is checked. usage: python -m 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import statistics
 import sys
 from typing import Final
 
+from benchmarks import ratios
 from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure, write_cases
 from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
@@ -34,16 +33,13 @@ def start(processes: Processes) -> list[System]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="A Service's function beside the native route.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--measure-s", type=float, default=2.0)
+    parser = ratios.parser("A Service's function beside the native route.", measure_s=2.0)
     parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
-    parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir()
     os.environ["VTSSERVING_HOME"] = str(WORK)
-    seen: dict[tuple[int, str], list[dict[str, float]]] = {}
+    seen: ratios.Seen = {}
     try:
         loadgen = build_loadgen()
         cases = write_cases(*train_and_save())
@@ -58,33 +54,11 @@ def main() -> int:
     except DemoFailed as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
-    lines = table(seen)
+    lines = ratios.table(seen, size="clients", name="route", base="native")
     print("\n".join(lines))
     if not options.dry:
         RESULTS.write_text(page(lines, options.rounds, options.measure_s))
     return 0
-
-
-def table(seen: dict[tuple[int, str], list[dict[str, float]]]) -> list[str]:
-    """Medians, with the ratio of the CPU time to the native route's."""
-    lines = [
-        "| clients | route | requests/s | p50 ms | p99 ms | CPU ms / request | x native |",
-        "|---:|---|---:|---:|---:|---:|---:|",
-    ]
-    native: dict[int, float] = {}
-    for (clients, name), rounds in sorted(
-        seen.items(), key=lambda item: (item[0][0], list(ROUTES).index(item[0][1]))
-    ):
-        median = {
-            key: statistics.median(one[key] for one in rounds)
-            for key in ("per_s", "p50_ms", "p99_ms", "cpu_ms")
-        }
-        native.setdefault(clients, median["cpu_ms"])
-        lines.append(
-            f"| {clients} | {name} | {median['per_s']:,.0f} | {median['p50_ms']:.2f} | {median['p99_ms']:.2f}"
-            f" | {median['cpu_ms']:.3f} | {median['cpu_ms'] / native[clients]:.2f} |"
-        )
-    return lines
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:
