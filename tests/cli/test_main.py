@@ -194,7 +194,7 @@ def test_output_that_cannot_be_written_is_one_line(store: LocalStore) -> None:
 def test_interrupt_at_the_question_is_130(store: LocalStore) -> None:
     save_model(store)
     terminal = Terminal("models", "delete", "iris_clf")
-    terminal.wait_for("[y/N]")
+    terminal.wait_for_question("[y/N]")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     assert "Traceback" not in terminal.text

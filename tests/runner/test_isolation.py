@@ -27,6 +27,7 @@ from support.runner_models import (
     trouble,
 )
 from support.scripted_batcher import Error
+from support.supervisor import process_state
 from support.waiting import eventually
 from vtsserving.model import Model
 
@@ -300,11 +301,7 @@ def lines(path: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    return process_state(pid) not in ("", "Z")
 
 
 def test_a_runner_that_stood_still_does_not_blame_its_model(with_runner, tmp_path):

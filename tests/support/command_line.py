@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
 
+from support.supervisor import process_state
 from vtsserving_cli.main import run
+
+_POLL_S: Final = 0.005
 
 
 class Ended(NamedTuple):
@@ -81,6 +84,17 @@ class Terminal:
             if not self._read(deadline_s - time.monotonic()):
                 raise AssertionError(self.text)
 
+    def wait_for_question(self, text: str, within_s: float = 20.0) -> None:
+        """Read until a question was shown and the command sleeps until its answer.
+
+        An interrupt that comes between the two is handled by CPython only once the answer is there.
+        """
+        self.wait_for(text, within_s)
+        deadline_s = time.monotonic() + within_s
+        while process_state(self.process.pid) != "S":
+            assert time.monotonic() < deadline_s, self.text
+            time.sleep(_POLL_S)
+
     def write(self, text: str) -> None:
         """Type a text."""
         os.write(self._fd, text.encode())
@@ -89,9 +103,12 @@ class Terminal:
         """Read to the end; returns the exit code."""
         while self._read(20.0):
             pass
-        code = self.process.wait(timeout=20)
-        os.close(self._fd)
-        return code
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            os.close(self._fd)
 
     def _read(self, within_s: float) -> bool:
         readable, _, _ = select.select([self._fd], [], [], max(0.0, within_s))

@@ -187,6 +187,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def process_state(pid: int) -> str:
+    """What a process does, as ps shows it: `R`, `S` for one that waits, `Z`; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
 def command_line(pid: int) -> str:
     """The command line of a process; empty if it is gone."""
     try:
