@@ -83,7 +83,21 @@ def test_unknown_things_are_404_in_the_one_shape(
 
 def test_other_methods_of_a_route_are_405(unharmed: ServedGateway) -> None:
     answer = unharmed.ask(post(b"", "/livez"))
-    assert (answer.code, answer.status, answer.headers["allow"]) == ("method_not_allowed", 405, "GET")
+    assert (answer.code, answer.status, answer.headers["allow"]) == ("method_not_allowed", 405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/livez", "/v1/models", "/v1/models/iris", "/v1/models/nothing", "/v2", "/v2/models/iris", "/docs"],
+)
+def test_head_answers_as_get_without_a_body(unharmed: ServedGateway, path: str) -> None:
+    with unharmed.connect() as client:
+        client.send(f"HEAD {path} HTTP/1.1\r\nHost: gateway\r\n\r\n".encode())
+        status, headers = client.head()
+        got = client.ask(get(path))
+    assert int(status.split()[1]) == got.status
+    for name in ("content-type", "content-length"):
+        assert headers[name] == got.headers[name]
 
 
 def test_docs_are_served(unharmed: ServedGateway) -> None:

@@ -126,7 +126,7 @@ def test_labels_are_changed_added_and_removed(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_an_alias_is_moved_and_remembers_where_it_pointed(page: Page) -> None:
+def test_an_alias_is_moved_and_removed_and_remembers_where_it_pointed(page: Page) -> None:
     page.go("/models/iris/v1")
     page.fill("[name=alias]", "production")
     with page.leaving():
@@ -144,6 +144,13 @@ def test_an_alias_is_moved_and_remembers_where_it_pointed(page: Page) -> None:
     page.until("document.querySelector('details').open")
     moves = page.run("[...document.querySelectorAll('details li code')].map(e => e.innerText)")
     assert moves == ["v2", "v1"]
+    page.go("/models/iris/v2")
+    page.click("summary")
+    page.until("document.querySelector('details').open")
+    with page.leaving():
+        page.click("form[action$=remove] button")
+    assert page.run("location.pathname") == "/models/iris/v2"
+    assert page.text("summary") == "production removed"
     page.fill("[name=alias]", "Not Good")
     page.click("form[action$=aliases] button")
     assert page.run("document.querySelector('[name=alias]:invalid') !== null"), "refused before it is sent"

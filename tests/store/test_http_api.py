@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -207,6 +208,21 @@ def test_b55_manifests_that_cannot_be_are_refused(shared_http: httpx2.Client, lo
     assert shared_http.get(path).status_code == 404
 
 
+@pytest.mark.parametrize("more", [1, -1])
+def test_b53_a_manifest_with_another_size_than_its_blob_is_a_size_mismatch(
+    store: ThreadedStore, http: httpx2.Client, local: LocalStore, more: int
+) -> None:
+    path = "/api/v1/models/m/versions/1"
+    honest = push(store, local, "m:1").manifest
+    assert http.delete(path).status_code == 204
+    files = [f if f.path == "model.yaml" else f._replace(size=f.size + more) for f in honest.files]
+    lying = dataclasses.replace(honest, files=tuple(files))
+    answer = http.put(path, content=lying.to_bytes())
+    assert (answer.status_code, error_code(answer)) == (400, "size_mismatch")
+    assert http.get(path).status_code == 404
+    assert http.put(path, content=honest.to_bytes()).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("labels", "status"),
     [
@@ -311,6 +327,26 @@ def test_unknown_paths_and_methods_answer_in_the_one_form(shared_http: httpx2.Cl
     assert (unknown.status_code, error_code(unknown)) == (404, "not_found")
     method = shared_http.put("/api/v1/models")
     assert (method.status_code, error_code(method)) == (405, "method_not_allowed")
+    assert method.headers["allow"] == "GET, HEAD"
+
+
+def test_head_answers_as_get_without_a_body(
+    store: ThreadedStore, http: httpx2.Client, local: LocalStore
+) -> None:
+    push(store, local, "m:1")
+    pages = ("/", "/models/m", "/models/m/1", "/models/nothing", "/static/style.css", "/docs")
+    api = ("", "/models", "/versions", "/models/m", "/models/m/versions/1", "/models/m/aliases", "/tokens")
+    for path in (*pages, *(f"/api/v1{path}" for path in api), "/livez", "/readyz", "/openapi.json"):
+        got, head = http.get(path), http.head(path)
+        for name in ("content-type", "content-length", "content-security-policy"):
+            assert head.headers.get(name) == got.headers.get(name), (path, name)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+    assert http.get("/livez").text == "ok\n", "the connection is in step"
+
+
+def test_head_of_the_events_ends(shared_http: httpx2.Client) -> None:
+    answer = shared_http.head("/api/v1/events")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 def test_a_page_leads_to_the_next_until_all_were_seen(

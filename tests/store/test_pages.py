@@ -104,6 +104,32 @@ def test_forms_edit_labels_move_aliases_and_delete(
     assert browser.get("/models/m/v1").status_code == 404
 
 
+def test_a_form_removes_an_alias_and_keeps_its_history(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:v1")
+    browser.post("/models/m/aliases", data={"alias": "prod", "version": "v1"})
+    removal = 'action="/models/m/aliases/prod/remove"'
+    assert all(removal in browser.get(path).text for path in ("/models/m", "/models/m/v1"))
+    done = browser.post("/models/m/aliases/prod/remove")
+    assert (done.status_code, done.url.path, removal in done.text) == (200, "/models/m", False)
+    assert browser.get("/api/v1/models/m/aliases").json() == {}
+    history = browser.get("/api/v1/models/m/aliases/prod").json()
+    assert [move["version"] for move in history] == [None, "v1"]
+    again = browser.post("/models/m/aliases/prod/remove")
+    assert (again.status_code, "has no alias" in again.text) == (404, True)
+
+
+def test_a_form_cannot_name_an_alias_like_a_version(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:v1")
+    push(running, local, "m:v2")
+    refused = browser.post("/models/m/aliases", data={"alias": "v1", "version": "v2"})
+    assert (refused.status_code, "is a version" in refused.text) == (409, True)
+    assert browser.get("/api/v1/models/m/aliases").json() == {}
+
+
 def test_what_is_wrong_is_shown_as_a_page(browser: httpx2.Client) -> None:
     for path, status in (("/models/nothing", 404), ("/models/Bad", 422), ("/models/m/x", 404)):
         answer = browser.get(path)
@@ -138,6 +164,7 @@ def test_a_guarded_store_shows_nothing_before_one_signs_in(tmp_path: Path) -> No
             answer = browser.post("/login", data={"token": token})
             assert (answer.status_code, "The store is empty" in answer.text) == (200, True)
             assert browser.post("/models/m/1/delete", data={"confirm": "m:1"}).status_code == 403
+            assert browser.post("/models/m/aliases/prod/remove").status_code == 403
             assert browser.get("/api/v1/models").status_code == 401, "the API takes no cookies"
             browser.post("/logout")
             assert browser.get("/").status_code == 401

@@ -20,6 +20,7 @@ from vtsserving.exceptions import (
     InvalidManifest,
     InvalidTag,
     ModelNotFound,
+    SizeMismatch,
     TooLarge,
     VersionNotFound,
     VtsServingException,
@@ -151,7 +152,7 @@ def test_b53_a_manifest_that_claims_another_size_than_its_blob_has_is_refused(
     saved = model.manifest
     files = [f if f.path == "model.yaml" else f._replace(size=f.size + more) for f in saved.files]
     lying = dataclasses.replace(saved, files=tuple(files))
-    with pytest.raises(InvalidManifest, match="in the manifest; its blob has"):
+    with pytest.raises(SizeMismatch, match="in the manifest; its blob has"):
         parts.registry.commit("m", "1", lying.to_bytes())
     with pytest.raises(ModelNotFound):
         parts.registry.get("m", "1")

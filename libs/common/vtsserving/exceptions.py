@@ -387,7 +387,7 @@ class DigestMismatch(IntegrityError):
 
 
 class SizeMismatch(IntegrityError):
-    """Received bytes are more or fewer than were announced."""
+    """Received bytes, or the blob of a manifest's file, are more or fewer than were announced."""
 
     code = "size_mismatch"
     http_status = 400

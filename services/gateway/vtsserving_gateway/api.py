@@ -17,6 +17,7 @@ from vtsserving.exceptions import (
     Unavailable,
     VtsServingException,
 )
+from vtsserving.http_head import add_head, with_head
 from vtsserving.version import __version__
 from vtsserving_gateway import oip
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
@@ -74,10 +75,11 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    if served is not None:
-        app.router.routes.extend(served.routes())
     install(app, served.paths() if served is not None else {})
     add_documents(app, gateway)
+    add_head(app, app.routes)
+    if served is not None:
+        app.router.routes.extend(served.routes())
     return app
 
 
@@ -148,10 +150,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return refusal(request, NotFound("no such route; /docs lists all"), headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = next(
-            (value for name, value in headers.items() if name.lower() == "allow"), "another method"
-        )
-        return refusal(request, MethodNotAllowed(f"use {allowed}"), headers)
+        allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "")
+        headers = {"allow": with_head(allowed)} if allowed else headers
+        return refusal(request, MethodNotAllowed(f"use {headers.get('allow', 'another method')}"), headers)
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return refusal(request, BadInput(str(error.detail)), headers)
     return refusal(request, VtsServingException(str(error.detail)), headers)

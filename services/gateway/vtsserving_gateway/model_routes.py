@@ -21,7 +21,7 @@ from vtsserving_gateway.succession import Succession
 LOADED: Final = "/v1/models/{tag}/loaded"
 
 CALLED_PATHS: Final = {
-    "/v1/models/{tag}": "GET, POST",
+    "/v1/models/{tag}": "GET, HEAD, POST",
     LOADED: "PUT, DELETE, POST",
     "/v1/models/{tag}/{method}": "POST",
 }

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from vtsserving import service
 from vtsserving.bus.interface import Bus
 from vtsserving.exceptions import BusUnavailable, ConfigurationError, Forbidden, VtsServingException
+from vtsserving.http_head import add_head
 from vtsserving.settings import SharedSettings, read
 from vtsserving.version import __version__
 from vtsserving_store import (
@@ -167,7 +168,7 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
     app.state.context = context
     app.state.readiness = readiness
     app.state.metrics = metrics
-    for routes in (
+    modules = (
         routes_health,
         routes_models,
         routes_settings,
@@ -176,8 +177,10 @@ def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> Fast
         routes_blobs,
         routes_uploads,
         routes_admin,
-    ):
-        app.include_router(routes.router)
+    )
+    for module in modules:
+        app.include_router(module.router)
+    add_head(app, (route for module in modules for route in module.router.routes))
     add_error_handlers(app)
     app.add_exception_handler(routes_pages.PageError, routes_pages.show_problem)
     return app

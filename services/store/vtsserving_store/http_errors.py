@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vtsserving.exceptions import AuthError, Forbidden, VtsServingException
+from vtsserving.http_head import with_head
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "bad_request")
     message = {404: f"no such path: {request.url.path[:200]!a}"}.get(error.status_code, str(error.detail))
-    return error_answer(request, error.status_code, code, message, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    headers.update({name: with_head(value) for name, value in headers.items() if name.lower() == "allow"})
+    return error_answer(request, error.status_code, code, message, headers)
 
 
 async def _gone(request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from vtsserving.exceptions import (
     InvalidManifest,
     InvalidTag,
     ModelNotFound,
+    SizeMismatch,
     StoreUnavailable,
     TooLarge,
     VersionNotFound,
@@ -104,7 +105,8 @@ class Registry:
 
         Raises:
             TooLarge: the manifest is too large.
-            InvalidManifest: it is malformed, or contradicts model.yaml, the URL or the size of a blob.
+            InvalidManifest: it is malformed, or contradicts model.yaml or the URL.
+            SizeMismatch: a file's blob has another size.
             BlobUnknown: a file's blob is not there.
             AlreadyExists: the version exists, with other content.
         """
@@ -236,7 +238,7 @@ class Registry:
         for entry in manifest.files:
             actual = sizes[f"sha256:{entry.sha256}"]
             if actual != entry.size:
-                raise InvalidManifest(
+                raise SizeMismatch(
                     f"{entry.path!a:.200} has {entry.size} bytes in the manifest; its blob has {actual}"
                 )
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from vtsserving.exceptions import Unavailable
@@ -26,6 +26,7 @@ from vtsserving_store.schemas import (
 router = APIRouter(prefix="/api/v1", tags=["administration"])
 
 KEEP_ALIVE_S: Final = 15.0
+EVENT_STREAM: Final = "text/event-stream"
 
 
 @router.get("", response_model=ServiceAnswer)
@@ -76,13 +77,16 @@ def collect(here: InContext, _: CanAdminister, body: CollectBody) -> dict[str, A
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **error_responses()},
+    responses={200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}, **error_responses()},
 )
-async def events(here: InContext, _: CanPull) -> StreamingResponse:
+@router.head("/events", include_in_schema=False)
+async def events(request: Request, here: InContext, _: CanPull) -> Response:
     """Changes as server-sent events, from now on; `missed` means: look at everything again."""
+    if request.method == "HEAD":
+        return Response(media_type=EVENT_STREAM)
     if here.changes.listeners >= MAX_LISTENERS:
         raise Unavailable(f"{MAX_LISTENERS} clients listen already", retry_after_s=30.0)
-    return StreamingResponse(_stream(here.changes), media_type="text/event-stream")
+    return StreamingResponse(_stream(here.changes), media_type=EVENT_STREAM)
 
 
 async def _stream(changes: Changes) -> AsyncIterator[str]:

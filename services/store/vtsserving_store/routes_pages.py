@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
-from vtsserving.tag import check_alias
 from vtsserving.tokens import Token
-from vtsserving_store import routes_models
+from vtsserving_store import routes_aliases, routes_models
 from vtsserving_store.http_context import NOBODY, Context, InContext, read_body
 from vtsserving_store.pages import COOKIE, FOLDER, HEADERS, page
+from vtsserving_store.registry import check_version
+from vtsserving_store.schemas import AliasBody
 
 PAGE_MODELS: Final = 100
 MAX_FORM_BYTES: Final = 256 * 1024
@@ -146,14 +147,19 @@ async def move_alias(request: Request, here: InContext, token: Writer, name: str
     form = await _form(request)
 
     def work() -> None:
-        alias = check_alias(form.get("alias", ""))
-        version = here.parts.registry.get(name, form.get("version", "")).manifest.version
-        here.parts.aliases.move(name, alias, version, by=token.name)
-        here.changes.announce("alias", name, alias=alias, version=version)
+        target = AliasBody(version=check_version(form.get("version", "")), expected=None)
+        routes_aliases.move_alias(here, token, name, form.get("alias", ""), target)
 
     await run_sync(_paged, work)
-    back = f"/{form.get('version', '')}" if form.get("back") == "version" else ""
-    return RedirectResponse(f"/models/{name}{back}", 303)
+    return _back(name, form)
+
+
+@router.post("/models/{name}/aliases/{alias}/remove")
+async def remove_alias(request: Request, here: InContext, token: Writer, name: str, alias: str) -> Response:
+    """Remove an alias; its history stays."""
+    form = await _form(request)
+    await run_sync(_paged, lambda: routes_aliases.remove_alias(here, token, name, alias))
+    return _back(name, form)
 
 
 @router.post("/models/{name}/{version}/labels")
@@ -233,6 +239,12 @@ async def _form(request: Request) -> dict[str, str]:
         return await read_form(request)
     except VtsServingException as error:
         raise PageError(error) from error
+
+
+def _back(name: str, form: dict[str, str]) -> Response:
+    """To the page that has the form: the model's, or that of one of its versions."""
+    version = f"/{form.get('version', '')}" if form.get("back") == "version" else ""
+    return RedirectResponse(f"/models/{name}{version}", 303)
 
 
 def _paged(work: Callable[[], T]) -> T:
