@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -40,7 +41,7 @@ GC: Final = ("vtsserving store gc --dry-run", "vtsserving store gc --dir ./store
 BACKUP: Final = ("vtsserving store backup --dir ./store /mnt/backup",)
 RESTORE: Final = ("vtsserving store restore --dir ./new-store /mnt/backup",)
 TOKEN_CREATE: Final = (
-    "vtsserving store token create ci --scope push",
+    "vtsserving store token create ci --scope push --dir ./store",
     "vtsserving store token create bob --expires 30d",
     "vtsserving store token create app --scope infer --file tokens.jsonl",
 )
@@ -218,7 +219,8 @@ def _welcome(port: int, settings: StoreSettings) -> str:
         f"  VTSSERVING_STORE_URL=http://{host}:{port} vtsserving models push NAME",
     ]
     if settings.needs_token:
-        lines.append("  It needs a token: vtsserving store token create NAME --scope push")
+        kept = f" --dir {shlex.quote(str(settings.store.dir))}" if settings.store.dir else ""
+        lines.append(f"  It needs a token: vtsserving store token create NAME --scope push{kept}")
     return "\n".join(lines)
 
 

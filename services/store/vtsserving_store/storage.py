@@ -33,8 +33,8 @@ def open_storage(settings: StoreSettings, *, existing: bool = False) -> Blobs:
         return DirectoryBlobs(settings.store.dir)
     if not settings.s3.endpoint:
         raise ConfigurationError(
-            "the store has no storage: set VTSSERVING_STORE__DIR to a directory, or VTSSERVING_S3__ENDPOINT, "
-            "VTSSERVING_S3__BUCKET, VTSSERVING_S3__ACCESS_KEY and VTSSERVING_S3__SECRET_KEY"
+            "the store has no storage: name a directory with --dir or VTSSERVING_STORE__DIR, or set "
+            "VTSSERVING_S3__ENDPOINT, VTSSERVING_S3__BUCKET, VTSSERVING_S3__ACCESS_KEY and VTSSERVING_S3__SECRET_KEY"
         )
     from vtsserving_store.blobs_s3 import S3Blobs
 
