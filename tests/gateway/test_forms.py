@@ -13,9 +13,11 @@ from support.served_gateway import Answer, ServedGateway, post
 from vtsserving.npy import write_npy
 from vtsserving.wire.tensors import TORCH, Spec
 from vtsserving.wire.values import TENSOR, decode_value, encode_value
+from vtsserving_gateway.forms import known_forms
 
 NPY = "application/x-npy"
 MSGPACK = "application/msgpack"
+ARROW = b"application/vnd.apache.arrow.stream"
 IRIS = "/v1/models/iris/predict"
 ROWS = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
 
@@ -209,6 +211,16 @@ def test_arrays_that_do_not_fit_the_spec_are_refused(
     unharmed: ServedGateway, path: str, array: np.ndarray[Any, Any], code: str
 ) -> None:
     assert ask(unharmed, npy(array), NPY, path=path).code == code
+
+
+@pytest.mark.skipif(ARROW in known_forms(), reason="Arrow is supported here")
+def test_who_asks_for_arrow_in_vain_hears_what_the_gateway_needs(unharmed: ServedGateway) -> None:
+    kind = ARROW.decode()
+    sent, wanted = ask(unharmed, b"x", kind), ask(unharmed, b"[[1,2,3,4]]", "application/json", kind)
+    assert (sent.status, wanted.status) == (415, 406)
+    for answer in (sent, wanted):
+        assert "pip install 'vtsserving[arrow,pandas]'" in answer.json["error"]["message"]
+    assert "vtsserving[" not in ask(unharmed, b"x", "text/csv").json["error"]["message"]
 
 
 def test_a_result_without_the_wanted_form_is_406(unharmed: ServedGateway) -> None:

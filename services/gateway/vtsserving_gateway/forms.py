@@ -137,7 +137,7 @@ def form_of_body(headers: Mapping[bytes, bytes]) -> Form:
     name, _, parameters = kind.partition(b";")
     form = known_forms().get(name.strip().lower())
     if form is None:
-        raise UnsupportedMediaType(f"send {_list_forms()}")
+        raise UnsupportedMediaType(f"send {_list_forms()}{_how_to_have_more(kind)}")
     _, has_charset, charset = parameters.lower().partition(b"charset=")
     if form is JSON and has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
         raise UnsupportedMediaType("send application/json in UTF-8")
@@ -164,7 +164,7 @@ def form_of_answer(headers: Mapping[bytes, bytes]) -> Form:
         wants_any = wants_any or name in _ANY
     if wants_any:
         return JSON
-    raise NotAcceptable(f"the answer is {_list_forms()}")
+    raise NotAcceptable(f"the answer is {_list_forms()}{_how_to_have_more(accept)}")
 
 
 def read_body(form: Form, body: Body) -> Any:
@@ -178,3 +178,10 @@ def read_body(form: Form, body: Body) -> Any:
 def _list_forms() -> str:
     own = dict.fromkeys(form.media_type.decode() for form in known_forms().values())
     return " or ".join(own)
+
+
+def _how_to_have_more(asked: bytes) -> str:
+    """What the gateway needs for a form that a client asks for in vain."""
+    if ARROW.media_type not in asked.lower() or ARROW.media_type in known_forms():
+        return ""
+    return "; for Arrow, the gateway needs packages: pip install 'vtsserving[arrow,pandas]'"
