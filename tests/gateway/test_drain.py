@@ -238,27 +238,6 @@ def test_the_process_drains_on_sigterm_and_exits_0(tmp_path: Path, listener: soc
     assert "Traceback" not in errors, errors
 
 
-def test_a_port_that_is_taken_is_one_line_and_an_exit_code(tmp_path: Path, listener: socket.socket) -> None:
-    server = NatsServer(tmp_path)
-    server.start()
-    port = listener.getsockname()[1]
-    environment = {**os.environ, "VTSSERVING_NATS_URL": server.url, "VTSSERVING_GATEWAY__PORT": str(port)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "vtsserving_gateway"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    finally:
-        server.kill()
-    assert done.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("port", "message"), [("x", "VTSSERVING_GATEWAY__PORT"), ("70000", "VTSSERVING_GATEWAY__PORT")]
 )
