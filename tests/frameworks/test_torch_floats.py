@@ -50,6 +50,11 @@ def test_tensors_integers_and_other_floats_stay_what_they_are() -> None:
         assert caller(np.ones(2, dtype)).dtype == np.dtype(dtype)
 
 
+def test_whole_numbers_for_a_module_of_fractions_are_refused_with_what_to_send() -> None:
+    with pytest.raises(RuntimeError, match=r"Long and Float; .*send fractions \(1\.0 for 1\)"):
+        TorchCaller(twice_plus_half("float32"))(np.array([[1], [2]]))
+
+
 def test_a_module_of_several_dtypes_or_none_is_given_what_came() -> None:
     import torch
 

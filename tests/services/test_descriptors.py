@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pydantic
 import pytest
 from PIL import Image as PilImage
 
-from vtsserving.exceptions import BadModelOutput, InvalidArgument, VtsServingException
+from vtsserving.exceptions import BadModelOutput, InvalidArgument, MissingDependency, VtsServingException
 from vtsserving.io import (
     JSON,
     File,
@@ -362,3 +363,21 @@ def test_impossible_descriptors_are_refused_where_they_are_made() -> None:
     ):
         with pytest.raises(InvalidArgument):
             make()
+
+
+@pytest.mark.parametrize(
+    ("package", "descriptor"),
+    [
+        ("pandas", PandasDataFrame()),
+        ("pandas", PandasSeries()),
+        ("PIL", Image()),
+        ("pandas", Multipart(text=Text(), table=PandasDataFrame())),
+    ],
+)
+def test_a_package_that_is_missing_is_found_out_before_the_first_call(
+    package: str, descriptor: IODescriptor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor.check_packages()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependency, match=r"pip install 'vtsserving\["):
+        descriptor.check_packages()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,8 +17,8 @@ import pytest
 import vtsserving
 from support.cluster import save_model
 from vtsserving.context import Context
-from vtsserving.exceptions import InvalidArgument, NotFound
-from vtsserving.io import JSON, File, Multipart, NumpyNdarray, Text
+from vtsserving.exceptions import InvalidArgument, MissingDependency, NotFound
+from vtsserving.io import JSON, File, Multipart, NumpyNdarray, PandasDataFrame, Text
 from vtsserving_cli.embedded import EmbeddedApp
 
 Scenario = Callable[[httpx2.AsyncClient], Awaitable[None]]
@@ -123,6 +124,23 @@ def test_the_context_reads_the_request_and_shapes_the_response(serve: Serve) -> 
         assert answer.json() == {"text": "hi", "query": {"a": "1"}, "cookies": {"k": "v"}}
 
     serve(svc, scenario)
+
+
+def test_a_service_that_could_only_fail_at_each_call_does_not_start(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    svc = vtsserving.Service("tables")
+
+    @svc.api(input=PandasDataFrame(), output=JSON())
+    def count(table: Any) -> int:
+        return len(table)
+
+    async def scenario(client: httpx2.AsyncClient) -> None:
+        raise AssertionError("it started")
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'vtsserving\[pandas\]'"):
+        serve(svc, scenario)
 
 
 def test_errors_have_their_status_and_say_nothing_of_the_inside(serve: Serve) -> None:

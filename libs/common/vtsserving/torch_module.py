@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -16,6 +17,11 @@ from vtsserving.framework import Written
 from vtsserving.model import Model, ModelInfo
 
 MODEL_FILE: Final = "model.pt"
+
+_WHOLE_NUMBERS: Final = (
+    "Long is what whole numbers become: send fractions (1.0 for 1), or save the model with an input_example, "
+    "whose dtype counts then"
+)
 
 _LAYERS: Final = "torch.nn.modules."
 """Where torch's own layers live."""
@@ -53,7 +59,7 @@ class TorchCaller:
         import torch
 
         has_tensors = _any_tensor((args, kwargs), torch)
-        with torch.inference_mode():
+        with torch.inference_mode(), _explained(args, kwargs):
             result = method(*self._to_tensors(args, torch), **self._to_tensors(kwargs, torch))
         return _from_tensors(result, torch, keep=has_tensors)
 
@@ -219,6 +225,21 @@ def _floats_of(module: Any) -> Any:
     """The one floating dtype that the parameters have; None if they have none or several."""
     found = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
     return found.pop() if len(found) == 1 else None
+
+
+@contextlib.contextmanager
+def _explained(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+    """Say what to do to who sent whole numbers where the module computes with fractions, which torch refuses.
+
+    They are not converted: a module may need them as they are, to look something up.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        whole = any(getattr(value, "dtype", None) == "int64" for value in (*args, *kwargs.values()))
+        if whole and ("Long" in str(error) or "long int" in str(error)):
+            raise RuntimeError(f"{error}; {_WHOLE_NUMBERS}") from error
+        raise
 
 
 def _any_tensor(value: Any, torch: Any) -> bool:

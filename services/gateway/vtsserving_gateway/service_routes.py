@@ -59,8 +59,13 @@ class ServiceRoutes:
         """Send the runners' calls over the bus and run the start-up hooks.
 
         Raises:
+            MissingDependency: a descriptor needs a package that is not installed.
             ModelNotFound: a runner's model is not in the store, or its class was not packed.
         """
+        for api in self.service.apis.values():
+            if api.input is not None:
+                api.input.check_packages()
+            api.output.check_packages()
         for runner in self.service.runners:
             entry = await bind(
                 runner, self._gateway.client, self._catalog, service=self.service.target or "module:svc"

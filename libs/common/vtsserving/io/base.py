@@ -47,6 +47,13 @@ class IODescriptor(ABC):
     takes_nothing: bool = False
     """Whether an empty body is one that is read."""
 
+    def check_packages(self) -> None:  # noqa: B027  most need none
+        """Before it is served: what is missing must not be found out by each call.
+
+        Raises:
+            MissingDependency: a package that it needs is not installed.
+        """
+
     @abstractmethod
     def read(self, body: Body) -> Any:
         """The function's input.

@@ -57,6 +57,10 @@ class Image(IODescriptor):
         """Also what clients say that do not know: an image says itself what it is. A form with one file is the file."""
         return media_type in (OCTETS, URLENCODED, FORM) or media_type in self.media_types
 
+    def check_packages(self) -> None:
+        """See IODescriptor.check_packages."""
+        _pil()
+
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
         pil = _pil()

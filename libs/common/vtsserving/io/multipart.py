@@ -36,6 +36,11 @@ class Multipart(IODescriptor):
             )
         self.inputs: Mapping[str, IODescriptor] = inputs
 
+    def check_packages(self) -> None:
+        """See IODescriptor.check_packages."""
+        for part in self.inputs.values():
+            part.check_packages()
+
     def read(self, body: Body) -> dict[str, Any]:
         """See IODescriptor.read; a dict with a value for each name."""
         if body.media_type != self.media_types[0] or not body.boundary:

@@ -82,6 +82,10 @@ class PandasDataFrame(IODescriptor):
         made._example = read(frame_to_json(sample.head(2), orient))
         return made
 
+    def check_packages(self) -> None:
+        """See IODescriptor.check_packages."""
+        _pandas()
+
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
         pd = _pandas()
@@ -205,6 +209,10 @@ class PandasSeries(IODescriptor):
         """A descriptor of series with the sample's dtype."""
         options.setdefault("dtype", sample.dtype)
         return cls(**options)
+
+    def check_packages(self) -> None:
+        """See IODescriptor.check_packages."""
+        _pandas()
 
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
