@@ -15,5 +15,8 @@ else:
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 print(*project["dependencies"], sep="\n")
+known = project["optional-dependencies"]
 for extra in filter(None, ",".join(sys.argv[1:]).split(",")):
-    print(*project["optional-dependencies"][extra], sep="\n")
+    if extra not in known:
+        sys.exit(f"RUNNER_EXTRAS: pyproject.toml has no extra {extra!r}; choose of {', '.join(known)}")
+    print(*known[extra], sep="\n")

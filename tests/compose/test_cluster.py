@@ -252,7 +252,8 @@ def store_reader(stack: ComposeStack) -> Iterator[list[int]]:
 def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStack, proof: Proof) -> None:
     stack = loaded
     services = ("store", "batcher", "runner", "gateway", "nats")
-    before = {service: set(stack.containers(service)) for service in services}
+    before = {service: set(stack.containers(service)) for service in (*services, "edge")}
+    after = {}
 
     with store_reader(stack) as statuses:
         report = roll_under_load(stack)
@@ -267,9 +268,12 @@ def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStac
     right_or_raise(report)
     assert set(statuses) == {200}
     for service in services:
-        after = set(stack.containers(service))
-        assert len(after) == len(before[service])
-        assert not after & before[service]
+        after[service] = set(stack.containers(service))
+        assert len(after[service]) == len(before[service])
+        assert not after[service] & before[service]
+    # What took over is what `up` would have made: it leaves all of it as it is.
+    stack.up("--scale", "runner=3", "--scale", "gateway=2")
+    assert {service: set(stack.containers(service)) for service in before} == before | after
 
 
 @pytest.mark.prove

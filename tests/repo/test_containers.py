@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from support.source_tree import REPOSITORY
+from vtsserving.exceptions import from_code
 
 DOCKERFILE = (REPOSITORY / "deploy" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())
+EDGE = (REPOSITORY / "deploy" / "haproxy.cfg").read_text()
 SERVICES = ("gateway", "store", "batcher", "runner")
 
 
@@ -80,12 +82,18 @@ def test_every_image_is_labelled() -> None:
 def test_compose_waits_for_health_and_only_the_edge_publishes_on_loopback() -> None:
     services = COMPOSE["services"]
     assert {"edge", "nats", "minio", "setup", *SERVICES} <= set(services)
-    conditions = {
-        needed["condition"]
-        for service in services.values()
-        for needed in service.get("depends_on", {}).values()
+    unhealthy = {
+        (name, needed): how["condition"]
+        for name, service in services.items()
+        for needed, how in service.get("depends_on", {}).items()
+        if how["condition"] != "service_healthy"
     }
-    assert conditions == {"service_healthy", "service_completed_successfully"}
+    # What waits for models must not keep the store from being reached.
+    assert unhealthy == {
+        ("edge", "gateway"): "service_started",
+        ("gateway", "runner"): "service_started",
+        ("store", "setup"): "service_completed_successfully",
+    }
     ports = {name: service["ports"] for name, service in services.items() if service.get("ports")}
     assert set(ports) == {"edge"}
     assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:${") for port in ports["edge"])
@@ -187,3 +195,32 @@ def test_the_requirements_layer_lists_the_dependencies_and_the_wanted_extras() -
     assert any(line.startswith("uvicorn>=") for line in lines)
     assert lines[-2].startswith("scikit-learn")
     assert lines[-1].startswith("pandas")
+
+
+def test_an_extra_that_does_not_exist_stops_the_build_and_says_which_do() -> None:
+    command = [sys.executable, "deploy/requirements.py", "sklaern"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("RUNNER_EXTRAS: pyproject.toml has no extra 'sklaern'; choose of ")
+    assert "sklearn" in said
+
+
+@pytest.mark.parametrize(("frontend", "code"), [("predictions", "gateway"), ("models", "store")])
+def test_what_the_edge_says_itself_is_an_error_of_the_table(frontend: str, code: str) -> None:
+    (section,) = re.findall(rf"^frontend {frontend}\n((?:    .*\n)+)", EDGE, re.MULTILINE)
+    said = re.findall(
+        r"^    http-error status (\d+) content-type application/json string '(.+)'(.*)$",
+        section,
+        re.MULTILINE,
+    )
+    assert {int(status) for status, _, _ in said} == {400, 408, 502, 503, 504}
+    for status, text, rest in said:
+        error = json.loads(text)["error"]
+        assert set(error) == {"code", "message", "request_id"}
+        known = from_code(error["code"], error["message"])
+        assert known.code == error["code"]
+        # The table has no 502 for what may be tried again.
+        assert known.http_status == (503 if status == "502" else int(status))
+        assert ("retry-after" in rest) == (int(status) in (502, 503))
+        assert int(status) not in (502, 503) or known.code == f"{code}_unavailable"

@@ -82,3 +82,4 @@ def test_a_store_that_the_bus_refuses_ends_and_says_why(tmp_path: Path) -> None:
         store.spawn()
         assert store.wait() == AuthError.exit_code, store.log()
         assert "the nats-server answers" in store.log()
+        assert "VTSSERVING_NATS_PASSWORD" in store.log()

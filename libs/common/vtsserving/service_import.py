@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -35,12 +36,18 @@ def _find(target: str) -> Service:
     if attribute:
         found = getattr(module, attribute, None)
         if not isinstance(found, Service):
-            raise InvalidArgument(f"{left} has no Service named {attribute!r}")
+            raise InvalidArgument(f"{left} has no Service named {attribute!r}; it has {_named(module)}")
         return found
     services = [value for value in vars(module).values() if isinstance(value, Service)]
     if len(services) != 1:
         raise InvalidArgument(f"{left} has {len(services)} services; name one: {left}:svc")
     return services[0]
+
+
+def _named(module: object) -> str:
+    """The names of a module's Services, for messages."""
+    found = sorted(name for name, value in vars(module).items() if isinstance(value, Service))
+    return ", ".join(found) or "none"
 
 
 def _import_file(path: Path) -> object:
@@ -54,8 +61,14 @@ def _import_file(path: Path) -> object:
 
 def _import_module(name: str) -> object:
     if not is_importable(name):
-        raise NotFound(f"there is no module {name}; run this where it can be imported")
+        raise NotFound(f"there is no module {name} in {_searched()}; run this where it can be imported")
     return importlib.import_module(name)
+
+
+def _searched() -> str:
+    """Where a module of one's own is looked for, for messages."""
+    named = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return " or ".join([*named, str(Path.cwd())])
 
 
 def _add_working_directory() -> None:

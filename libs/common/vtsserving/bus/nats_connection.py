@@ -202,7 +202,7 @@ class NatsConnection:
             self.denial = Forbidden(f"the nats-server answers: {reason}")
             self._report_fatal(self.denial)
         elif any(word in lowered for word in _REFUSED):
-            self._report_fatal(AuthError(f"the nats-server answers: {reason}"))
+            self._report_fatal(_refused(reason))
         else:
             _log.warning("bus_server_error", extra={"reason": reason})
 
@@ -236,7 +236,7 @@ class NatsConnection:
         """What went wrong below; once per outage in the log, as each attempt to reconnect fails the same way."""
         lowered = str(error).lower()
         if any(word in lowered for word in _REFUSED):
-            self._report_fatal(AuthError(f"the nats-server answers: {error}"))
+            self._report_fatal(_refused(str(error)))
         elif not self._error_reported:
             self._error_reported = True
             _log.warning("bus_connection_failed", extra={"reason": str(error) or type(error).__name__})
@@ -259,6 +259,14 @@ class NatsConnection:
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(error)
+
+
+def _refused(reason: str) -> AuthError:
+    """What a server that knows no such user, or another password, stands for."""
+    return AuthError(
+        f"the nats-server answers: {reason}; user and password are VTSSERVING_NATS_USER and "
+        "VTSSERVING_NATS_PASSWORD, or VTSSERVING_NATS_PASSWORD_FILE"
+    )
 
 
 class _IdleParser(Parser):
