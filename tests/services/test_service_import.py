@@ -23,7 +23,7 @@ def test_a_missing_module_is_named_with_the_folders_that_were_searched(
 def test_a_missing_attribute_is_named_with_the_services_that_are_there(tmp_path: Path) -> None:
     module = tmp_path / "two_services_here.py"
     module.write_text(
-        "import vtsserving\nfirst = vtsserving.Service('one', runners=[])\nsecond = vtsserving.Service('two', runners=[])\n"
+        "from vtsserving import Service\nfirst = Service('one', runners=[])\nsecond = Service('two', runners=[])\n"
     )
     with pytest.raises(InvalidArgument, match="has no Service named 'svc'; it has first, second"):
         load_service(f"{module}:svc")
