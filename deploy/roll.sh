@@ -65,14 +65,14 @@ keep_scale() {
 
 # start_beside SERVICE COUNT: have that many of a service, leaving those that run as they are.
 # Not with --no-deps, which Compose notes in containers as if they had been configured otherwise: the next `up` would make
-# them anew, and all that depend on them. Without a build, since a tag that does not exist would become a name of the present
-# sources. What runs once before the store is of the new image, too.
+# them anew, and all that depend on them. Nothing is built or pulled: a tag that does not exist would become a name of the
+# present sources, and what others are to run is not asked for here. What runs once before the store is of its new image.
 start_beside() {
     keep_scale STORE_REPLICAS store
     keep_scale BATCHER_REPLICAS batcher
     keep_scale RUNNER_REPLICAS runner
-    docker compose rm --force setup >/dev/null 2>&1
-    docker compose up -d --no-build --no-recreate --scale "$1=$2" "$1"
+    [ "$1" != store ] || docker compose rm --force setup >/dev/null 2>&1
+    docker compose up -d --no-build --pull never --no-recreate --scale "$1=$2" "$1"
 }
 
 # those_beside SERVICE OLD: its containers that are not among the old ones; also those that never started.
