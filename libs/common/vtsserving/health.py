@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Final
 
 from vtsserving.exceptions import ConfigurationError
+from vtsserving.listening import listen
 
 MAX_REQUEST_BYTES: Final = 8 * 1024
 MAX_CONNECTIONS: Final = 64
@@ -61,16 +61,15 @@ class HealthServer:
             ConfigurationError: it is taken, or the address is none of this machine.
         """
         try:
-            self._server = await asyncio.start_server(
-                self._serve, self._host, self.port, limit=MAX_REQUEST_BYTES, backlog=MAX_CONNECTIONS
-            )
-        except OSError as error:
-            place = f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            listener = listen(self._host, self.port, backlog=MAX_CONNECTIONS)
+        except ConfigurationError as error:
             raise ConfigurationError(
-                f"cannot listen on {place} for health and metrics: {why}; several services on one machine need "
-                "ports of their own, or 0"
+                f"{error.message}; it is for health and metrics: several services on one machine need ports of "
+                "their own, or 0"
             ) from error
+        self._server = await asyncio.start_server(
+            self._serve, sock=listener, limit=MAX_REQUEST_BYTES, backlog=MAX_CONNECTIONS
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn._types import ASGIApplication
 
-from vtsserving.exceptions import ConfigurationError
+from vtsserving import listening
 from vtsserving_gateway.gateway import Gateway
 from vtsserving_gateway.protocol import GatewayProtocol
 
@@ -36,26 +36,15 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
     Raises:
         ConfigurationError: the port is taken, or the descriptor is no listening socket.
     """
+    if fd is None:
+        return listening.listen(host, port, backlog=BACKLOG)
     try:
-        listener = _bind(host, port) if fd is None else socket.socket(fileno=fd)
+        listener = socket.socket(fileno=fd)
         listener.getsockname()
     except OSError as error:
-        place = f"{host}:{port}" if fd is None else f"file descriptor {fd}"
-        raise ConfigurationError(f"cannot listen on {place}: {error.strerror}") from error
+        raise listening.cannot_listen(f"file descriptor {fd}", error) from error
     listener.setblocking(False)
     return listener
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 class GatewayServer(uvicorn.Server):

@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from vtsserving import service
 from vtsserving.bus.interface import Bus
-from vtsserving.exceptions import BusUnavailable, ConfigurationError, Forbidden, VtsServingException
+from vtsserving.exceptions import BusUnavailable, Forbidden, VtsServingException
 from vtsserving.http_head import add_head
+from vtsserving.listening import listen
 from vtsserving.settings import SharedSettings, read
 from vtsserving.version import __version__
 from vtsserving_store import (
@@ -87,7 +88,7 @@ class StoreApp:
             self._joining = asyncio.get_running_loop().create_task(self._join(self._connect, changes))
         parts.index.warm_up()
         self._readiness = Readiness(blobs)
-        listener = _listen(settings.store.host, settings.store.port)
+        listener = listen(settings.store.host, settings.store.port, backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
         metrics = Metrics()
         app = create_app(Context(parts, changes, settings), self._readiness, metrics)
@@ -203,20 +204,6 @@ async def _startup(server: uvicorn.Server, listener: socket.socket) -> None:
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
     await server.main_loop()
     await server.shutdown(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    listener.setblocking(False)
-    return listener
 
 
 async def serve(
