@@ -224,3 +224,10 @@ def test_what_the_edge_says_itself_is_an_error_of_the_table(frontend: str, code:
         assert known.http_status == (503 if status == "502" else int(status))
         assert ("retry-after" in rest) == (int(status) in (502, 503))
         assert int(status) not in (502, 503) or known.code == f"{code}_unavailable"
+
+
+def test_the_edge_counts_as_starting_for_longer_than_the_gateways_that_it_does_not_wait_for() -> None:
+    pattern = r"HEALTHCHECK --interval=(\d+)s .*--start-period=(\d+)s --retries=(\d+)"
+    (interval_s, start_s, retries) = map(int, re.findall(pattern, stage("gateway"))[0])
+    edge_s = float(COMPOSE["services"]["edge"]["healthcheck"]["start_period"].removesuffix("s"))
+    assert edge_s > start_s + interval_s * retries
