@@ -6,6 +6,7 @@ request is answered, and nothing of the bad one has reached anybody.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import struct
@@ -19,6 +20,7 @@ import pytest
 
 import vtsserving
 from support.gateway_models import ENTRIES, FUNCTIONS, GOOD, LIMITS
+from support.nats_server import NatsServer
 from support.served_gateway import Answer, ServedGateway, get, post, served
 from vtsserving.io import JSON, NumpyNdarray, PandasDataFrame, Text
 from vtsserving.npy import write_npy
@@ -406,8 +408,19 @@ class Both(NamedTuple):
         return self.guarded.ask(GOOD.replace(b"Host:", header, 1))
 
 
-@pytest.fixture(scope="module")
-def both(bus_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+@pytest.fixture(scope="module", params=["inprocess", "nats"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    if request.param == "inprocess":
+        with both_on(None, tmp_path_factory) as made:
+            yield made
+        return
+    # Its own: a backend of other tests on the same server would take requests, too, which nobody here counts.
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server, both_on(server.url, tmp_path_factory) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def both_on(bus_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     path: Path = tmp_path_factory.mktemp("tokens") / "tokens.jsonl"
     file = TokenFile(path)
     tokens = {
@@ -424,7 +437,6 @@ def both(bus_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Both(gateway, guarded, tokens)
 
 
-@pytest.mark.parametrize("bus_url", ["inprocess", "nats"], indirect=True, scope="session")
 @pytest.mark.parametrize(("name", "row"), CASES, ids=[f"{name} {row.what}" for name, row in CASES])
 def test_a_bad_request_gets_its_error_and_harms_nobody(both: Both, name: str, row: Row) -> None:
     received = both.received
