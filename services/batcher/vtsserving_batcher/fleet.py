@@ -8,6 +8,7 @@ from typing import Final
 
 from vtsserving import placement
 from vtsserving.inference.ownership import owner
+from vtsserving.inference.pauses import Pauses
 from vtsserving.wire.frames import Heartbeat, Traits
 from vtsserving.wire.limits import DEAD_AFTER_S
 
@@ -45,6 +46,7 @@ class Fleet:
     runners: dict[str, Runner] = field(default_factory=dict)
     batchers: dict[str, float] = field(default_factory=dict)
     traits: dict[str, frozenset[str]] = field(default_factory=dict)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def hear(self, beat: Heartbeat, now_s: float) -> None:
         """Take in one heartbeat of a runner or of another batcher."""
@@ -67,9 +69,12 @@ class Fleet:
         self.batchers = dict.fromkeys(self.batchers, now_s)
         for runner in self.runners.values():
             runner.heard_s = now_s
+        self.pauses.look(now_s)
 
     def bury(self, now_s: float) -> list[str]:
-        """Forget who was silent for too long; returns the ids of the runners among them."""
+        """Forget who was silent for too long; returns the runners among them. Called at least every heartbeat."""
+        if self.pauses.stood_still(now_s):
+            self.refresh(now_s)
         limit_s = now_s - DEAD_AFTER_S
         self.batchers = {id: heard_s for id, heard_s in self.batchers.items() if heard_s > limit_s}
         dead = [id for id, runner in self.runners.items() if runner.heard_s <= limit_s]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vtsserving.inference.ownership import owner
+from vtsserving.inference.pauses import Pauses
 from vtsserving.wire.limits import DEAD_AFTER_S
 
 _MAX_REMEMBERED: Final = 4_096
@@ -18,6 +19,7 @@ class Batchers:
         self._heard_s: dict[str, float] = {}
         self._leaving_s: dict[str, float] = {}
         self._owners: dict[str, str] = {}
+        self._pauses = Pauses()
 
     def __len__(self) -> int:
         """How many take requests."""
@@ -55,9 +57,12 @@ class Batchers:
         """Count all as heard now: nobody could be heard while the bus was down."""
         self._heard_s = dict.fromkeys(self._heard_s, now_s)
         self._leaving_s = dict.fromkeys(self._leaving_s, now_s)
+        self._pauses.look(now_s)
 
     def bury(self, now_s: float) -> frozenset[str]:
-        """Forget those who were silent for too long; returns them."""
+        """Forget those who were silent for too long; returns them. Called at least every heartbeat."""
+        if self._pauses.stood_still(now_s):
+            self.refresh(now_s)
         everybody = (*self._heard_s.items(), *self._leaving_s.items())
         dead = frozenset(id for id, heard_s in everybody if now_s - heard_s > DEAD_AFTER_S)
         for id in dead:
