@@ -23,8 +23,8 @@ import uvloop
 from tests.support.nats_server import NatsServer
 from tests.support.provenance import commit, machine
 
-from vtsserving.bus import Message
-from vtsserving.bus.nats import NatsBus
+from vtsserving._bus import Message
+from vtsserving._bus.nats import NatsBus
 
 PAYLOAD: Final = bytes(2_048)
 CASES: Final = ((1, 4_000), (64, 60_000))

@@ -25,8 +25,8 @@ from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure
 from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
 
-from vtsserving.npy import read_npy, write_npy
-from vtsserving.wire.values import decode_value, encode_value
+from vtsserving._codecs.npy import read_npy, write_npy
+from vtsserving._wire.values import decode_value, encode_value
 
 RESULTS: Final = REPOSITORY / "benchmarks" / "formats.md"
 ARROW: Final = REPOSITORY / ".venv" / "clients" / "arrow"

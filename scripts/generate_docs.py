@@ -26,7 +26,7 @@ from vtsserving.exceptions import VtsServingException
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 SETTINGS: Final = (
-    ("all services", "vtsserving.settings"),
+    ("all services", "vtsserving._runtime.settings"),
     ("gateway", "vtsserving_gateway.settings"),
     ("batcher", "vtsserving_batcher.settings"),
     ("runner", "vtsserving_runner.settings"),

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from vtsserving.wire import limits
-from vtsserving.wire.kinds import KINDS
-from vtsserving.wire.tensors import DTYPES, ITEM_BYTES
+from vtsserving._wire import limits
+from vtsserving._wire.kinds import KINDS
+from vtsserving._wire.tensors import DTYPES, ITEM_BYTES
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = REPOSITORY / "docs" / "wire.md"

@@ -78,7 +78,7 @@ def show(
 
 
 def _sections(origins: Mapping[str, Path]) -> dict[str, list[Shown]]:
-    from vtsserving.settings import SharedSettings
+    from vtsserving._runtime.settings import SharedSettings
     from vtsserving_batcher.settings import BatcherSettings
     from vtsserving_gateway.settings import GatewaySettings
     from vtsserving_runner.settings import RunnerSettings
@@ -99,7 +99,7 @@ def _sections(origins: Mapping[str, Path]) -> dict[str, list[Shown]]:
 
 def _model_rows(origins: Mapping[str, Path]) -> Iterator[Shown]:
     """Options of single models; `vtsserving models configure NAME` shows all of one model."""
-    from vtsserving.model_settings import PREFIX, Configured
+    from vtsserving._model.settings import PREFIX, Configured
 
     Configured()  # refuses what no service would start with
     for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):

@@ -41,7 +41,7 @@ def login(
 
     It is asked whether it is one and takes the token. VTSSERVING_STORE_URL and --store win over it.
     """
-    from vtsserving import store_contexts
+    from vtsserving._store_client import contexts as store_contexts
 
     if token and token_stdin:
         raise InvalidArgument("give the token once: with --token or with --token-stdin")
@@ -57,7 +57,7 @@ def logout(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="By default the one in use.")] = None,
 ) -> None:
     """Forget a model store and its token."""
-    from vtsserving import store_contexts
+    from vtsserving._store_client import contexts as store_contexts
 
     if name is None:
         current = store_contexts.current()
@@ -77,7 +77,7 @@ def contexts(
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.table,
 ) -> None:
     """List the model stores that you are logged in to."""
-    from vtsserving import store_contexts
+    from vtsserving._store_client import contexts as store_contexts
 
     if use is not None:
         store_contexts.use(use)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from vtsserving import config_files
+from vtsserving._runtime import config_files
 from vtsserving_cli.completion import join_words
 from vtsserving_cli.console import Console, ReaderLeft, show_warnings
 

@@ -12,9 +12,9 @@ from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import complete_tag
 
 if TYPE_CHECKING:
-    from vtsserving_cli.embedded import EmbeddedApp
-    from vtsserving_cli.serve_targets import Targets
-    from vtsserving_cli.workers import WorkersApp
+    from vtsserving_embedded.app import EmbeddedApp
+    from vtsserving_embedded.targets import Targets
+    from vtsserving_embedded.workers import WorkersApp
 
 DEFAULT_URL_HOST = "127.0.0.1"
 
@@ -72,12 +72,12 @@ def serve(
     """
     import uvloop
 
-    from vtsserving import logs
+    from vtsserving._runtime import logs
 
     logs.configure("serve")
     if nats is not None and workers is None:
         raise InvalidArgument("--nats goes with --workers N")
-    from vtsserving_cli.serve_targets import sort_targets
+    from vtsserving_embedded.targets import sort_targets
 
     chosen = sort_targets(targets or [], model or [], service)
     if not reload:
@@ -93,12 +93,12 @@ def serve(
 async def _serve(
     chosen: Targets, host: str | None, port: int | None, workers: int | None, nats: str | None
 ) -> None:
-    from vtsserving.service import serve_until, stop_event
-    from vtsserving.service_import import load_service
+    from vtsserving._runtime.process import serve_until, stop_event
+    from vtsserving.service.importing import load_service
 
     stop = stop_event()
     if workers is None:
-        from vtsserving_cli.embedded import EmbeddedApp
+        from vtsserving_embedded.app import EmbeddedApp
 
         app: EmbeddedApp | WorkersApp = EmbeddedApp(
             chosen.tags,
@@ -107,7 +107,7 @@ async def _serve(
             service=load_service(chosen.service) if chosen.service else None,
         )
     else:
-        from vtsserving_cli.workers import WorkersApp
+        from vtsserving_embedded.workers import WorkersApp
 
         app = WorkersApp(chosen.tags, workers, nats=nats, host=host, port=port, service=chosen.service)
 
@@ -120,10 +120,10 @@ async def _serve(
 
 
 async def _serve_and_reload(chosen: Targets, service: str, host: str | None, port: int | None) -> None:
-    from vtsserving.service import stop_event
-    from vtsserving.settings import read
-    from vtsserving_cli.reload import Reloader, folder_of
-    from vtsserving_gateway.server import listen
+    from vtsserving._runtime.process import stop_event
+    from vtsserving._runtime.settings import read
+    from vtsserving_embedded.reload import Reloader, folder_of
+    from vtsserving_gateway.server.server import listen
     from vtsserving_gateway.settings import GatewaySettings
 
     stop = stop_event()

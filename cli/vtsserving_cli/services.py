@@ -43,8 +43,8 @@ def push(service: ServiceArgument, store: StoreOption = None) -> None:
     A custom runner is packed with its class, its parameters and the modules of your project that it uses. What the
     store has already is not sent again. Gateways with VTSSERVING_SERVICE find it there by its content.
     """
-    from vtsserving.service_import import load_service
-    from vtsserving.service_packing import push_service
+    from vtsserving.service.importing import load_service
+    from vtsserving.service.packing import push_service
 
     for pushed in push_service(load_service(service), store_url=store):
         what = f"runner {pushed.runner!r} as {pushed.tag}" if pushed.runner else f'model "{pushed.tag}"'
@@ -53,8 +53,8 @@ def push(service: ServiceArgument, store: StoreOption = None) -> None:
 
 def pack(service: ServiceArgument) -> None:
     """Pack a Service's custom runners into the local store, for `serve` where that store is read-only."""
-    from vtsserving.service_import import load_service
-    from vtsserving.service_packing import pack_service
+    from vtsserving.service.importing import load_service
+    from vtsserving.service.packing import pack_service
 
     for name, model in pack_service(load_service(service)).items():
         Console.out(f"Packed runner {name!r} as {model.tag}")

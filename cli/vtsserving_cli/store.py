@@ -17,7 +17,7 @@ from vtsserving_cli.parsing import parse_age
 from vtsserving_cli.render import count, human_size
 
 if TYPE_CHECKING:
-    from vtsserving.tokens import TokenKeeper
+    from vtsserving._auth.tokens import TokenKeeper
     from vtsserving_store.settings import StoreSettings
 
 DirOption = Annotated[
@@ -82,15 +82,15 @@ def serve(
 
     Without --dir, it keeps everything in the bucket that VTSSERVING_S3__ENDPOINT and its neighbours name.
     """
-    from vtsserving import service
+    from vtsserving._runtime import process
     from vtsserving_store import app
 
     settings = _settings(directory, port=port, host=host)
 
-    async def life(stop: service.Stop) -> None:
+    async def life(stop: process.Stop) -> None:
         await app.serve(settings, stop, on_ready=lambda at: Console.note(_welcome(at, settings)))
 
-    code = service.run("store", life)
+    code = process.run("store", life)
     if code:
         raise typer.Exit(code)
 
@@ -191,7 +191,7 @@ def revoke_token(
 def _tokens(directory: Path | None, file: Path | None) -> Iterator[TokenKeeper]:
     """The tokens of a file, or of a store."""
     if file is not None:
-        from vtsserving.token_file import TokenFile
+        from vtsserving._auth.token_file import TokenFile
 
         if directory is not None:
             raise InvalidArgument("--dir and --file exclude each other")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from support.archives import ARCHIVES, archive_of, save_model, tree
 from support.proofs import Proof
-from vtsserving.archive import ArchiveLimits, export_model, extract_archive, import_model
-from vtsserving.archive.names import Names, split_name
+from vtsserving._archive import ArchiveLimits, export_model, extract_archive, import_model
+from vtsserving._archive.names import Names, split_name
+from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import IntegrityError, UnsafeArchive
-from vtsserving.local_store import LocalStore
 
 LIMITS = ArchiveLimits(total_bytes=2**20, files=100, ratio_from_bytes=2**18)
 MIB = 2**20
@@ -29,8 +29,8 @@ MAGICS = [b"", b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b
 MEASURE = """
 import re, sys
 from pathlib import Path
-from vtsserving.archive import export_model, import_model
-from vtsserving.local_store import LocalStore
+from vtsserving._archive import export_model, import_model
+from vtsserving._local_store.store import LocalStore
 action, store, path = sys.argv[1], LocalStore(Path(sys.argv[2])), sys.argv[3]
 export_model("big", path, store=store) if action == "export" else import_model(path, store=store)
 # getrusage would count what the parent had when it forked; this begins with the program.
@@ -73,9 +73,9 @@ def test_memory_does_not_grow_with_the_model(suffix: str, tmp_path: Path, proof:
 
 def save_staged(store: LocalStore, staged: Path) -> str:
     """Make a model `big` of a filled folder; returns its digest."""
-    from vtsserving.draft import Draft
-    from vtsserving.model import ModelContext
-    from vtsserving.tag import Tag
+    from vtsserving._model.draft import Draft
+    from vtsserving._model.model import ModelContext
+    from vtsserving._model.tag import Tag
 
     return store.save(
         staged, Draft(tag=Tag("big"), module="vtsserving.sklearn", context=ModelContext())

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from support.archives import ARCHIVES, save_model, tree
-from vtsserving.archive import export_model
+from vtsserving._archive import export_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import AlreadyExists, IntegrityError, InvalidArgument, ModelNotFound, StorageError
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ def test_killed_exports_leave_nothing_behind(saved: Model, out: Path, store: Loc
     program = (
         "import os, sys, signal\n"
         "from pathlib import Path\n"
-        "from vtsserving.archive import export_model\n"
-        "from vtsserving.local_store import LocalStore\n"
+        "from vtsserving._archive import export_model\n"
+        "from vtsserving._local_store.store import LocalStore\n"
         "def die(n): os.kill(os.getpid(), signal.SIGKILL)\n"
         "export_model('iris_clf', sys.argv[2], sys.argv[3], on_progress=die, store=LocalStore(Path(sys.argv[1])))\n"
     )

@@ -13,9 +13,9 @@ import pytest
 from support.archives import save_model, tree
 from support.stores import answers, wait_until
 from support.supervisor import free_port
-from vtsserving.archive import export_model, import_model
+from vtsserving._archive import export_model, import_model
+from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import AlreadyExists, IntegrityError, NotFound
-from vtsserving.local_store import LocalStore
 
 pytestmark = [
     pytest.mark.frameworks,

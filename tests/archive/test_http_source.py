@@ -9,10 +9,10 @@ import pytest
 
 from support.archives import archive_of, save_model, tree
 from support.file_servers import HttpServer
-from vtsserving.archive import addresses, http_source, import_model
+from vtsserving._archive import addresses, http_source, import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import AuthError, CorruptArchive, ForbiddenSource, NotFound, Unavailable
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
 
 
 @pytest.fixture

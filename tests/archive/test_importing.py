@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from support.archives import ARCHIVES, archive_of, save_model, tar_of, tree
-from vtsserving.archive import ArchiveLimits, export_model, import_model
+from vtsserving._archive import ArchiveLimits, export_model, import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     ArchiveTooLarge,
@@ -23,8 +25,6 @@ from vtsserving.exceptions import (
     UnsafeArchive,
     VtsServingException,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import ipaddress
 
 import pytest
 
-from vtsserving.archive.addresses import check_named, check_redirect
-from vtsserving.archive.formats import format_of_name, parse_format
-from vtsserving.archive.locations import parse_location
+from vtsserving._archive.addresses import check_named, check_redirect
+from vtsserving._archive.formats import format_of_name, parse_format
+from vtsserving._archive.locations import parse_location
 from vtsserving.exceptions import ForbiddenSource, InvalidArgument
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from support.archives import save_model, tree
 from support.file_servers import FtpServer, S3Server, ftp_server, s3_server
-from vtsserving.archive import export_model, import_model
+from vtsserving._archive import export_model, import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     AuthError,
@@ -22,8 +24,6 @@ from vtsserving.exceptions import (
     NotFound,
     Unavailable,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_missing_plug_in_says_how_to_get_it(
     url: str, package: str, hint: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "vtsserving.archive.sftp", raising=False)
+    monkeypatch.delitem(sys.modules, "vtsserving._archive.sftp", raising=False)
     imported = importlib.import_module("fsspec.registry")._registry
     for scheme in list(imported):
         monkeypatch.delitem(imported, scheme)

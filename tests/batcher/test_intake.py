@@ -7,8 +7,8 @@ import pytest
 from support.batching import MODEL, Cluster, Limits, one_of_each
 from support.scripted_runner import Script
 from support.virtual_loop import run
-from vtsserving.bus.interface import Message
-from vtsserving.wire import frames, subjects
+from vtsserving._bus.interface import Message
+from vtsserving._wire import frames, subjects
 
 
 def test_what_cannot_finish_in_time_is_refused_at_once_and_told_when_to_retry() -> None:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import vtsserving_batcher.policy
-from vtsserving.wire.limits import MAX_ENTRIES
+from vtsserving._wire.limits import MAX_ENTRIES
 from vtsserving_batcher.policy import (
     MIN_SAMPLES,
     Cost,
@@ -182,4 +182,4 @@ def test_the_policy_is_pure() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for alias in node.names
     }
-    assert imported == {"__future__", "collections.abc", "dataclasses", "typing", "vtsserving.wire.limits"}
+    assert imported == {"__future__", "collections.abc", "dataclasses", "typing", "vtsserving._wire.limits"}

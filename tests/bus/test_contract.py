@@ -12,7 +12,7 @@ import pytest
 from support.buses import KINDS, BusWorld, Inbox
 from support.nats_server import MAX_PAYLOAD_BYTES
 from support.waiting import eventually
-from vtsserving.bus import NO_RESPONDERS, Message
+from vtsserving._bus import NO_RESPONDERS, Message
 from vtsserving.exceptions import (
     BusUnavailable,
     DeadlineExceeded,

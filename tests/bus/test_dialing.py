@@ -9,8 +9,8 @@ import pytest
 
 from support.silent_port import silent_port
 from support.supervisor import free_port
-from vtsserving.bus import dialing
-from vtsserving.bus.dialing import ADDRESS_TIMEOUT_S, dial
+from vtsserving._bus import dialing
+from vtsserving._bus.dialing import ADDRESS_TIMEOUT_S, dial
 
 ALIVE = "127.0.0.1"
 REFUSES = "127.0.0.2"

@@ -20,7 +20,8 @@ from support.buses import Inbox
 from support.nats_server import NatsServer
 from support.silent_port import silent_port
 from support.waiting import eventually
-from vtsserving.bus.nats import NatsBus
+from vtsserving._bus.nats import NatsBus
+from vtsserving._inference.pending_queue import BUS_WAIT_S
 from vtsserving.exceptions import (
     AuthError,
     BusUnavailable,
@@ -28,7 +29,6 @@ from vtsserving.exceptions import (
     Forbidden,
     VtsServingException,
 )
-from vtsserving.inference.parked import BUS_WAIT_S
 
 USERS = """
 authorization {

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.buses import Inbox
-from vtsserving.bus import NO_RESPONDERS, Message
-from vtsserving.bus.nats_parser import MAX_CONTROL_LINE_BYTES, MAX_MESSAGE_BYTES, NatsParser
+from vtsserving._bus import NO_RESPONDERS, Message
+from vtsserving._bus.nats_parser import MAX_CONTROL_LINE_BYTES, MAX_MESSAGE_BYTES, NatsParser
 from vtsserving.exceptions import ProtocolError
 
 STREAM = (

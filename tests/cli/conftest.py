@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.command_line import CommandLine
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 
 
 @pytest.fixture

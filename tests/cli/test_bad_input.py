@@ -23,10 +23,10 @@ from support.archives import archive_of, raw_tar_header, save_model, tar_entry, 
 from support.command_line import CommandLine, Ended
 from support.file_servers import HttpServer
 from support.sdk import iris_classifier, save_copy
-from vtsserving.archive import ArchiveLimits, import_model
+from vtsserving._archive import ArchiveLimits, import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model, ModelContext
 from vtsserving.exceptions import VtsServingException
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model, ModelContext
 
 END = bytes(1024)
 

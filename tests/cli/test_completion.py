@@ -13,7 +13,7 @@ import pytest
 
 from support.archives import save_model
 from support.command_line import Terminal, run_process
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 
 PROMPT = "ready> "
 

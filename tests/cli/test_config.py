@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.command_line import run_process
-from vtsserving import config_files
+from vtsserving._runtime import config_files
 from vtsserving.exceptions import ConfigurationError
 
 

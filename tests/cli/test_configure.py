@@ -12,8 +12,8 @@ import vtsserving
 from support.command_line import CommandLine, Ended, run_process
 from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings
-from vtsserving.local_store import LocalStore
-from vtsserving.options import ModelOptions
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.options import ModelOptions
 
 Configure = Callable[..., Ended]
 

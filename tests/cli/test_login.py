@@ -14,7 +14,7 @@ from support.archives import save_model
 from support.command_line import CommandLine
 from support.file_servers import HttpServer
 from support.stores import ThreadedStore, store_settings
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from support.archives import save_model
 from support.command_line import CommandLine, Terminal, command, run_process
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 from vtsserving.version import __version__
 from vtsserving_cli.app import build
 

@@ -11,7 +11,7 @@ import yaml
 from support.archives import save_model
 from support.command_line import CommandLine, run_process
 from vtsserving import models
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 
 
 def test_list_has_the_columns_of_the_specification(vts: CommandLine, store: LocalStore) -> None:

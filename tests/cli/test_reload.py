@@ -14,7 +14,7 @@ import vtsserving
 from support.command_line import CommandLine
 from support.supervisor import Program, Supervisor, command_line, descendants, free_port, http_ok
 from support.waiting import eventually
-from vtsserving_cli.file_watch import snapshot
+from vtsserving_embedded.file_watch import snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -12,7 +12,7 @@ import pytest
 from support.archives import save_model
 from support.command_line import command
 from support.proofs import Proof
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
 
 ROUNDS = 7
 FLOOR = (sys.executable, "-c", "import yaml, rich, typer")

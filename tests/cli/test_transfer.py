@@ -17,9 +17,9 @@ from support.command_line import CommandLine, Terminal
 from support.sdk import CONTEXT, save_text
 from support.stores import ThreadedStore, store_settings
 from vtsserving import models
-from vtsserving.draft import Draft
-from vtsserving.local_store import LocalStore
-from vtsserving.tag import Tag
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.tag import Tag
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 import vtsserving
 from support.backend import entry, rows_spec
 from support.served_gateway import served
+from vtsserving._auth.token_file import TokenFile
+from vtsserving._runtime.settings import SharedSettings
 from vtsserving.exceptions import AuthError
 from vtsserving.io import JSON, NumpyNdarray
-from vtsserving.settings import SharedSettings
-from vtsserving.token_file import TokenFile
 
 
 def guarded_service() -> vtsserving.Service:

@@ -17,9 +17,9 @@ from support.buses import Inbox
 from support.deployed_nats import ROLES, deployed_nats, deployed_pair, environment, password, permissions
 from support.nats_server import NatsServer
 from support.supervisor import free_port
-from vtsserving.bus.nats import NatsBus
+from vtsserving._bus.nats import NatsBus
+from vtsserving._wire import subjects
 from vtsserving.exceptions import AuthError, Forbidden, VtsServingException
-from vtsserving.wire import subjects
 
 ID: Final = "0123456789abcdef"
 

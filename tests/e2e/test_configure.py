@@ -14,16 +14,16 @@ import pytest
 import vtsserving
 from support.nats_server import NatsServer
 from support.stores import StoreProcess
-from vtsserving import catalog
-from vtsserving.bus.nats import NatsBus
-from vtsserving.store_catalog import StoreCatalog
+from vtsserving._bus.nats import NatsBus
+from vtsserving._catalog import catalog
+from vtsserving._store_client.catalog import StoreCatalog
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
-from vtsserving_cli.embedded import EmbeddedApp
+from vtsserving_embedded.app import EmbeddedApp
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
-from vtsserving_runner.cache import StoreSource
+from vtsserving_runner.models.cache import StoreSource
 from vtsserving_runner.settings import RunnerSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

@@ -19,8 +19,8 @@ from support.stores import StoreProcess
 from support.supervisor import Program, Supervisor, command_line, descendants, free_port, http_ok
 from support.waiting import eventually
 from vtsserving import models, picklable_model
-from vtsserving.registry import RegistryClient
-from vtsserving.tag import Tag
+from vtsserving._model.tag import Tag
+from vtsserving._store_client.client import RegistryClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -38,7 +38,7 @@ SIGNATURES = {"predict": {"batchable": True}}
 
 def workers(pid: int) -> int:
     """How many model processes a process has."""
-    return sum("vtsserving_runner.worker" in command_line(child) for child in descendants(pid))
+    return sum("vtsserving_runner.child.worker" in command_line(child) for child in descendants(pid))
 
 
 class CannotBeLoaded:

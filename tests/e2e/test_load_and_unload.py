@@ -16,16 +16,16 @@ from support.buses import BusWorld
 from support.client_environment import interpreter_with
 from support.runner_models import GATE, open_gate, save, trouble
 from support.waiting import eventually
-from vtsserving.catalog import LocalCatalog
-from vtsserving.local_store import LocalStore
+from vtsserving._catalog.catalog import LocalCatalog
+from vtsserving._local_store.store import LocalStore
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.orders import HOLD_S
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,15 +13,15 @@ import pytest
 import vtsserving
 from support.buses import BusWorld
 from support.waiting import eventually
-from vtsserving.catalog import LocalCatalog
-from vtsserving.local_store import LocalStore
+from vtsserving._catalog.catalog import LocalCatalog
+from vtsserving._local_store.store import LocalStore
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

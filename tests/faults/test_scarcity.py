@@ -24,7 +24,7 @@ from support.running_cluster import RunningCluster, own_home, running
 from support.supervisor import descendants
 from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record
 from support.waiting import eventually
-from vtsserving.inference.parked import BUS_WAIT_S
+from vtsserving._inference.pending_queue import BUS_WAIT_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 

@@ -41,9 +41,9 @@ from support.running_cluster import RunningCluster, own_home, running
 from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record, unroutable
 from support.waiting import eventually
 from support.wire_vectors import FRAMES
-from vtsserving.bus.interface import Message
-from vtsserving.bus.nats import NatsBus
-from vtsserving.wire import frames, subjects
+from vtsserving._bus.interface import Message
+from vtsserving._bus.nats import NatsBus
+from vtsserving._wire import frames, subjects
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 

@@ -12,9 +12,9 @@ import pytest
 import vtsserving
 from support.framework_cases import HEAVY, LIGHT, Case
 from support.sdk import save_copy
+from vtsserving._saving.framework import MODULES, load_for_serving
+from vtsserving._saving.input_example import warmup_calls
 from vtsserving.exceptions import IntegrityError, InvalidSignature, ModelNotFound, VtsServingException
-from vtsserving.framework import MODULES, load_for_serving
-from vtsserving.input_example import warmup_calls
 
 # What the frameworks themselves warn of, in versions that this suite pins.
 pytestmark = pytest.mark.filterwarnings(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vtsserving
-from vtsserving.torch_module import TorchCaller
+from vtsserving._saving.torch_module import TorchCaller
 
 pytestmark = [
     pytest.mark.frameworks,

@@ -12,8 +12,8 @@ import pytest
 
 import vtsserving
 from support.sdk import save_copy
+from vtsserving._saving.framework import load_for_serving
 from vtsserving.exceptions import IncompatibleEnvironment, IntegrityError, VtsServingException
-from vtsserving.framework import load_for_serving
 
 pytestmark = [
     pytest.mark.frameworks,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from vtsserving.wire.layout import layout
-from vtsserving.wire.rows import Packed, join_calls, join_results, pack_call, split_result
-from vtsserving.wire.values import decode_value, encode_value
+from vtsserving._wire.layout import layout
+from vtsserving._wire.rows import Packed, join_calls, join_results, pack_call, split_result
+from vtsserving._wire.values import decode_value, encode_value
 
 pytestmark = pytest.mark.frameworks
 

@@ -17,14 +17,14 @@ from support.sdk import save_text
 from support.served_gateway import Answer, ServedGateway, get, post, served, wait_until
 from support.stores import ThreadedStore, store_settings
 from support.stores import token as store_token
+from vtsserving._auth.token_file import TokenFile
+from vtsserving._auth.tokens import LEEWAY_S, SCOPES
+from vtsserving._local_store.store import LocalStore
+from vtsserving._runtime.settings import SharedSettings
 from vtsserving.exceptions import ConfigurationError
 from vtsserving.io import JSON
-from vtsserving.local_store import LocalStore
-from vtsserving.settings import SharedSettings
-from vtsserving.token_file import TokenFile
-from vtsserving.tokens import LEEWAY_S, SCOPES
-from vtsserving_gateway.access import TTL_S, check_access
-from vtsserving_gateway.guard import OPEN
+from vtsserving_gateway.auth.tokens import TTL_S, check_access
+from vtsserving_gateway.server.auth_middleware import OPEN
 
 ENTRIES = [entry("iris", input_specs=rows_spec(4))]
 FUNCTIONS = {("iris", "predict"): lambda X: X.sum(axis=1)}

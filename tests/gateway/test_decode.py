@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.backend import entry, rows_spec
+from vtsserving._model.signature import ModelSignature
+from vtsserving._wire.rows import unpack_call
 from vtsserving.exceptions import BadInput, BadJson
-from vtsserving.signature import ModelSignature
-from vtsserving.wire.rows import unpack_call
-from vtsserving_gateway.decode import SMALL_BYTES, Target
+from vtsserving_gateway.predict.decode import SMALL_BYTES, Target
 
 
 def target(dtype: str | None = "float64", width: int = 4, specs: dict[str, Any] | None = None) -> Target:

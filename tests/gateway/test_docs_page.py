@@ -13,10 +13,10 @@ import vtsserving
 from support.backend import entry, rows_spec
 from support.chromium import Chromium, Page
 from support.served_gateway import ServedGateway, served
+from vtsserving._auth.token_file import TokenFile
+from vtsserving._model.signature import ModelSignature
+from vtsserving._runtime.settings import SharedSettings
 from vtsserving.io import JSON, Image, Multipart, NumpyNdarray, Text
-from vtsserving.settings import SharedSettings
-from vtsserving.signature import ModelSignature
-from vtsserving.token_file import TokenFile
 
 pytestmark = pytest.mark.slow
 

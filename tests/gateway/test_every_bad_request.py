@@ -22,11 +22,11 @@ import vtsserving
 from support.gateway_models import ENTRIES, FUNCTIONS, GOOD, LIMITS
 from support.nats_server import NatsServer
 from support.served_gateway import Answer, ServedGateway, get, post, served
+from vtsserving._auth.token_file import TokenFile
+from vtsserving._codecs.npy import write_npy
+from vtsserving._runtime.settings import SharedSettings
+from vtsserving._wire.values import encode_value
 from vtsserving.io import JSON, NumpyNdarray, PandasDataFrame, Text
-from vtsserving.npy import write_npy
-from vtsserving.settings import SharedSettings
-from vtsserving.token_file import TokenFile
-from vtsserving.wire.values import encode_value
 
 IRIS = "/v1/models/iris/predict"
 FREE = "/v1/models/free/predict"

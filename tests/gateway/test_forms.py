@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from support.served_gateway import Answer, ServedGateway, post
-from vtsserving.npy import write_npy
-from vtsserving.wire.tensors import TORCH, Spec
-from vtsserving.wire.values import TENSOR, decode_value, encode_value
-from vtsserving_gateway.forms import known_forms
+from vtsserving._codecs.npy import write_npy
+from vtsserving._wire.tensors import TORCH, Spec
+from vtsserving._wire.values import TENSOR, decode_value, encode_value
+from vtsserving_gateway.predict.forms import known_forms
 
 NPY = "application/x-npy"
 MSGPACK = "application/msgpack"

@@ -16,7 +16,7 @@ import pytest
 
 from support.backend import entry, rows_spec
 from support.served_gateway import Answer, ServedGateway, get, post, served
-from vtsserving.signature import ModelSignature
+from vtsserving._model.signature import ModelSignature
 
 BATCHABLE = ModelSignature(batchable=True)
 WHOLE = ModelSignature()

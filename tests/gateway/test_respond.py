@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vtsserving._codecs.json_write import to_json
 from vtsserving.exceptions import BadModelOutput, BadShape, QueueFull, from_code
-from vtsserving.json_writing import to_json
-from vtsserving_gateway.respond import error_body, error_response
+from vtsserving_gateway.http.respond import error_body, error_response
 
 
 @pytest.mark.parametrize(

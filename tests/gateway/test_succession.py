@@ -11,8 +11,8 @@ import pytest
 
 from support.backend import entry, rows_spec
 from support.served_gateway import ServedGateway, get, post, served, wait_until
-from vtsserving.catalog import CatalogEntry
-from vtsserving.wire import frames
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._wire import frames
 
 
 def version(number: int) -> CatalogEntry:

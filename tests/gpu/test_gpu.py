@@ -16,7 +16,7 @@ import pytest
 import vtsserving
 from support.bound_runners import placed
 from vtsserving.exceptions import ModelFailed
-from vtsserving.runner import Runner
+from vtsserving.runner.runner import Runner
 
 pytestmark = [
     pytest.mark.gpu,
@@ -158,7 +158,7 @@ def test_a_class_sees_a_gpu_only_if_it_says_that_it_can_use_one(
     class Seeing(Blind):
         SUPPORTED_RESOURCES = ("nvidia.com/gpu", "cpu")
 
-    from vtsserving.packed_runnable import pack
+    from vtsserving.runner.package import pack
 
     for cls, wanted in ((Blind, 0), (Seeing, 1)):
         runner = Runner(cls)

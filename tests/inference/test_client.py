@@ -10,10 +10,10 @@ from support.batching import Cluster
 from support.calling import Caller, SilentBatcher, caller_on, entry
 from support.scripted_runner import Script
 from support.virtual_loop import run
-from vtsserving.bus.inprocess import InProcessBus
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._inference.pending_queue import BATCHER_WAIT_S
+from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import MethodNotFound, UnsupportedValue
-from vtsserving.inference.parked import BATCHER_WAIT_S
-from vtsserving.wire import frames, subjects
 
 
 async def stack(script: Script | None = None, batchers: int = 1) -> tuple[Cluster, Caller]:

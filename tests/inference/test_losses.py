@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from support import virtual_loop
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Message, Subscription
-from vtsserving.catalog import CatalogEntry
-from vtsserving.inference.client import InferenceClient
-from vtsserving.inference.ownership import owner
-from vtsserving.inference.request import Outcome
-from vtsserving.inference.retries import MAX_BOUNCES
-from vtsserving.signature import ModelSignature
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.rows import split_result
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Message, Subscription
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._inference.client import InferenceClient
+from vtsserving._inference.rendezvous import owner
+from vtsserving._inference.request import Outcome
+from vtsserving._inference.retries import MAX_BOUNCES
+from vtsserving._model.signature import ModelSignature
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.rows import split_result
 
 ENTRY = CatalogEntry("iris", "1", "sha256:" + "0" * 64, {"predict": ModelSignature(batchable=True)})
 ROW = np.ones((1, 2))

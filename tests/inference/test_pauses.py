@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vtsserving.inference.batchers import Batchers
-from vtsserving.wire.frames import Heartbeat
-from vtsserving.wire.limits import DEAD_AFTER_S, HEARTBEAT_S
+from vtsserving._inference.batchers import Batchers
+from vtsserving._wire.frames import Heartbeat
+from vtsserving._wire.limits import DEAD_AFTER_S, HEARTBEAT_S
 from vtsserving_batcher.fleet import Fleet
 
 RUNNER = "1" * 16

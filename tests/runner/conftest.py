@@ -12,12 +12,12 @@ import pytest
 import uvloop
 
 from support.scripted_batcher import ScriptedBatcher
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.catalog import LocalCatalog
-from vtsserving.local_store import LocalStore
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._catalog.catalog import LocalCatalog
+from vtsserving._local_store.store import LocalStore
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource, Source
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource, Source
 
 
 @dataclass

@@ -15,13 +15,13 @@ from support.buses import BusWorld
 from support.runner_models import GATE, RAISE, calls_of, open_gate, save, trouble
 from support.scripted_batcher import ScriptedBatcher
 from support.waiting import eventually
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
+from vtsserving._wire import subjects
 from vtsserving.exceptions import ModelLoadFailed
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.wire import subjects
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 
 def row(*values: float) -> tuple[np.ndarray[Any, Any]]:

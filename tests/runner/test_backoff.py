@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtsserving_runner.backoff import DELAYS_S, MAX_IN_WINDOW, WINDOW_S, Backoff
+from vtsserving_runner.process.backoff import DELAYS_S, MAX_IN_WINDOW, WINDOW_S, Backoff
 
 
 def test_crashes_in_a_row_wait_longer_up_to_a_minute():

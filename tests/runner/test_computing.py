@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtsserving._model.signature import ModelSignature
+from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.signature import ModelSignature
-from vtsserving.wire import frames, rows, subjects
-from vtsserving_runner.computing import Computer, owned
-from vtsserving_runner.framing import now_us
+from vtsserving_runner.child.executor import Computer, owned
+from vtsserving_runner.process.framing import now_us
 
 BATCHABLE = ModelSignature(batchable=True)
 LATER_US = 10**9

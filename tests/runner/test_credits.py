@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from vtsserving.wire.frames import Batch
-from vtsserving_runner.credits import Credits, Duplicate, epochs
+from vtsserving._wire.frames import Batch
+from vtsserving_runner.models.credits import Credits, Duplicate, epochs
 
 OWNER, OTHER = "a" * 16, "b" * 16
 

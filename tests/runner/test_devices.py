@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vtsserving.exceptions import IncompatibleEnvironment
-from vtsserving_runner.devices import CPU, VISIBLE, Device, assign, visible_gpus
+from vtsserving_runner.process.devices import CPU, VISIBLE, Device, assign, visible_gpus
 
 
 def names(devices: list[Device]) -> list[tuple[str, str]]:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtsserving._wire.frames import Result, decode, encode
 from vtsserving.exceptions import BadFrame
-from vtsserving.wire.frames import Result, decode, encode
-from vtsserving_runner import sharing
-from vtsserving_runner.framing import INLINE, MAX_FRAME_BYTES, PREFIX, Assembler, BlockingLink
-from vtsserving_runner.sharing import SHARE_BYTES, SLOT_BYTES, SLOTS, Ring
+from vtsserving_runner.process import shm_ring
+from vtsserving_runner.process.framing import INLINE, MAX_FRAME_BYTES, PREFIX, Assembler, BlockingLink
+from vtsserving_runner.process.shm_ring import SHARE_BYTES, SLOT_BYTES, SLOTS, Ring
 
 
 def message(stamp_us: int, frame: bytes, slot: int = INLINE, released: int = 0) -> bytes:
@@ -71,7 +71,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def rings() -> tuple[Ring, Ring]:
     """The two sides of one ring."""
-    descriptor = sharing.create()
+    descriptor = shm_ring.create()
     assert descriptor is not None
     try:
         return Ring(descriptor), Ring(descriptor)
@@ -157,7 +157,7 @@ def test_small_and_enormous_frames_are_not_shared():
 
 
 def test_a_model_cannot_shrink_what_the_runner_reads():
-    descriptor = sharing.create()
+    descriptor = shm_ring.create()
     assert descriptor is not None
     with pytest.raises(PermissionError):
         os.ftruncate(descriptor, 0)

@@ -9,8 +9,8 @@ from contextlib import closing
 import httpx2
 import pytest
 
-from vtsserving.health import MAX_REQUEST_BYTES, HealthServer
-from vtsserving.health_check import health_check
+from vtsserving._runtime.health import MAX_REQUEST_BYTES, HealthServer
+from vtsserving._runtime.health_check import health_check
 
 
 def serving(ready: Callable[[], bool], check: Callable[[int], object]) -> object:

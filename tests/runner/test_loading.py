@@ -14,8 +14,8 @@ import vtsserving
 from support.runner_models import save
 from support.waiting import eventually
 from vtsserving.exceptions import IntegrityError, StoreUnavailable, VersionNotFound
-from vtsserving.packed_runnable import pack
-from vtsserving.packed_tags import needs_of
+from vtsserving.runner.package import pack
+from vtsserving.runner.package_tags import needs_of
 
 ONE = (np.array([[1.0]]),)
 

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from vtsserving import logs
+from vtsserving._runtime import logs
 from vtsserving.exceptions import ConfigurationError
 
 

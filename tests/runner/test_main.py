@@ -20,10 +20,10 @@ from support.runner_models import GATE, HANG, calls_of, open_gate, save, trouble
 from support.scripted_batcher import ScriptedBatcher
 from support.supervisor import free_port
 from support.waiting import eventually
-from vtsserving.bus.nats import NatsBus
-from vtsserving.health_check import health_check
-from vtsserving.model import Model
-from vtsserving.wire import frames, subjects
+from vtsserving._bus.nats import NatsBus
+from vtsserving._model.model import Model
+from vtsserving._runtime.health_check import health_check
+from vtsserving._wire import frames, subjects
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vtsserving_runner.memory import free_bytes
+from vtsserving_runner.models.memory import free_bytes
 
 MIB = 1 << 20
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from support.runner_models import save
+from vtsserving._model.options import ModelOptions
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.options import ModelOptions
-from vtsserving_runner.padding import padded, surplus_rows
+from vtsserving_runner.child.padding import padded, surplus_rows
 
 SIZES = (2, 8)
 

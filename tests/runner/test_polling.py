@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vtsserving_runner.polling import Attention, Polling, WakefulLoop
+from vtsserving_runner.process.busy_poll import Attention, Polling, WakefulLoop
 
 LONG_US = 10_000_000
 SHORT_US = 1_000

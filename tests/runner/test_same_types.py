@@ -14,7 +14,7 @@ import pytest
 
 import vtsserving
 from support.bound_runners import PLACES, placed
-from vtsserving.runner import Runner
+from vtsserving.runner.runner import Runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vtsserving_runner.usage import MAX_MORE_FILES, MAX_MORE_THREADS, Allowance, Usage, usage_of
+from vtsserving_runner.process.usage import MAX_MORE_FILES, MAX_MORE_THREADS, Allowance, Usage, usage_of
 
 WARM = Usage(1_000, 10, 20)
 

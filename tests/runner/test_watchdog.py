@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vtsserving_runner.watchdog import NEVER_S, STALL_GRACE_S, Watchdog
+from vtsserving_runner.process.watchdog import NEVER_S, STALL_GRACE_S, Watchdog
 
 
 class Clock(asyncio.SelectorEventLoop):

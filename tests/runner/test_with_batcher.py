@@ -17,15 +17,15 @@ import pytest
 from support.buses import BusWorld
 from support.runner_models import EXIT, RAISE, save, trouble
 from support.waiting import eventually
-from vtsserving.catalog import CatalogEntry
-from vtsserving.inference.client import InferenceClient
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._inference.client import InferenceClient
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from support.sdk import save_text as save
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import (
     AlreadyExists,
     Conflict,
@@ -15,9 +18,6 @@ from vtsserving.exceptions import (
     ModelNotFound,
     VersionNotFound,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.tag import Tag
 
 
 @pytest.fixture

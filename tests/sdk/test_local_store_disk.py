@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from support.sdk import save_text
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import ModelNotFound, StorageError
-from vtsserving.local_store import LocalStore
-from vtsserving.tag import Tag
 
 NOBODY = 65_534
 
@@ -152,7 +152,7 @@ def test_a_clock_that_was_set_back_does_not_make_a_later_save_older(tmp_path: Pa
 
 def with_year(store: LocalStore, year: int) -> Path:
     """Rewrite the model iris_clf:v1 so that it was made in another year."""
-    from vtsserving.manifest import Manifest
+    from vtsserving._model.manifest import Manifest
 
     path = store.root / "iris_clf" / "v1"
     text = (path / "model.yaml").read_text()

@@ -19,10 +19,10 @@ import pytest
 from support import store_worker
 from support.proofs import Proof
 from support.sdk import save_text
-from vtsserving.archive import import_model
+from vtsserving._archive import import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import AlreadyExists, IntegrityError
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
 
 WORKERS = 3
 

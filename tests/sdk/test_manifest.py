@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from vtsserving._model.manifest import FileEntry, Manifest, canonical_json, check_paths
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError
-from vtsserving.manifest import FileEntry, Manifest, canonical_json, check_paths
-from vtsserving.tag import Tag
 
 TIME = "2026-05-19T08:36:52.456990+00:00"
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.sdk import save_text
-from vtsserving import model_yaml
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model import yaml_file
+from vtsserving._model.metadata import plain_labels, plain_metadata
+from vtsserving._model.model import Model
 from vtsserving.exceptions import IntegrityError, InvalidMetadata
-from vtsserving.local_store import LocalStore
-from vtsserving.metadata import plain_labels, plain_metadata
-from vtsserving.model import Model
 
 NOW = datetime(2026, 5, 19, 8, 36, 52, 456990, tzinfo=timezone.utc)
 
@@ -46,7 +46,7 @@ def test_a_value_is_made_plain_and_read_back_equal(given_value: Any, plain: Any,
     assert type(metadata["a"]["b"][0]) is type(plain)
     model = save_text(LocalStore(tmp_path / "models"), "demo", metadata=metadata)
     assert Model(model.tag, model.path).info.metadata == metadata
-    assert model_yaml.parse((model.path / "model.yaml").read_bytes())["metadata"] == metadata
+    assert yaml_file.parse((model.path / "model.yaml").read_bytes())["metadata"] == metadata
     assert Model.staged(model.path).info.to_json_dict()["metadata"]
 
 
@@ -108,9 +108,9 @@ VALUES = st.recursive(
 def test_model_yaml_gives_back_every_value_on_printable_lines(
     metadata: dict[str, Any], labels: dict[str, str]
 ) -> None:
-    document: dict[str, Any] = dict.fromkeys(model_yaml.KEYS, "x") | {"metadata": metadata, "labels": labels}
-    text = model_yaml.render(document)
-    assert model_yaml.parse(text.encode()) == document
+    document: dict[str, Any] = dict.fromkeys(yaml_file.KEYS, "x") | {"metadata": metadata, "labels": labels}
+    text = yaml_file.render(document)
+    assert yaml_file.parse(text.encode()) == document
     assert all(line.isprintable() for line in text.split("\n"))
 
 
@@ -132,10 +132,10 @@ def test_model_yaml_gives_back_every_value_on_printable_lines(
 )
 def test_what_is_no_model_yaml_is_refused(raw: bytes) -> None:
     with pytest.raises(IntegrityError):
-        model_yaml.parse(raw)
+        yaml_file.parse(raw)
 
 
 def test_yaml_aliases_are_refused() -> None:
-    bomb = "name: &a [x, x]\nversion: [*a, *a]\n" + "".join(f"{key}: x\n" for key in model_yaml.KEYS[2:])
+    bomb = "name: &a [x, x]\nversion: [*a, *a]\n" + "".join(f"{key}: x\n" for key in yaml_file.KEYS[2:])
     with pytest.raises(IntegrityError, match="aliases"):
-        model_yaml.parse(bomb.encode())
+        yaml_file.parse(bomb.encode())

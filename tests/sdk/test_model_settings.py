@@ -11,12 +11,12 @@ import pytest
 import vtsserving
 from support.sdk import save_text
 from vtsserving import models
-from vtsserving.catalog import CatalogEntry, LocalCatalog
+from vtsserving._catalog.catalog import CatalogEntry, LocalCatalog
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.settings import MAX_RECORD_CHARS, Configured, edited, layered, of_version
+from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import ConfigurationError, InvalidArgument, ModelNotFound
-from vtsserving.local_store import LocalStore
-from vtsserving.model_settings import MAX_RECORD_CHARS, Configured, edited, layered, of_version
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vtsserving
-from vtsserving import pickles
+from vtsserving._saving import pickles
 from vtsserving.exceptions import InvalidSignature, ModelLoadFailed, PythonVersionMismatch, SerializationError
 
 

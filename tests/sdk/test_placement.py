@@ -8,8 +8,10 @@ import platform
 import pytest
 
 from support.sdk import iris_classifier
-from vtsserving import framework, picklable_model, placement, sklearn
-from vtsserving.catalog import CatalogEntry
+from vtsserving import picklable_model, sklearn
+from vtsserving._catalog import placement
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._saving import framework
 
 HERE = f"python={'.'.join(platform.python_version_tuple()[:2])}"
 SIGNATURES = {"predict": {"batchable": True}}

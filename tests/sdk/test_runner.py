@@ -11,7 +11,7 @@ import pytest
 
 import vtsserving
 from vtsserving.exceptions import InvalidArgument, InvalidSignature, MethodNotFound, RunnerNotInitialized
-from vtsserving.runner import Runner
+from vtsserving.runner.runner import Runner
 
 
 class Scaler(vtsserving.Runnable):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving.exceptions import InvalidArgument, InvalidSignature
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature, read_signatures
 
 
 def test_the_defaults_are_not_batchable_along_the_first_dimension() -> None:

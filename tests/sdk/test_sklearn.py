@@ -13,6 +13,8 @@ import pytest
 
 import vtsserving
 from support.sdk import iris_classifier, iris_rows
+from vtsserving._saving.framework import load_for_serving
+from vtsserving._saving.input_example import warmup_calls
 from vtsserving.exceptions import (
     IncompatibleEnvironment,
     IntegrityError,
@@ -25,8 +27,6 @@ from vtsserving.exceptions import (
     RunnerNotInitialized,
     SerializationError,
 )
-from vtsserving.framework import load_for_serving
-from vtsserving.input_example import warmup_calls
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +223,9 @@ def rewrite_context(model: vtsserving.Model, old: str, new: str) -> vtsserving.M
     """Save a copy of a model whose model.yaml says something else about its environment."""
     import shutil
 
-    from vtsserving.local_store import LocalStore
-    from vtsserving.manifest import Manifest
-    from vtsserving.tag import Tag
+    from vtsserving._local_store.store import LocalStore
+    from vtsserving._model.manifest import Manifest
+    from vtsserving._model.tag import Tag
 
     with LocalStore().staging() as staged:
         shutil.copytree(model.path, staged, dirs_exist_ok=True)

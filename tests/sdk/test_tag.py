@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtsserving._model.tag import (
+    VERSION_ALPHABET,
+    Tag,
+    check_alias,
+    check_new_version,
+    is_valid_part,
+    new_version,
+)
 from vtsserving.exceptions import InvalidTag
-from vtsserving.tag import VERSION_ALPHABET, Tag, check_alias, check_new_version, is_valid_part, new_version
 
 BAD_PARTS = {
     "empty": "",

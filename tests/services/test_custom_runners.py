@@ -21,17 +21,17 @@ from support.nats_server import NatsServer
 from support.projects import Project
 from support.stores import StoreProcess
 from support.supervisor import Program, Supervisor, free_port, http_ok
-from vtsserving.bus.nats import NatsBus
+from vtsserving._bus.nats import NatsBus
+from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import InvalidArgument, InvalidTag
-from vtsserving.fingerprint import fingerprint
-from vtsserving.local_store import LocalStore
-from vtsserving.packed_runnable import pack
-from vtsserving.packed_tags import needs_of, packed_tag
+from vtsserving.runner.fingerprint import fingerprint
+from vtsserving.runner.package import pack
+from vtsserving.runner.package_tags import needs_of, packed_tag
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
-from vtsserving_cli.embedded import EmbeddedApp
+from vtsserving_embedded.app import EmbeddedApp
 from vtsserving_runner.app import RunnerApp
-from vtsserving_runner.cache import StoreSource
+from vtsserving_runner.models.cache import StoreSource
 from vtsserving_runner.settings import RunnerSettings
 
 pytestmark = pytest.mark.timeout(120)

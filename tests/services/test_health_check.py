@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from support.supervisor import free_port
-from vtsserving.health import HealthServer
+from vtsserving._runtime.health import HealthServer
 
 SERVICES = ("gateway", "store", "batcher", "runner")
 HEAVY = ("pydantic", "fastapi", "numpy", "uvicorn", "asyncio")
@@ -96,7 +96,7 @@ def test_it_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_asks_the_port_that_the_service_listens_on_by_default(service: str) -> None:
-    from vtsserving.health_check import DEFAULT_PORTS
+    from vtsserving._runtime.health_check import DEFAULT_PORTS
 
     settings = import_module(f"vtsserving_{service}.settings")
     if service == "store":

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtsserving._codecs.json_arrays import infer, plain_array
+from vtsserving._codecs.json_strict import read
 from vtsserving.exceptions import VtsServingException
 from vtsserving.io import NumpyNdarray
 from vtsserving.io.base import Body
-from vtsserving.json_arrays import infer, plain_array
-from vtsserving.json_reading import read
 
 NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False))
 VALUES = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=4), max_leaves=12)

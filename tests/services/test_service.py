@@ -16,10 +16,10 @@ import pytest
 
 import vtsserving
 from support.cluster import save_model
-from vtsserving.context import Context
 from vtsserving.exceptions import InvalidArgument, MissingDependency, NotFound
 from vtsserving.io import JSON, File, Multipart, NumpyNdarray, PandasDataFrame, Text
-from vtsserving_cli.embedded import EmbeddedApp
+from vtsserving.service.context import Context
+from vtsserving_embedded.app import EmbeddedApp
 
 Scenario = Callable[[httpx2.AsyncClient], Awaitable[None]]
 Serve = Callable[[vtsserving.Service, Scenario], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vtsserving.exceptions import InvalidArgument, NotFound
-from vtsserving.service_import import load_service
+from vtsserving.service.importing import load_service
 
 
 def test_a_missing_module_is_named_with_the_folders_that_were_searched(

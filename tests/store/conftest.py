@@ -11,12 +11,12 @@ import httpx2
 import pytest
 
 from support.stores import ThreadedStore, moto_server, s3_section, store_settings
-from vtsserving.local_store import LocalStore
-from vtsserving.registry import RegistryClient
-from vtsserving_store.blobs import Blobs
-from vtsserving_store.parts import Parts
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client.client import RegistryClient
+from vtsserving_store.components import Parts
+from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.probe import open_storage
 from vtsserving_store.settings import StoreSettings
-from vtsserving_store.storage import open_storage
 
 # Read at import: every test forgets the variables of this kind.
 REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")

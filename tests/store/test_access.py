@@ -10,7 +10,9 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import StoreProcess, ThreadedStore, s3_section, store_settings, token
-from vtsserving import store_contexts, transfer
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client import contexts, transfer
+from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import (
     AuthError,
     ClockSkew,
@@ -23,14 +25,13 @@ from vtsserving.exceptions import (
     StorageError,
     StoreUnavailable,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.registry import RegistryClient
-from vtsserving_store import maintenance, tokens
-from vtsserving_store.blobs_directory import DirectoryBlobs
-from vtsserving_store.parts import Parts
-from vtsserving_store.s3_errors import translated
+from vtsserving_store import maintenance
+from vtsserving_store.components import Parts
+from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.objects.probe import open_storage, probe
+from vtsserving_store.objects.s3_errors import translated
+from vtsserving_store.registry import tokens
 from vtsserving_store.settings import StoreSettings, read_settings
-from vtsserving_store.storage import open_storage, probe
 
 
 @pytest.fixture
@@ -145,47 +146,47 @@ def test_login_remembers_a_store_that_takes_the_token(
     text = token(guarded_settings, "push")
     for wrong in ("", "vts_nonsense"):
         with pytest.raises(AuthError):
-            store_contexts.login(guarded.url, wrong)
-    assert store_contexts.contexts() == []
-    store_contexts.login(guarded.url + "/", text, name="work")
+            contexts.login(guarded.url, wrong)
+    assert contexts.contexts() == []
+    contexts.login(guarded.url + "/", text, name="work")
     kept = LocalStore().root.parent / "contexts.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     transfer.push(save_text(local, "m:1").tag, store=local)
-    with store_contexts.connect() as client:
+    with contexts.connect() as client:
         assert client.version("m").tag.version == "1"
     monkeypatch.setenv("VTSSERVING_STORE_TOKEN", token(guarded_settings, "pull"))
     with pytest.raises(Forbidden):
         transfer.push(save_text(local, "m:2").tag, store=local)
     monkeypatch.setenv("VTSSERVING_CONTEXT", "nowhere")
     with pytest.raises(ConfigurationError, match="no such login"):
-        store_contexts.connect()
+        contexts.connect()
     monkeypatch.delenv("VTSSERVING_CONTEXT")
-    store_contexts.logout("work")
-    assert store_contexts.contexts() == []
+    contexts.logout("work")
+    assert contexts.contexts() == []
 
 
 def test_of_two_logins_to_one_store_the_one_in_use_gives_the_token(
     guarded: ThreadedStore, guarded_settings: StoreSettings, local: LocalStore
 ) -> None:
     for name, scope in (("reader", "pull"), ("writer", "push"), ("zoe", "pull")):
-        store_contexts.login(guarded.url, token(guarded_settings, scope), name=name)
+        contexts.login(guarded.url, token(guarded_settings, scope), name=name)
     tag = save_text(local, "m:1").tag
     for url in (None, guarded.url + "/"):
-        store_contexts.use("writer")
+        contexts.use("writer")
         transfer.push(tag, store_url=url, store=local)
-        store_contexts.use("reader")
+        contexts.use("reader")
         with pytest.raises(Forbidden):
             transfer.push(tag, store_url=url, store=local)
 
 
 def test_who_has_no_token_is_told_how_to_log_in(guarded: ThreadedStore) -> None:
     with pytest.raises(AuthError, match=f"`vtsserving login {guarded.url} --token-stdin < FILE`"):
-        store_contexts.login(guarded.url)
+        contexts.login(guarded.url)
 
 
 def test_login_refuses_what_is_no_store(guarded: ThreadedStore) -> None:
     with pytest.raises((StoreUnavailable, NotAStore)):
-        store_contexts.login("http://127.0.0.1:1")
+        contexts.login("http://127.0.0.1:1")
 
 
 class Forgetful(DirectoryBlobs):
@@ -264,8 +265,8 @@ def test_clients_transfer_large_files_straight_to_and_from_the_storage(
 ) -> None:
     import os
 
-    from vtsserving.draft import Draft
-    from vtsserving.tag import Tag
+    from vtsserving._model.draft import Draft
+    from vtsserving._model.tag import Tag
 
     section = {**s3_section(s3_endpoint), "public_endpoint": s3_endpoint}
     with ThreadedStore(store_settings(s3=section)) as store, httpx2.Client(base_url=store.url) as http:

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vtsserving.exceptions import BlobNotFound, DigestMismatch, IntegrityError, SizeMismatch
-from vtsserving_store import keys
-from vtsserving_store.blobs import CHUNK_BYTES, PART_BYTES, Blobs, regrouped
-from vtsserving_store.storage import probe
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, Blobs, regrouped
+from vtsserving_store.objects.probe import probe
 
 KEY = "tokens/0123456789abcdef"
 

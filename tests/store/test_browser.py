@@ -16,8 +16,8 @@ from support.chromium import Chromium, Page
 from support.sdk import iris_classifier, save_text
 from support.source_tree import REPOSITORY
 from support.stores import ThreadedStore, store_settings, token
-from vtsserving import transfer
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client import transfer
 
 pytestmark = pytest.mark.slow
 

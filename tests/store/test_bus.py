@@ -11,12 +11,12 @@ from support.nats_server import NatsServer
 from support.sdk import save_text
 from support.stores import StoreProcess, free_port, store_settings, wait_until
 from support.waiting import eventually
-from vtsserving import transfer
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Bus, Message
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Bus, Message
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client import transfer
+from vtsserving._wire import subjects
 from vtsserving.exceptions import AuthError
-from vtsserving.local_store import LocalStore
-from vtsserving.wire import subjects
 from vtsserving_store.app import StoreApp
 
 

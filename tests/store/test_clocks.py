@@ -15,14 +15,14 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore, s3_section, store_settings, token
-from vtsserving import transfer
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.tag import Tag
+from vtsserving._store_client import transfer
+from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import ClockSkew
-from vtsserving.local_store import LocalStore
-from vtsserving.registry import RegistryClient
-from vtsserving.tag import Tag
-from vtsserving_store import tokens
-from vtsserving_store.parts import Parts
-from vtsserving_store.storage import open_storage
+from vtsserving_store.components import Parts
+from vtsserving_store.objects.probe import open_storage
+from vtsserving_store.registry import tokens
 
 HOUR_S = 3600.0
 STEPS = [pytest.param(HOUR_S, id="an hour ahead"), pytest.param(-1200.0, id="20 minutes behind")]
@@ -93,7 +93,7 @@ def test_f41_a_collector_whose_clock_is_wrong_spares_live_pushes_and_young_blobs
 def test_f41_a_push_on_a_replica_whose_clock_is_wrong_still_waits_for_condemned_blobs(
     parts: Parts, set_clock: SetClock, step_s: float
 ) -> None:
-    from vtsserving_store import keys
+    from vtsserving_store.objects import keys
 
     digest = "sha256:" + "0" * 64
     parts.blobs.create(keys.condemned(digest), b"{}")

@@ -13,17 +13,18 @@ import pytest
 from support.proofs import Proof
 from support.sdk import save_text
 from support.stores import store_settings
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import BlobUnknown, IntegrityError, NotFound
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving_store import keys, maintenance
-from vtsserving_store.backup import copy_store
-from vtsserving_store.blobs import Blobs, Entry
-from vtsserving_store.blobs_directory import DirectoryBlobs
-from vtsserving_store.collect import Collector
-from vtsserving_store.fsck import Checker
-from vtsserving_store.parts import Parts
+from vtsserving_store import maintenance
+from vtsserving_store.components import Parts
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.objects.object_store import Blobs, Entry
 from vtsserving_store.settings import StoreSection, StoreSettings
+from vtsserving_store.upkeep.backup import copy_store
+from vtsserving_store.upkeep.fsck import Checker
+from vtsserving_store.upkeep.gc import Collector
 
 
 def digests(model: Model) -> list[str]:

@@ -31,8 +31,12 @@ from support.stores import (
     store_settings,
     wait_until,
 )
-from vtsserving import transfer
-from vtsserving.draft import Draft
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.model import Model
+from vtsserving._model.tag import Tag
+from vtsserving._store_client import transfer
+from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import (
     AlreadyExists,
     ModelNotFound,
@@ -41,10 +45,6 @@ from vtsserving.exceptions import (
     StoreUnavailable,
     VersionNotFound,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.registry import RegistryClient
-from vtsserving.tag import Tag
 from vtsserving_store import maintenance
 from vtsserving_store.settings import StoreSettings
 
@@ -239,7 +239,7 @@ def test_a_push_goes_on_with_the_parts_that_arrived_before_the_store_was_killed(
 
     with pytest.raises(StoreUnavailable), RegistryClient(process.url) as client:
         client._attempts = 1
-        from vtsserving.transfer_upload import upload_blobs
+        from vtsserving._store_client.upload import upload_blobs
 
         begun = client.begin_push([digest])
         upload_blobs(client, model, begun, [digest], 1, Killer())

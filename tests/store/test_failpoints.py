@@ -12,14 +12,14 @@ import pytest
 
 from support.proofs import Proof
 from support.sdk import save_text
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import VersionNotFound
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving_store import keys
-from vtsserving_store.blobs import Blobs
-from vtsserving_store.fsck import Checker
-from vtsserving_store.parts import Parts
+from vtsserving_store.components import Parts
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.object_store import Blobs
 from vtsserving_store.settings import StoreSettings
+from vtsserving_store.upkeep.fsck import Checker
 
 
 class Death(BaseException):

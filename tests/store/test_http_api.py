@@ -15,11 +15,11 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore
-from vtsserving import transfer
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.registry import RegistryClient
-from vtsserving_store.blobs import PART_BYTES
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
+from vtsserving._store_client import transfer
+from vtsserving._store_client.client import RegistryClient
+from vtsserving_store.objects.object_store import PART_BYTES
 
 GOOD = "sha256:" + hashlib.sha256(b"good").hexdigest()
 

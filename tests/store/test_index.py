@@ -18,16 +18,17 @@ from minio import Minio
 
 from support.proofs import Proof
 from support.stores import ACCESS_KEY, SECRET_KEY, store_settings, wait_until
+from vtsserving._model.manifest import FileEntry, Manifest
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError, StorageError
-from vtsserving.manifest import FileEntry, Manifest
-from vtsserving.tag import Tag
-from vtsserving_store import index_snapshot, keys
-from vtsserving_store.blobs import Blobs, Entry
-from vtsserving_store.blobs_directory import DirectoryBlobs
-from vtsserving_store.fsck import Checker
-from vtsserving_store.parts import Parts
+from vtsserving_store.components import Parts
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.registry import snapshot
+from vtsserving_store.registry.version_record import Version
 from vtsserving_store.settings import StoreSettings
-from vtsserving_store.version_record import Version
+from vtsserving_store.upkeep.fsck import Checker
 
 REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 TIME = "2026-01-02T03:04:05.000000+00:00"
@@ -218,7 +219,7 @@ def test_f40_a_corrupt_index_costs_nothing_on_either_backend(settings: StoreSett
 def known(blobs: Blobs) -> int:
     """How many versions the snapshot has; none if it is damaged."""
     with contextlib.suppress(IntegrityError):
-        return len(index_snapshot.read(blobs))
+        return len(snapshot.read(blobs))
     return 0
 
 

@@ -15,14 +15,15 @@ from support.fault_proxy import FaultProxy, Faults
 from support.proofs import Proof
 from support.sdk import files_below
 from support.stores import ThreadedStore
-from vtsserving import picklable_model, registry, transfer
+from vtsserving import picklable_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
+from vtsserving._store_client import client, transfer
 from vtsserving.exceptions import IntegrityError, VtsServingException
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving_runner.cache import StoreSource
-from vtsserving_store import keys
-from vtsserving_store.blobs import Blobs
-from vtsserving_store.storage import open_storage
+from vtsserving_runner.models.cache import StoreSource
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.probe import open_storage
 
 
 class Trap:
@@ -89,7 +90,7 @@ def mutations(proof: Proof, marker: Path) -> Mutations:
 @pytest.fixture
 def model(store: ThreadedStore, monkeypatch: pytest.MonkeyPatch) -> Model:
     """Saved here and pushed."""
-    monkeypatch.setattr(registry, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(client, "_FIRST_PAUSE_S", 0.01)
     monkeypatch.setenv("VTSSERVING_STORE_URL", store.url)
     saved = picklable_model.save_model("m", partial(max, bytes(range(256)) * 4))
     return transfer.push(saved.tag)

@@ -11,9 +11,9 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings
-from vtsserving import transfer
-from vtsserving.local_store import LocalStore
-from vtsserving.signature import ModelSignature
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.signature import ModelSignature
+from vtsserving._store_client import transfer
 from vtsserving_store import maintenance
 
 EVIL = "<script>alert('x')</script>\"&"

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from support.stores import ThreadedStore, store_settings
-from vtsserving.registry import RegistryClient
+from vtsserving._store_client.client import RegistryClient
 from vtsserving_store.protocol import MAX_HEAD_BYTES
 
 STALL_S = 0.4

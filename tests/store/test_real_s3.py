@@ -12,8 +12,8 @@ import pytest
 
 from support.stores import s3_section, store_settings, wait_until
 from vtsserving.exceptions import ClockSkew, StoreUnavailable
-from vtsserving_store import keys
-from vtsserving_store.storage import open_storage
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.probe import open_storage
 
 REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.sdk import save_text
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     BlobUnknown,
@@ -25,11 +27,9 @@ from vtsserving.exceptions import (
     VersionNotFound,
     VtsServingException,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving_store import keys
-from vtsserving_store.parts import Parts
-from vtsserving_store.registry import MAX_MANIFEST_BYTES
+from vtsserving_store.components import Parts
+from vtsserving_store.objects import keys
+from vtsserving_store.registry.registry import MAX_MANIFEST_BYTES
 from vtsserving_store.settings import StoreSettings
 
 

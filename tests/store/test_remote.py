@@ -14,8 +14,8 @@ import vtsserving
 from support.command_line import CommandLine
 from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings
+from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import Conflict, InvalidTag, ModelNotFound
-from vtsserving.local_store import LocalStore
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore
-from vtsserving import transfer
-from vtsserving.local_store import LocalStore
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client import transfer
 
 PACKAGE = "schemathesis>=4.30,<5"
 

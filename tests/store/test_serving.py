@@ -12,8 +12,8 @@ import pytest
 from support.cluster import Cluster, row_and_answer, save_model
 from support.stores import StoreProcess
 from vtsserving import models
-from vtsserving.registry import RegistryClient
-from vtsserving.tag import Tag
+from vtsserving._model.tag import Tag
+from vtsserving._store_client.client import RegistryClient
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -17,8 +17,14 @@ import vtsserving
 from support.fault_proxy import FaultProxy, Faults
 from support.sdk import CONTEXT, files_below, iris_classifier, iris_rows, save_text
 from support.stores import ThreadedStore, store_settings
-from vtsserving import registry_http, transfer
-from vtsserving.draft import Draft
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.model import Model
+from vtsserving._model.tag import Tag
+from vtsserving._store_client import http as registry_http
+from vtsserving._store_client import transfer
+from vtsserving._store_client.catalog import StoreCatalog
+from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import (
     AlreadyExists,
     IntegrityError,
@@ -28,11 +34,6 @@ from vtsserving.exceptions import (
     StoreUnavailable,
     VtsServingException,
 )
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.registry import RegistryClient
-from vtsserving.store_catalog import StoreCatalog
-from vtsserving.tag import Tag
 
 PART = 8 << 20
 
@@ -296,8 +297,8 @@ def test_a_pull_goes_on_where_it_stopped(
         proxy.faults.refuse = False
         with pytest.raises(StoreUnavailable), RegistryClient(proxy.url, attempts=1) as client:
             remote = client.version("m")
-            from vtsserving.transfer_download import Downloads, download_model
-            from vtsserving.transfer_progress import Silent
+            from vtsserving._store_client.download import Downloads, download_model
+            from vtsserving._store_client.progress import Silent
 
             with other.staging() as staged:
                 downloads = Downloads(other.root / ".partial")

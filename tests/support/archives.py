@@ -7,11 +7,11 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from vtsserving.archive import write_archive
-from vtsserving.draft import Draft
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model, ModelContext
-from vtsserving.tag import Tag
+from vtsserving._archive import write_archive
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.model import Model, ModelContext
+from vtsserving._model.tag import Tag
 
 COMPRESSED = ("vtsmodel", "gz", "xz", "bz2", "zip")
 ARCHIVES = (*COMPRESSED, "tar")

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vtsserving.bus.interface import Bus, Message, Subscription
-from vtsserving.catalog import CatalogEntry, Settle
+from vtsserving._bus.interface import Bus, Message, Subscription
+from vtsserving._catalog.catalog import CatalogEntry, Settle
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature
+from vtsserving._model.tag import Tag
+from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire.leaves import TENSOR_HOLE
 from vtsserving.exceptions import ModelFailed, ModelNotFound, VersionNotFound, VtsServingException
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature
-from vtsserving.tag import Tag
-from vtsserving.wire import frames, rows, subjects
-from vtsserving.wire.leaves import TENSOR_HOLE
 
 HEARTBEAT_S = 0.2
 

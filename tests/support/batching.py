@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from support.scripted_runner import Script, ScriptedRunner, Served
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Message
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.rows import Packed, join_results, pack_call
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Message
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.rows import Packed, join_results, pack_call
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from support.batching import Asked, Cluster, Limits
 from support.scripted_runner import Script
-from vtsserving.bus.interface import Message
-from vtsserving.wire import subjects
+from vtsserving._bus.interface import Message
+from vtsserving._wire import subjects
 from vtsserving_batcher.app import BatcherApp
 
 FATES = ("ok", "ok", "ok", "nack", "raise", "restart")

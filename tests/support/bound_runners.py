@@ -12,16 +12,16 @@ from typing import Any, Final
 
 from support.buses import BusWorld
 from support.waiting import eventually
-from vtsserving.catalog import LocalCatalog
-from vtsserving.inference.client import InferenceClient
-from vtsserving.inference.remote import bind
-from vtsserving.local_store import LocalStore
-from vtsserving.runner import Runner
+from vtsserving._catalog.catalog import LocalCatalog
+from vtsserving._inference.client import InferenceClient
+from vtsserving._inference.remote import bind
+from vtsserving._local_store.store import LocalStore
+from vtsserving.runner.runner import Runner
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 PLACES: Final = ("local", "embedded", "nats")
 """Where a runner's model may be: in this process; in a model process on the in-process bus; the same over NATS."""

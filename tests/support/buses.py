@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from support.nats_server import MAX_PAYLOAD_BYTES, NatsServer
 from support.waiting import eventually
-from vtsserving.bus import Bus, Message
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.nats import NatsBus
+from vtsserving._bus import Bus, Message
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.nats import NatsBus
 
 T = TypeVar("T")
 

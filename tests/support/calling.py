@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from support.batching import MODEL
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Message, Subscription
-from vtsserving.catalog import CatalogEntry
-from vtsserving.inference.client import InferenceClient
-from vtsserving.inference.request import Outcome, Ticket
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.rows import pack_call, split_result
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Message, Subscription
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._inference.client import InferenceClient
+from vtsserving._inference.request import Outcome, Ticket
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.rows import pack_call, split_result
 
 
 def entry(max_rows: int = 8, version: str = MODEL[1], digest: str = MODEL[2], **options: Any) -> CatalogEntry:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from support import push_worker
-from vtsserving.model import Model
+from vtsserving._model.model import Model
 
 
 class Clients:

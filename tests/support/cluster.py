@@ -31,7 +31,7 @@ from support.supervisor import (
     listening_socket,
     tcp_open,
 )
-from vtsserving.signature import ModelSignature
+from vtsserving._model.signature import ModelSignature
 
 WEIGHTS: Final = (1.0, 0.001, 0.000_001, 0.5)
 """Of the served model; every row below has an answer of its own."""

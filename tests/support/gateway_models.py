@@ -6,8 +6,8 @@ import numpy as np
 
 from support.backend import entry, rows_spec
 from support.served_gateway import post
+from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, QueueFull
-from vtsserving.signature import ModelSignature
 
 BATCHABLE = ModelSignature(batchable=True)
 

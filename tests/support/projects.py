@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 import vtsserving
-from vtsserving.apis import Service
-from vtsserving.service_import import load_service
+from vtsserving.service.importing import load_service
+from vtsserving.service.service import Service
 
 SCALES: Final = """
 FACTOR = 10.0

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import httpx2
 
-from vtsserving import transfer
+from vtsserving._local_store.store import LocalStore
+from vtsserving._store_client import transfer
+from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import VtsServingException
-from vtsserving.local_store import LocalStore
-from vtsserving.registry import RegistryClient
 
 
 def main() -> None:

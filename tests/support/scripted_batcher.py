@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vtsserving.bus.interface import Bus, Message
-from vtsserving.model import Model
-from vtsserving.signature import ModelSignature
-from vtsserving.wire import frames, rows, subjects
+from vtsserving._bus.interface import Bus, Message
+from vtsserving._model.model import Model
+from vtsserving._model.signature import ModelSignature
+from vtsserving._wire import frames, rows, subjects
 
 WAIT_S = 20.0
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from vtsserving.bus.interface import Bus, Message
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.limits import REPLICA_BITS
-from vtsserving.wire.rows import join_calls, pack_whole, split_result
+from vtsserving._bus.interface import Bus, Message
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.limits import REPLICA_BITS
+from vtsserving._wire.rows import join_calls, pack_whole, split_result
 
 CREDITS = 2
 

@@ -15,12 +15,12 @@ import uvloop
 
 from support.backend import Backend, FixedCatalog, Function
 from support.waiting import eventually
-from vtsserving.apis import Service
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Bus
-from vtsserving.bus.nats import NatsBus
-from vtsserving.catalog import CatalogEntry
-from vtsserving.settings import SharedSettings
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Bus
+from vtsserving._bus.nats import NatsBus
+from vtsserving._catalog.catalog import CatalogEntry
+from vtsserving._runtime.settings import SharedSettings
+from vtsserving.service.service import Service
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 

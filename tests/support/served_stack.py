@@ -13,19 +13,19 @@ import uvloop
 
 from support.supervisor import listening_socket
 from support.waiting import eventually
-from vtsserving.apis import Service
-from vtsserving.bus.inprocess import InProcessBus
-from vtsserving.bus.interface import Bus
-from vtsserving.bus.nats import NatsBus
-from vtsserving.catalog import LocalCatalog
-from vtsserving.local_store import LocalStore
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._bus.interface import Bus
+from vtsserving._bus.nats import NatsBus
+from vtsserving._catalog.catalog import LocalCatalog
+from vtsserving._local_store.store import LocalStore
+from vtsserving.service.service import Service
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource
 
 READY_TIMEOUT_S = 60.0
 T = TypeVar("T")

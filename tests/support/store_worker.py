@@ -11,12 +11,12 @@ import random
 import sys
 from pathlib import Path
 
-from vtsserving.archive import export_model, import_model
-from vtsserving.draft import Draft
+from vtsserving._archive import export_model, import_model
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.model import ModelContext
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import Conflict, NotFound
-from vtsserving.local_store import LocalStore
-from vtsserving.model import ModelContext
-from vtsserving.tag import Tag
 
 NAMES = ("alpha", "beta", "gamma")
 FILES = 6

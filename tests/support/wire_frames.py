@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from vtsserving.wire.kinds import KINDS, Batch
+from vtsserving._wire.kinds import KINDS, Batch
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = st.integers(0, 2**64 - 1)

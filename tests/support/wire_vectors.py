@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from vtsserving.wire import frames
-from vtsserving.wire.rows import pack_call, split_result
-from vtsserving.wire.values import encode_value
+from vtsserving._wire import frames
+from vtsserving._wire.rows import pack_call, split_result
+from vtsserving._wire.values import encode_value
 
 PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v1.json"
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 
 from support import wire_frames
-from vtsserving.exceptions import BadFrame, UnsupportedProtocol
-from vtsserving.wire import frames
-from vtsserving.wire.kinds import KINDS
-from vtsserving.wire.limits import (
+from vtsserving._wire import frames
+from vtsserving._wire.kinds import KINDS
+from vtsserving._wire.limits import (
     MAX_ENTRIES,
     MAX_HEADER_BIN_BYTES,
     MAX_HEADER_BYTES,
     MAX_HEADER_ITEMS,
     MAX_HEADER_STR_BYTES,
 )
+from vtsserving.exceptions import BadFrame, UnsupportedProtocol
 
 
 @given(wire_frames.frames())

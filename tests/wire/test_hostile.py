@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from support import wire_frames, wire_values
 from support.proofs import Proof
+from vtsserving._wire import frames
+from vtsserving._wire.layout import Layout
+from vtsserving._wire.rows import join_calls, pack_call
+from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import MissingDependency, ProtocolError, TooDeep
-from vtsserving.wire import frames
-from vtsserving.wire.layout import Layout
-from vtsserving.wire.rows import join_calls, pack_call
-from vtsserving.wire.values import decode_value, encode_value
 
 REFUSED = (ProtocolError, TooDeep, MissingDependency)
 

@@ -8,8 +8,8 @@ import msgpack
 import pytest
 from PIL import Image
 
+from vtsserving._wire.values import IMAGE, decode_value, encode_value
 from vtsserving.exceptions import BadFrame, UnsupportedValue
-from vtsserving.wire.values import IMAGE, decode_value, encode_value
 
 
 def packed(*fields: Any) -> bytes:

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import wire_values
-from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape, ProtocolError, TooDeep, UnsupportedValue
-from vtsserving.wire.layout import layout
-from vtsserving.wire.rows import (
+from vtsserving._wire.layout import layout
+from vtsserving._wire.rows import (
     Packed,
     join_calls,
     join_results,
@@ -21,6 +20,7 @@ from vtsserving.wire.rows import (
     split_result,
     unpack_call,
 )
+from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape, ProtocolError, TooDeep, UnsupportedValue
 
 # --- what the specification says ----------------------------------------------------------------------------------
 

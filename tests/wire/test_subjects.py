@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vtsserving.bus.interface import check_pattern, check_subject
-from vtsserving.wire import subjects
+from vtsserving._bus.interface import check_pattern, check_subject
+from vtsserving._wire import subjects
 
 ID = "0123456789abcdef"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vtsserving._wire.values import DATAFRAME, SERIES, decode_value, encode_value, to_extension
 from vtsserving.exceptions import BadFrame, ProtocolError, UnsupportedValue
-from vtsserving.wire.values import DATAFRAME, SERIES, decode_value, encode_value, to_extension
 
 
 def packed(code: int, fields: Any) -> bytes:

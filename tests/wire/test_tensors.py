@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import wire_values
+from vtsserving._wire import tensors
+from vtsserving._wire.tensors import DTYPES, NUMPY, SCALAR, STR, TORCH, Spec, from_wire, pack_strings, to_wire
+from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadTensor
-from vtsserving.wire import tensors
-from vtsserving.wire.tensors import DTYPES, NUMPY, SCALAR, STR, TORCH, Spec, from_wire, pack_strings, to_wire
-from vtsserving.wire.values import decode_value, encode_value
 
 
 def test_the_list_of_dtypes_is_only_ever_appended_to() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 
 from support import wire_values
+from vtsserving._wire.limits import MAX_VALUE_DEPTH, MAX_VALUE_NODES
+from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue
-from vtsserving.wire.limits import MAX_VALUE_DEPTH, MAX_VALUE_NODES
-from vtsserving.wire.values import decode_value, encode_value
 
 
 @given(wire_values.values)
@@ -162,7 +162,7 @@ def test_what_is_no_value_is_a_bad_frame(data: bytes) -> None:
 
 def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None:
     program = (
-        "import sys, numpy; from vtsserving.wire import rows, values;"
+        "import sys, numpy; from vtsserving._wire import rows, values;"
         "rows.pack_call((numpy.zeros((1, 2)),), {}, 0); values.encode_value({'a': [1, (2.0,)]});"
         "sys.exit(any(name in sys.modules for name in ('pandas', 'PIL', 'torch', 'pickle_does_not_count')))"
     )

@@ -9,12 +9,12 @@ import pytest
 
 from support import wire_vectors
 from support.wire_vectors import CALLS, FRAMES, MALFORMED, VALUES, data_of, describe, fields_of, load
+from vtsserving._wire import frames
+from vtsserving._wire.layout import Layout
+from vtsserving._wire.limits import PROTOCOL_VERSION
+from vtsserving._wire.rows import Packed, pack_call, unpack_call
+from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import VtsServingException
-from vtsserving.wire import frames
-from vtsserving.wire.layout import Layout
-from vtsserving.wire.limits import PROTOCOL_VERSION
-from vtsserving.wire.rows import Packed, pack_call, unpack_call
-from vtsserving.wire.values import decode_value, encode_value
 
 VECTORS = load()
 

@@ -38,8 +38,8 @@ def alias_model(
 
     The alias, production for example, can be used wherever a version is. Without one, the aliases are listed.
     """
-    from vtsserving.local_store import LocalStore
-    from vtsserving.tag import Tag
+    from vtsserving._local_store.store import LocalStore
+    from vtsserving._model.tag import Tag
 
     if remote or store_url:
         from vtsserving_cli.models.remote import alias_remote

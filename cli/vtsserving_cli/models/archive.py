@@ -40,8 +40,8 @@ def export_command(
 
     PATH may be a URL: s3, gs, ftp, sftp, dropbox and others; a slash at the end means a folder.
     """
-    from vtsserving.archive import export_model
-    from vtsserving.local_store import LocalStore
+    from vtsserving._archive import export_model
+    from vtsserving._local_store.store import LocalStore
 
     options = parse_options(option or [])
     model = LocalStore().get(tag)
@@ -72,7 +72,7 @@ def import_command(
 
     It keeps the tag that it was saved with. Nothing of it is executed; every byte is checked before it appears.
     """
-    from vtsserving.archive import ArchiveLimits, import_model
+    from vtsserving._archive import ArchiveLimits, import_model
 
     options = parse_options(option or [])
     limits = ArchiveLimits(total_bytes=parse_size(max_size)) if max_size is not None else None

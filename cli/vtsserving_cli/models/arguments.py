@@ -26,7 +26,7 @@ class GetFormat(str, Enum):
 
 def complete_tag(incomplete: str) -> list[str]:
     """Tags that begin with what was typed for shell completion: latest, aliases, then versions, newest first."""
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
     from vtsserving_cli.completion import typed_before
 
     store, before = LocalStore(), typed_before()

@@ -14,7 +14,7 @@ from vtsserving_cli.parsing import parse_pairs
 from vtsserving_cli.render import put_json, put_yaml
 
 if TYPE_CHECKING:
-    from vtsserving.model import ModelInfo
+    from vtsserving._model.model import ModelInfo
 
 EXAMPLES: Final = (
     "vtsserving models configure iris_clf",
@@ -72,7 +72,7 @@ def read_changes(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidArgument: there is no such option, or no such value of it.
     """
-    from vtsserving.model_settings import read_value
+    from vtsserving._model.settings import read_value
 
     texts = parse_pairs(list(pairs), "configure")
     return {name: read_value(name.rpartition(".")[2], text) for name, text in texts.items()}
@@ -88,7 +88,7 @@ def changes_text(changes: Mapping[str, Any]) -> list[str]:
 
 def origins(info: ModelInfo, record: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     """Every option of one version, its value, and where that comes from; the strongest origin counts."""
-    from vtsserving.model_settings import SETTABLE, Configured, layered, of_version
+    from vtsserving._model.settings import SETTABLE, Configured, layered, of_version
 
     version = info.version
     saved, configured = info.options, Configured().of(info.name)
@@ -118,7 +118,7 @@ class _Local:
     """Configures models of the local store."""
 
     def __init__(self) -> None:
-        from vtsserving.local_store import LocalStore
+        from vtsserving._local_store.store import LocalStore
 
         self._store = LocalStore()
 
@@ -144,7 +144,7 @@ class _Remote:
     """Configures models of a store service."""
 
     def __init__(self, url: str | None) -> None:
-        from vtsserving.remote_store import Store
+        from vtsserving._store_client.remote_store import Store
 
         self._store = Store(url)
 
@@ -157,7 +157,7 @@ class _Remote:
         self._store.configure(tag, reset=reset, **changes)
 
     def history(self, tag: str) -> list[dict[str, Any]]:
-        from vtsserving.tag import Tag
+        from vtsserving._model.tag import Tag
 
         return self._store.settings_history(Tag.parse(tag).name)
 

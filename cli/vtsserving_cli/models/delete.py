@@ -14,8 +14,8 @@ from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_labels
 
 if TYPE_CHECKING:
-    from vtsserving.local_store import LocalStore
-    from vtsserving.model import Model
+    from vtsserving._local_store.store import LocalStore
+    from vtsserving._model.model import Model
 
 EXAMPLES: Final = (
     "vtsserving models delete iris_clf:latest -y",
@@ -45,7 +45,7 @@ def delete_models(
     A name without a version means all of its versions: on a terminal you are asked, with --yes it takes
     --all-versions as well.
     """
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
 
     labels = parse_labels(label or [])
     if not targets and not labels:
@@ -115,7 +115,7 @@ def _chosen(
     store: LocalStore, targets: list[str], labels: dict[str, str], *, bare_names_allowed: bool
 ) -> list[Model]:
     from vtsserving import models
-    from vtsserving.tag import Tag
+    from vtsserving._model.tag import Tag
 
     if not targets:
         return models.list(labels=labels)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtsserving.model_info import ModelInfo
+    from vtsserving._model.info import ModelInfo
 
 
 def as_yaml(info: ModelInfo, aliases: Iterable[str]) -> str:
     """model.yaml, with description and aliases where there are any."""
-    from vtsserving.model_yaml import section
+    from vtsserving._model.yaml_file import section
 
     more = {"description": info.description, "aliases": sorted(aliases)}
     text = info.to_yaml() + "".join(section(key, value) for key, value in more.items() if value)

@@ -9,7 +9,7 @@ from vtsserving.exceptions import Conflict, ModelNotFound
 from vtsserving_cli.console import Console
 
 if TYPE_CHECKING:
-    from vtsserving.tag import Tag
+    from vtsserving._model.tag import Tag
 
 
 def check_aliases(tags: Iterable[Tag], aliases_of: Callable[[str], Mapping[str, str]]) -> None:

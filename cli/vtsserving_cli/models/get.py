@@ -13,8 +13,8 @@ from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.render import put_json
 
 if TYPE_CHECKING:
-    from vtsserving.local_store import LocalStore
-    from vtsserving.tag import Tag
+    from vtsserving._local_store.store import LocalStore
+    from vtsserving._model.tag import Tag
 
 EXAMPLES: Final = (
     "vtsserving models get iris_clf:latest",
@@ -30,7 +30,7 @@ def get_model(
     store_url: RemoteUrlOption = None,
 ) -> None:
     """Show what is known about a model."""
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
 
     if remote or store_url:
         from vtsserving_cli.models.remote import get_remote

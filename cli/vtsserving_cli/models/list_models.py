@@ -14,7 +14,7 @@ from vtsserving_cli.parsing import parse_labels
 from vtsserving_cli.render import human_size, put_json, put_yaml, short_path
 
 if TYPE_CHECKING:
-    from vtsserving.model import Model
+    from vtsserving._model.model import Model
 
 HEADER: Final = ("Tag", "Module", "Size", "Creation Time", "Path")
 
@@ -47,7 +47,7 @@ def list_models(
 ) -> None:
     """List saved models, newest first."""
     from vtsserving import models as saved
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
 
     labels = parse_labels(label or [])
     if remote or store_url:

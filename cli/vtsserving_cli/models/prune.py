@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.tag import is_hidden
 from vtsserving_cli.models.arguments import DryRunOption, YesOption, complete_tag
 from vtsserving_cli.models.delete import remove
 from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_age
 
 if TYPE_CHECKING:
-    from vtsserving.local_store import LocalStore
-    from vtsserving.model import Model
+    from vtsserving._local_store.store import LocalStore
+    from vtsserving._model.model import Model
 
 
 EXAMPLES: Final = (
@@ -46,7 +46,7 @@ def prune_models(
     Those that an alias points to always stay. With both --keep and --keep-newer, a version goes only if neither
     keeps it.
     """
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
 
     if keep is None and keep_newer is None:
         raise InvalidArgument("say what to keep: --keep 5, --keep-newer 30d, or both")

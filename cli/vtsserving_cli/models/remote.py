@@ -16,7 +16,7 @@ from vtsserving_cli.models.either_store import check_aliases, say_if_unknown
 from vtsserving_cli.render import human_size, put_json, put_yaml
 
 if TYPE_CHECKING:
-    from vtsserving.remote_store import RemoteModel, Store
+    from vtsserving._store_client.remote_store import RemoteModel, Store
 
 RemoteOption = Annotated[
     bool, typer.Option("--remote", "-r", help="In the model store that you are logged in to.")
@@ -88,7 +88,7 @@ def delete_remote(
     dry_run: bool,
 ) -> None:
     """Delete models of a store service, after asking."""
-    from vtsserving.tag import Tag
+    from vtsserving._model.tag import Tag
 
     with _store(url) as store:
         chosen: dict[Tag, None] = {}
@@ -137,7 +137,7 @@ def remove_remote(store: Store, tags: list[Any], *, yes: bool, force: bool, dry_
 
 def alias_remote(url: str | None, tag: str | None, alias: str | None, *, remove: bool, history: bool) -> None:
     """List, move and remove aliases in a store service."""
-    from vtsserving.tag import Tag
+    from vtsserving._model.tag import Tag
 
     with _store(url) as store:
         if alias is None:
@@ -173,7 +173,7 @@ def prune_remote(
 
 
 def _store(url: str | None) -> Store:
-    from vtsserving.remote_store import Store
+    from vtsserving._store_client.remote_store import Store
 
     return Store(url)
 

@@ -14,7 +14,7 @@ from vtsserving_cli.parsing import parse_labels, parse_pairs
 from vtsserving_cli.progress import TransferBar, transfer_progress
 
 if TYPE_CHECKING:
-    from vtsserving.tag import Tag
+    from vtsserving._model.tag import Tag
 
 PUSH_EXAMPLES: Final = (
     "vtsserving models push iris_clf:latest",
@@ -64,7 +64,7 @@ def push_command(
 
     What the store has already is not sent again. With --label, all versions that carry the label are sent.
     """
-    from vtsserving import transfer
+    from vtsserving._store_client import transfer
 
     labels = parse_pairs(set_label or [], "--set-label") or None
 
@@ -87,7 +87,7 @@ def pull_command(
 
     Every byte is checked before a model appears. With --label, all versions that carry the label are fetched.
     """
-    from vtsserving import transfer
+    from vtsserving._store_client import transfer
 
     def pull(tag: str, bar: TransferBar | None) -> Tag:
         return transfer.pull(tag, force=force, threads=threads, store_url=store, progress=bar).tag
@@ -173,7 +173,7 @@ def _local(tag: str | None, labels: Mapping[str, str]) -> list[Tag]:
 
 
 def _remote(url: str | None, tag: str | None, labels: Mapping[str, str]) -> list[Tag]:
-    from vtsserving.remote_store import Store
+    from vtsserving._store_client.remote_store import Store
 
     with Store(url) as store:
         found: Any = [model.tag for model in store.list(labels=labels)]

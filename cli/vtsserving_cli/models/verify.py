@@ -28,7 +28,7 @@ def verify_models(
 
     Every file is compared with the digest that was recorded when the model was saved.
     """
-    from vtsserving.local_store import LocalStore
+    from vtsserving._local_store.store import LocalStore
 
     store = LocalStore()
     models = [store.get(tag) for tag in tags] if tags else store.list()

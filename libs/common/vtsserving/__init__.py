@@ -29,17 +29,17 @@ if TYPE_CHECKING:
         transformers,
         xgboost,
     )
-    from vtsserving.apis import Service
-    from vtsserving.client.awaiting import AsyncClient
-    from vtsserving.client.blocking import Client
-    from vtsserving.context import Context, Cookie
-    from vtsserving.model import Model, ModelContext, ModelInfo
-    from vtsserving.options import ModelOptions
-    from vtsserving.remote_store import Store
-    from vtsserving.runnable import Runnable
-    from vtsserving.runner import Runner
-    from vtsserving.signature import ModelSignature
-    from vtsserving.tag import Tag
+    from vtsserving._model.model import Model, ModelContext, ModelInfo
+    from vtsserving._model.options import ModelOptions
+    from vtsserving._model.signature import ModelSignature
+    from vtsserving._model.tag import Tag
+    from vtsserving._store_client.remote_store import Store
+    from vtsserving.client.async_client import AsyncClient
+    from vtsserving.client.sync_client import Client
+    from vtsserving.runner.runnable import Runnable
+    from vtsserving.runner.runner import Runner
+    from vtsserving.service.context import Context, Cookie
+    from vtsserving.service.service import Service
 
 __all__ = [
     "AsyncClient",
@@ -73,20 +73,20 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "AsyncClient": "client.awaiting",
-    "Client": "client.blocking",
-    "Context": "context",
-    "Cookie": "context",
-    "Service": "apis",
-    "Model": "model",
-    "ModelContext": "model",
-    "ModelInfo": "model",
-    "ModelOptions": "options",
-    "ModelSignature": "signature",
-    "Runnable": "runnable",
-    "Runner": "runner",
-    "Store": "remote_store",
-    "Tag": "tag",
+    "AsyncClient": "client.async_client",
+    "Client": "client.sync_client",
+    "Context": "service.context",
+    "Cookie": "service.context",
+    "Service": "service.service",
+    "Model": "_model.model",
+    "ModelContext": "_model.model",
+    "ModelInfo": "_model.model",
+    "ModelOptions": "_model.options",
+    "ModelSignature": "_model.signature",
+    "Runnable": "runner.runnable",
+    "Runner": "runner.runner",
+    "Store": "_store_client.remote_store",
+    "Tag": "_model.tag",
 }
 
 

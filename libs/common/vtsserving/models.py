@@ -10,17 +10,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.model import Model
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.settings import of_version
+from vtsserving._model.signature import ModelSignature
+from vtsserving._model.tag import Tag
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.local_store import LocalStore
-from vtsserving.model import Model
-from vtsserving.model_settings import of_version
-from vtsserving.options import ModelOptions
-from vtsserving.packed_tags import check_not_hidden
-from vtsserving.signature import ModelSignature
-from vtsserving.tag import Tag
+from vtsserving.runner.package_tags import check_not_hidden
 
 if TYPE_CHECKING:
-    from vtsserving.model import ModelContext
+    from vtsserving._model.model import ModelContext
 
 __all__ = [
     "alias",
@@ -216,11 +216,11 @@ def create(
         ...     new.path_of("weights.bin").write_bytes(weights)
         >>> print(new.model)
     """
-    from vtsserving import framework
-    from vtsserving.custom_objects import write_custom_objects
-    from vtsserving.draft import Draft
-    from vtsserving.metadata import plain_labels, plain_metadata
-    from vtsserving.signature import read_signatures
+    from vtsserving._model.draft import Draft
+    from vtsserving._model.metadata import plain_labels, plain_metadata
+    from vtsserving._model.signature import read_signatures
+    from vtsserving._saving import framework
+    from vtsserving._saving.custom_objects import write_custom_objects
 
     text = framework.check_description(description)
     check_not_hidden(Tag.parse(name))
@@ -248,14 +248,14 @@ def export_model(tag: str | Tag, path: str | Path, **options: Any) -> str:
     Args:
         tag: anything that `get` accepts.
         path: a file name, a directory, or a URL such as `s3://bucket/prefix/`.
-        options: see `vtsserving.archive.export_model`.
+        options: see `vtsserving._archive.export_model`.
 
     Returns:
         Where it was written.
     """
-    from vtsserving import archive
+    from vtsserving import _archive
 
-    return str(archive.export_model(tag, path, **options))
+    return str(_archive.export_model(tag, path, **options))
 
 
 def import_model(path: str | Path, **options: Any) -> Model:
@@ -263,14 +263,14 @@ def import_model(path: str | Path, **options: Any) -> Model:
 
     Args:
         path: what `export_model` wrote.
-        options: see `vtsserving.archive.import_model`.
+        options: see `vtsserving._archive.import_model`.
 
     Returns:
         The model, in the local store.
     """
-    from vtsserving import archive
+    from vtsserving import _archive
 
-    model: Model = archive.import_model(path, **options)
+    model: Model = _archive.import_model(path, **options)
     return model
 
 
@@ -284,12 +284,12 @@ def push(tag: str | Tag | Iterable[str | Tag], **options: Any) -> Model | builti
     Args:
         tag: anything that `get` accepts; or several of these, which are sent in this order until one fails. Pushing
             them again sends only what is not there.
-        options: see `vtsserving.transfer.push`.
+        options: see `vtsserving._store_client.transfer.push`.
 
     Returns:
         The model; of several, the list of them.
     """
-    from vtsserving import transfer
+    from vtsserving._store_client import transfer
 
     if isinstance(tag, (str, Tag)):
         return transfer.push(tag, **options)
@@ -307,12 +307,12 @@ def pull(tag: str | Tag | Iterable[str | Tag], **options: Any) -> Model | builti
         tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix, resolved by the service; or
             several of these, which are fetched in this order until one fails. Pulling them again fetches only what is
             not here.
-        options: see `vtsserving.transfer.pull`.
+        options: see `vtsserving._store_client.transfer.pull`.
 
     Returns:
         The model in the local store; of several, the list of them.
     """
-    from vtsserving import transfer
+    from vtsserving._store_client import transfer
 
     if isinstance(tag, (str, Tag)):
         return transfer.pull(tag, **options)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving import framework, pickles
-from vtsserving.framework import Framework, Written
-from vtsserving.model import Model
-from vtsserving.options import ModelOptions
-from vtsserving.signature import CALL, ModelSignature
-from vtsserving.tag import Tag
+from vtsserving._model.model import Model
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import CALL, ModelSignature
+from vtsserving._model.tag import Tag
+from vtsserving._saving import framework, pickles
+from vtsserving._saving.framework import Framework, Written
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from vtsserving.framework import SaveDetails
+    from vtsserving._saving.framework import SaveDetails
 
 __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
@@ -29,7 +29,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: anything that cloudpickle can pickle.
         details: signatures (default: `__call__`, not batchable), labels, metadata, custom_objects, external_modules,
-            options, input_example, description; see `vtsserving.framework.SaveDetails`.
+            options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

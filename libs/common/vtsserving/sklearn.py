@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving import framework, pickles
-from vtsserving.framework import Framework, Written
-from vtsserving.model import Model
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature
-from vtsserving.tag import Tag
+from vtsserving._model.model import Model
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature
+from vtsserving._model.tag import Tag
+from vtsserving._saving import framework, pickles
+from vtsserving._saving.framework import Framework, Written
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from vtsserving.framework import SaveDetails
+    from vtsserving._saving.framework import SaveDetails
 
 __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
@@ -40,7 +40,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         model: a fitted estimator.
         details: signatures (default: `predict`, or `transform` where it has only that, not batchable), labels,
             metadata, custom_objects, external_modules, options, input_example, description; see
-            `vtsserving.framework.SaveDetails`.
+            `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

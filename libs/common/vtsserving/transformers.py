@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving import framework
-from vtsserving.environment import framework_import
+from vtsserving._model.model import Model
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import CALL, ModelSignature
+from vtsserving._model.tag import Tag
+from vtsserving._saving import framework
+from vtsserving._saving.environment import framework_import
+from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument, SerializationError
-from vtsserving.framework import Framework, Written
-from vtsserving.model import Model
-from vtsserving.options import ModelOptions
-from vtsserving.signature import CALL, ModelSignature
-from vtsserving.tag import Tag
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from vtsserving.framework import SaveDetails
+    from vtsserving._saving.framework import SaveDetails
 
 __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
@@ -31,7 +31,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a transformers.Pipeline of a task that Transformers knows.
         details: signatures (default: `__call__`, not batchable), labels, metadata, custom_objects,
-            external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+            external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving import framework
-from vtsserving.environment import framework_import
+from vtsserving._model.model import Model, ModelInfo
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature
+from vtsserving._model.tag import Tag
+from vtsserving._saving import framework
+from vtsserving._saving.environment import framework_import
+from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.framework import Framework, Written
-from vtsserving.model import Model, ModelInfo
-from vtsserving.options import ModelOptions
-from vtsserving.signature import ModelSignature
-from vtsserving.tag import Tag
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from vtsserving.framework import SaveDetails
+    from vtsserving._saving.framework import SaveDetails
 
 __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
@@ -65,7 +65,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a Booster, XGBClassifier, XGBRegressor, XGBRanker, XGBRFClassifier or XGBRFRegressor.
         details: signatures (default: `predict`, not batchable), labels, metadata, custom_objects,
-            external_modules, options, input_example, description; see `vtsserving.framework.SaveDetails`.
+            external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

@@ -6,9 +6,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
-from vtsserving.bus.interface import Bus
+from vtsserving._bus.interface import Bus
+from vtsserving._wire import frames
 from vtsserving.exceptions import VtsServingException
-from vtsserving.wire import frames
 from vtsserving_batcher.metrics import Counters
 from vtsserving_batcher.queue import Entry
 

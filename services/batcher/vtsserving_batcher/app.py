@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from vtsserving import service, settings
-from vtsserving.bus.interface import Bus, Message, Subscription
+from vtsserving._bus.interface import Bus, Message, Subscription
+from vtsserving._runtime import process, settings
+from vtsserving._runtime.health import HealthServer
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving.exceptions import ProtocolError, Unavailable
-from vtsserving.health import HealthServer
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
@@ -19,8 +19,8 @@ from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.intake import Intake
 from vtsserving_batcher.loading import Loading
 from vtsserving_batcher.orders import Orders
+from vtsserving_batcher.prepare_handler import Wishes
 from vtsserving_batcher.settings import BatcherSettings
-from vtsserving_batcher.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 
@@ -177,17 +177,17 @@ class BatcherApp:
         tick()
 
 
-async def serve(stop: service.Stop) -> None:
+async def serve(stop: process.Stop) -> None:
     """Run a batcher over NATS until `stop` is set."""
     own = settings.read(BatcherSettings)
-    bus = await service.connect(settings.read(settings.SharedSettings), "vtsserving-batcher", stop)
+    bus = await process.connect(settings.read(settings.SharedSettings), "vtsserving-batcher", stop)
     if bus is None:
         return
     app = BatcherApp(bus, own)
     health = HealthServer(own.host, own.port, lambda: app.ready, app.exposition)
     await health.start()
     try:
-        await service.serve_until(app, stop)
+        await process.serve_until(app, stop)
         await bus.drain()
     finally:
         await health.close()
@@ -196,4 +196,4 @@ async def serve(stop: service.Stop) -> None:
 
 def main() -> int:
     """Run the service; returns the exit code."""
-    return service.run("batcher", serve)
+    return process.run("batcher", serve)

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from vtsserving.bus.interface import Bus
+from vtsserving._bus.interface import Bus
+from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import (
     BatcherLost,
     DeadlineExceeded,
@@ -22,15 +23,14 @@ from vtsserving.exceptions import (
     Unavailable,
     from_code,
 )
-from vtsserving.wire import frames, subjects
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.framing import frame_of, room_bytes, within_one_frame
 from vtsserving_batcher.loading import Loading
 from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.model_state import InFlight, Process, Refusal, ServedModel, unloading
 from vtsserving_batcher.policy import Take, decide
 from vtsserving_batcher.queue import Entry, Queue
-from vtsserving_batcher.served import InFlight, Process, Refusal, ServedModel, unloading
 
 _log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vtsserving import placement
-from vtsserving.inference.ownership import owner
-from vtsserving.inference.pauses import Pauses
-from vtsserving.wire.frames import Heartbeat, Traits
-from vtsserving.wire.limits import DEAD_AFTER_S
+from vtsserving._catalog import placement
+from vtsserving._inference.rendezvous import owner
+from vtsserving._inference.stall_detector import Pauses
+from vtsserving._wire.frames import Heartbeat, Traits
+from vtsserving._wire.limits import DEAD_AFTER_S
 
 
 @dataclass

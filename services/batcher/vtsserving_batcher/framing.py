@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from vtsserving.wire import frames
-from vtsserving.wire.limits import MAX_HEADER_ITEMS
+from vtsserving._wire import frames
+from vtsserving._wire.limits import MAX_HEADER_ITEMS
+from vtsserving_batcher.model_state import InFlight
 from vtsserving_batcher.queue import Entry
-from vtsserving_batcher.served import InFlight
 
 _OVERHEAD_BYTES: Final = 192 * 1024
 """Room for the header of a batch beside head and bodies: 4,096 entries take about 150 KiB."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vtsserving.bus.interface import Message
+from vtsserving._bus.interface import Message
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving.exceptions import BadFrame, Overloaded, ProtocolError, QueueFull, VtsServingException
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.kinds import WHOLE_FRAME
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.model_state import ServedModel
 from vtsserving_batcher.orders import Orders
 from vtsserving_batcher.policy import finish_s
+from vtsserving_batcher.prepare_handler import Wishes
 from vtsserving_batcher.queue import Entry, Queue
-from vtsserving_batcher.served import ServedModel
 from vtsserving_batcher.settings import BatcherSettings
-from vtsserving_batcher.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 

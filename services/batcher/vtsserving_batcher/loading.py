@@ -7,11 +7,11 @@ import math
 from collections.abc import Container, Sequence
 from typing import Final
 
-from vtsserving.bus.interface import Bus
+from vtsserving._bus.interface import Bus
+from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
-from vtsserving.wire import frames, subjects
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.served import Failed, Refusal, ServedModel
+from vtsserving_batcher.model_state import Failed, Refusal, ServedModel
 from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vtsserving.bus.interface import Bus
+from vtsserving._bus.interface import Bus
+from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import BadFrame, BatcherLost, ModelUnloading, Unavailable
-from vtsserving.wire import frames, subjects
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.served import Leaving, Refusal, ServedModel, unloading
+from vtsserving_batcher.model_state import Leaving, Refusal, ServedModel, unloading
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from vtsserving.wire.limits import MAX_ENTRIES
+from vtsserving._wire.limits import MAX_ENTRIES
 
 MIN_SAMPLES: Final = 8
 """Batches to see before costs are believed: loading and first calls are slow."""

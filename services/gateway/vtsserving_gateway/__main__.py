@@ -5,7 +5,7 @@ import sys
 if __name__ == "__main__":
     # Before the service's own modules: a check every few seconds must not cost what a start costs.
     if sys.argv[1:] == ["health"]:
-        from vtsserving.health_check import check_service
+        from vtsserving._runtime.health_check import check_service
 
         sys.exit(check_service("gateway"))
     from vtsserving_gateway.app import main

@@ -7,26 +7,26 @@ import logging
 import socket
 from typing import Final
 
-from vtsserving import service, settings
-from vtsserving.apis import Service
-from vtsserving.bus.interface import Bus, Message, Subscription
-from vtsserving.catalog import Catalog, CatalogEntry, LocalCatalog
+from vtsserving._bus.interface import Bus, Message, Subscription
+from vtsserving._catalog.catalog import Catalog, CatalogEntry, LocalCatalog
+from vtsserving._inference.client import InferenceClient
+from vtsserving._local_store.store import LocalStore
+from vtsserving._runtime import process, settings
+from vtsserving._runtime.settings import SharedSettings
+from vtsserving._wire import subjects
 from vtsserving.exceptions import VtsServingException
-from vtsserving.inference.client import InferenceClient
-from vtsserving.local_store import LocalStore
-from vtsserving.service_import import load_service
-from vtsserving.settings import SharedSettings
-from vtsserving.wire import subjects
-from vtsserving_gateway.access import access_of
-from vtsserving_gateway.api import create_app, refusal
-from vtsserving_gateway.fleet import Fleet
-from vtsserving_gateway.gateway import Gateway
-from vtsserving_gateway.guard import Guard
-from vtsserving_gateway.observe import Observe
-from vtsserving_gateway.server import GatewayServer, listen
-from vtsserving_gateway.service_routes import ServiceRoutes
+from vtsserving.service.importing import load_service
+from vtsserving.service.service import Service
+from vtsserving_gateway.api.app import create_app, refusal
+from vtsserving_gateway.api.services import ServiceRoutes
+from vtsserving_gateway.auth.tokens import access_of
+from vtsserving_gateway.cluster.fleet import Fleet
+from vtsserving_gateway.cluster.rollover import Succession
+from vtsserving_gateway.server.auth_middleware import Guard
+from vtsserving_gateway.server.metrics_middleware import Observe
+from vtsserving_gateway.server.server import GatewayServer, listen
 from vtsserving_gateway.settings import GatewaySettings
-from vtsserving_gateway.succession import Succession
+from vtsserving_gateway.state import Gateway
 
 _log = logging.getLogger(__name__)
 
@@ -211,16 +211,16 @@ class GatewayApp:
                 await asyncio.sleep(LOAD_AGAIN_S)
 
 
-async def serve(stop: service.Stop) -> None:
+async def serve(stop: process.Stop) -> None:
     """Run a gateway over NATS until `stop` is set."""
     own = settings.read(GatewaySettings)
     shared = settings.read(settings.SharedSettings)
-    bus = await service.connect(shared, "vtsserving-gateway", stop)
+    bus = await process.connect(shared, "vtsserving-gateway", stop)
     if bus is None:
         return
     try:
         served = _service(shared)
-        await service.serve_until(
+        await process.serve_until(
             GatewayApp(
                 bus, _catalog(shared), own, served=served, shared=shared, loads=bool(shared.store_url)
             ),
@@ -236,7 +236,7 @@ def _service(shared: settings.SharedSettings) -> Service | None:
     if not shared.service:
         return None
     if shared.store_url:
-        from vtsserving.reference_models import use_store
+        from vtsserving._store_client.references import use_store
 
         use_store(shared.store_url, shared.token)
     loaded = load_service(shared.service)
@@ -254,7 +254,7 @@ def _service(shared: settings.SharedSettings) -> Service | None:
 def _catalog(shared: settings.SharedSettings) -> Catalog:
     """The store service's catalog where one is configured, else the local store's."""
     if shared.store_url:
-        from vtsserving.store_catalog import StoreCatalog
+        from vtsserving._store_client.catalog import StoreCatalog
 
         return StoreCatalog(shared.store_url, shared.token)
     return LocalCatalog(LocalStore(shared.home / "models" if shared.home is not None else None))
@@ -262,4 +262,4 @@ def _catalog(shared: settings.SharedSettings) -> Catalog:
 
 def main() -> int:
     """Run the service; returns the exit code."""
-    return service.run("gateway", serve)
+    return process.run("gateway", serve)

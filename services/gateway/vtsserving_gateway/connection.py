@@ -22,7 +22,7 @@ from vtsserving_gateway.exchange import Exchange, Refusal
 if TYPE_CHECKING:
     import asyncio
 
-    from vtsserving_gateway.gateway import Gateway
+    from vtsserving_gateway.state import Gateway
 
 LINGER_S: Final = 2.0
 """How long a connection that was refused is still read, so that the client sees the answer and not a reset."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vtsserving.exceptions import VtsServingException
+from vtsserving_gateway.http.respond import connection_line, error_response
 from vtsserving_gateway.metrics import OTHER
-from vtsserving_gateway.respond import connection_line, error_response
 
 if TYPE_CHECKING:
     from vtsserving_gateway.connection import Connection

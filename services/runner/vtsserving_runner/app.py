@@ -8,24 +8,24 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from vtsserving import service, settings
-from vtsserving.bus.interface import Bus, Subscription
-from vtsserving.catalog import Catalog, LocalCatalog
+from vtsserving._bus.interface import Bus, Subscription
+from vtsserving._catalog.catalog import Catalog, LocalCatalog
+from vtsserving._catalog.placement import traits_of
+from vtsserving._local_store.home import home
+from vtsserving._local_store.store import LocalStore
+from vtsserving._runtime import process, settings
+from vtsserving._runtime.health import HealthServer
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving.exceptions import Unavailable, VtsServingException
-from vtsserving.health import HealthServer
-from vtsserving.home import home
-from vtsserving.local_store import LocalStore
-from vtsserving.placement import traits_of
-from vtsserving.wire import frames, subjects
-from vtsserving.wire.limits import HEARTBEAT_S
 from vtsserving_runner import metrics
-from vtsserving_runner.devices import visible_gpus
 from vtsserving_runner.intake import Intake
-from vtsserving_runner.memory import free_bytes
-from vtsserving_runner.models import Models
-from vtsserving_runner.outlet import ModelId, Outlet
+from vtsserving_runner.models.memory import free_bytes
+from vtsserving_runner.models.models import Models
+from vtsserving_runner.models.source import LocalSource, Source
+from vtsserving_runner.process.devices import visible_gpus
+from vtsserving_runner.publish.publisher import ModelId, Outlet
 from vtsserving_runner.settings import RunnerSettings
-from vtsserving_runner.source import LocalSource, Source
 
 _log = logging.getLogger(__name__)
 
@@ -191,10 +191,10 @@ class RunnerApp:
         return max(0, min(left_bytes, limit_bytes - self._models.rss_bytes)) if limit_bytes else left_bytes
 
 
-async def serve(stop: service.Stop) -> None:
+async def serve(stop: process.Stop) -> None:
     """Run a runner over NATS until `stop` is set."""
     own, shared = settings.read(RunnerSettings), settings.read(settings.SharedSettings)
-    bus = await service.connect(shared, "vtsserving-runner", stop)
+    bus = await process.connect(shared, "vtsserving-runner", stop)
     if bus is None:
         return
     source, catalog = await asyncio.to_thread(_models, shared)
@@ -202,7 +202,7 @@ async def serve(stop: service.Stop) -> None:
     health = HealthServer(own.host, own.port, lambda: app.ready, app.exposition)
     await health.start()
     try:
-        await service.serve_until(app, stop)
+        await process.serve_until(app, stop)
         await bus.drain()
     finally:
         await health.close()
@@ -212,8 +212,8 @@ async def serve(stop: service.Stop) -> None:
 def _models(shared: settings.SharedSettings) -> tuple[Source, Catalog]:
     """The store service with a cache on this disk where one is configured, else the local store."""
     if shared.store_url:
-        from vtsserving.store_catalog import StoreCatalog
-        from vtsserving_runner.cache import StoreSource
+        from vtsserving._store_client.catalog import StoreCatalog
+        from vtsserving_runner.models.cache import StoreSource
 
         cache = (shared.home or home()) / "cache"
         source = StoreSource(shared.store_url, cache, token=shared.token)
@@ -224,4 +224,4 @@ def _models(shared: settings.SharedSettings) -> tuple[Source, Catalog]:
 
 def main() -> int:
     """Run the service; returns the exit code."""
-    return service.run("runner", serve)
+    return process.run("runner", serve)

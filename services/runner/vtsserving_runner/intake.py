@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 
-from vtsserving.bus.interface import Message
+from vtsserving._bus.interface import Message
+from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import BadFrame, ProtocolError, ShuttingDown
-from vtsserving.wire import frames, subjects
-from vtsserving_runner.credits import STALE, Duplicate
-from vtsserving_runner.framing import now_us
 from vtsserving_runner.metrics import Counters
-from vtsserving_runner.models import Models
-from vtsserving_runner.outlet import ModelId, Outlet
-from vtsserving_runner.replies import gateway_of
-from vtsserving_runner.work import Work
+from vtsserving_runner.models.credits import STALE, Duplicate
+from vtsserving_runner.models.models import Models
+from vtsserving_runner.process.framing import now_us
+from vtsserving_runner.process.work import Work
+from vtsserving_runner.publish.publisher import ModelId, Outlet
+from vtsserving_runner.publish.replies import gateway_of
 
 _log = logging.getLogger(__name__)
 

@@ -13,32 +13,30 @@ import uvicorn
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
-from vtsserving import service
-from vtsserving.bus.interface import Bus
+from vtsserving._bus.interface import Bus
+from vtsserving._runtime import process
+from vtsserving._runtime.http_head import add_head
+from vtsserving._runtime.listening import listen
+from vtsserving._runtime.settings import SharedSettings, read
 from vtsserving.exceptions import BusUnavailable, Forbidden, VtsServingException
-from vtsserving.http_head import add_head
-from vtsserving.listening import listen
-from vtsserving.settings import SharedSettings, read
 from vtsserving.version import __version__
-from vtsserving_store import (
-    routes_admin,
-    routes_aliases,
-    routes_blobs,
-    routes_health,
-    routes_models,
-    routes_pages,
-    routes_settings,
-    routes_uploads,
-)
-from vtsserving_store.changes import Changes
-from vtsserving_store.http_context import Context
-from vtsserving_store.http_errors import add_error_handlers
-from vtsserving_store.observe import Metrics, Observe
-from vtsserving_store.parts import Parts
+from vtsserving_store.components import Parts
+from vtsserving_store.http.dependencies import Context
+from vtsserving_store.http.errors import add_error_handlers
+from vtsserving_store.http.metrics import Metrics, Observe
+from vtsserving_store.http.routes import admin as routes_admin
+from vtsserving_store.http.routes import aliases as routes_aliases
+from vtsserving_store.http.routes import blobs as routes_blobs
+from vtsserving_store.http.routes import health as routes_health
+from vtsserving_store.http.routes import models as routes_models
+from vtsserving_store.http.routes import settings as routes_settings
+from vtsserving_store.http.routes import uploads as routes_uploads
+from vtsserving_store.http.routes.health import Readiness
+from vtsserving_store.objects.probe import open_storage, probe
+from vtsserving_store.pages import routes as routes_pages
 from vtsserving_store.protocol import Limits, StoreProtocol
-from vtsserving_store.routes_health import Readiness
+from vtsserving_store.registry.changes import Changes
 from vtsserving_store.settings import StoreSettings, read_settings
-from vtsserving_store.storage import open_storage, probe
 
 _log = logging.getLogger(__name__)
 _KEEP_ALIVE_S: Final = 30
@@ -208,7 +206,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 async def serve(
     settings: StoreSettings,
-    stop: service.Stop | None = None,
+    stop: process.Stop | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
     """Run the store until a stop signal.
@@ -218,16 +216,16 @@ async def serve(
         stop: ends it; by default SIGTERM and SIGINT do.
         on_ready: called with the port when it serves.
     """
-    stopping = stop or service.stop_event()
+    stopping = stop or process.stop_event()
     app = StoreApp(settings, functools.partial(_bus, stopping) if settings.nats_url else None)
     ready = None if on_ready is None else lambda: on_ready(app.port)
-    await service.serve_until(app, stopping, ready)
+    await process.serve_until(app, stopping, ready)
 
 
-async def _bus(stop: service.Stop) -> Bus | None:
+async def _bus(stop: process.Stop) -> Bus | None:
     """The bus, however long it takes; None when the store is to stop, because the bus refuses it perhaps."""
     try:
-        return await service.connect(read(SharedSettings), "vtsserving-store", stop)
+        return await process.connect(read(SharedSettings), "vtsserving-store", stop)
     except VtsServingException as error:
         stop.failure = error
         stop.set()
@@ -237,7 +235,7 @@ async def _bus(stop: service.Stop) -> Bus | None:
 def main() -> int:
     """Run the service; returns the exit code."""
 
-    async def life(stop: service.Stop) -> None:
+    async def life(stop: process.Stop) -> None:
         await serve(read_settings(), stop)
 
-    return service.run("store", life)
+    return process.run("store", life)

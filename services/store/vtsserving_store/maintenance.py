@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vtsserving.exceptions import NotFound
-from vtsserving_store import keys
-from vtsserving_store.backup import Copied, copy_store
-from vtsserving_store.blobs_directory import DirectoryBlobs
-from vtsserving_store.fsck import Checker, Finding
-from vtsserving_store.parts import Parts
+from vtsserving_store.components import Parts
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.objects.probe import open_storage, probe
 from vtsserving_store.settings import StoreSettings
-from vtsserving_store.storage import open_storage, probe
+from vtsserving_store.upkeep.backup import Copied, copy_store
+from vtsserving_store.upkeep.fsck import Checker, Finding
 
 
 @contextlib.contextmanager

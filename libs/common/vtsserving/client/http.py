@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vtsserving._store_client.url import checked_url
 from vtsserving.client.attempts import Deadline
 from vtsserving.client.call import Answer, Call, Failure
 from vtsserving.exceptions import ConfigurationError, DeadlineExceeded, GatewayUnavailable
-from vtsserving.http_url import checked_url
 from vtsserving.version import __version__
 
 if TYPE_CHECKING:

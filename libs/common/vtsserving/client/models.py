@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from vtsserving._model.tag import Tag
 from vtsserving.client.call import Answer, Call, Conversation
 from vtsserving.exceptions import InvalidTag, NotAGateway
-from vtsserving.tag import Tag
 
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
@@ -32,7 +32,7 @@ def call_method(model: Any, method: str, args: Sequence[Any], kwargs: Mapping[st
         InvalidTag: `model` cannot be a tag.
         UnsupportedValue: an argument cannot be sent.
     """
-    from vtsserving.wire.values import encode_value
+    from vtsserving._wire.values import encode_value
 
     path = _path(model) + (f"/{quote(method, safe='')}" if method else "")
     body = encode_value({"args": list(args), "kwargs": dict(kwargs)}, "the call")
@@ -64,7 +64,7 @@ def read_result(answer: Answer) -> Any:
     """The value of a model's answer; an array of its own, which may be written to."""
     import numpy as np
 
-    from vtsserving.wire.values import decode_value
+    from vtsserving._wire.values import decode_value
 
     if answer.media_type != MSGPACK:
         return read_json(answer)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Literal
 
+from vtsserving._codecs.json_strict import read
+from vtsserving._codecs.json_write import to_json
 from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, WrongType
 from vtsserving.io.base import Body, Content, IODescriptor, require
-from vtsserving.json_reading import read
-from vtsserving.json_writing import to_json
 
 MAX_FAULTS: Final = 5
 """Most places of one body that an error names."""

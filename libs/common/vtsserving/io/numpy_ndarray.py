@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from vtsserving._codecs.json_arrays import ArraySpec, infer, plain_array, to_array
+from vtsserving._codecs.json_strict import read
+from vtsserving._codecs.npy import MAGIC, read_npy, write_npy
 from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
-from vtsserving.json_arrays import ArraySpec, infer, plain_array, to_array
-from vtsserving.json_reading import read
-from vtsserving.npy import MAGIC, read_npy, write_npy
 
 NPY: Final = "application/x-npy"
 

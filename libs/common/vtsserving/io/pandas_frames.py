@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from vtsserving._codecs.json_strict import read
 from vtsserving.exceptions import (
     BadDtype,
     BadInput,
@@ -23,7 +24,6 @@ from vtsserving.io.table_json import (
     series_schema,
     series_to_json,
 )
-from vtsserving.json_reading import read
 
 Orient = Literal["records", "columns", "index", "split", "values"]
 ORIENTS: Final = ("records", "columns", "index", "split", "values")

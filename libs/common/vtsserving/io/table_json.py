@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vtsserving._codecs.json_write import to_json
 from vtsserving.exceptions import BadInput
-from vtsserving.json_writing import to_json
 
 
 def frame_to_json(frame: Any, orient: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Tokens: their form, scopes and files."""

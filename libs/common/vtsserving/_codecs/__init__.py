@@ -1,0 +1,1 @@
+"""JSON and `.npy` to values, and back."""

@@ -1,0 +1,234 @@
+"""JSON values to arrays, checked against the recorded spec; the error says what was expected and what came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+
+from vtsserving._wire.limits import MAX_TENSOR_DIMS
+from vtsserving.exceptions import BadShape, OutOfRange, Ragged, TooDeep, WrongType
+
+Array = np.ndarray[Any, Any]
+
+_PLAIN_BYTES: Final = 64 * 1024
+"""Bodies above this are not searched for long numbers."""
+
+_PLAIN_CHARACTERS: Final = b"0123456789.,[]-+eE \t\r\n"
+_LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
+
+_NUMBERS: Final[frozenset[type]] = frozenset((int, float))
+_STRINGS: Final[frozenset[type]] = frozenset((str,))
+_BOOLEANS: Final[frozenset[type]] = frozenset((bool,))
+_NAMES: Final = {
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    dict: "an object",
+    type(None): "null",
+}
+_WANTED_TYPES: Final = {"b": _BOOLEANS, "U": _STRINGS}
+_WANTED: Final = {
+    "b": "true or false",
+    "i": "an integer",
+    "u": "an integer",
+    "f": "a number",
+    "U": "a string",
+}
+
+
+class ArraySpec(NamedTuple):
+    """What one argument must be.
+
+    Attributes:
+        name: as the method calls it; may be empty.
+        dtype: of the array.
+        shape: sizes; -1 for any.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> ArraySpec | None:
+        """Read a recorded spec; None if it is none that JSON can be checked against."""
+        shape = raw.get("shape")
+        name = raw.get("dtype")
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or not isinstance(name, str):
+            return None
+        try:
+            dtype = np.dtype("U" if name == "str" else name)
+        except TypeError:
+            return None
+        if dtype.kind not in _WANTED:
+            return None
+        sizes = tuple(-1 if size is None else int(size) for size in shape)
+        return cls(str(raw.get("name") or ""), dtype, sizes)
+
+    def check_shape(self, shape: tuple[int, ...], where: str) -> None:
+        """Refuse another shape.
+
+        Raises:
+            BadShape: names both shapes.
+        """
+        if len(shape) == len(self.shape) and all(
+            want in (-1, size) for want, size in zip(self.shape, shape, strict=True)
+        ):
+            return
+        hint = (
+            "; one row needs brackets around it, too: [[...]]"
+            if len(shape) + 1 == len(self.shape) == 2
+            else ""
+        )
+        raise BadShape(f"{where}: expected shape {list(self.shape)}, got {list(shape)}{hint}")
+
+
+def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
+    """The array that a spec asks for.
+
+    Args:
+        value: what JSON gave.
+        spec: dtype and shape.
+        where: how an error names the value.
+
+    Returns:
+        A new array of the spec's dtype.
+
+    Raises:
+        Ragged, WrongType, OutOfRange, BadShape: it is not what the spec asks for; the position is named.
+    """
+    shape, kinds = _survey(value, where)
+    dtype = spec.dtype
+    wanted = _WANTED_TYPES.get(dtype.kind, _NUMBERS)
+    if not kinds <= wanted:
+        raise _wrong_type(value, wanted, _WANTED[dtype.kind], where)
+    spec.check_shape(shape, where)
+    if dtype.kind in "bU":
+        return np.array(value, dtype)
+    return _whole(value, dtype, where) if dtype.kind in "iu" else _floating(value, dtype, where)
+
+
+def plain_array(body: bytes, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any] | None:
+    """The array of a small JSON body that is nothing but numbers and brackets.
+
+    Args:
+        body: any bytes.
+        dtype: float64, or None for int64 or float64, as the numbers are.
+
+    Returns:
+        None where the body needs a closer look: `read` and then `infer` or `to_array`, which give the same or say why
+        not.
+    """
+    if len(body) > _PLAIN_BYTES or body.translate(None, _PLAIN_CHARACTERS) or _LONG_DIGITS.search(body):
+        return None
+    try:
+        array = np.array(orjson.loads(body), dtype)
+    except ValueError:
+        return None
+    return array if 0 < array.ndim <= MAX_TENSOR_DIMS and array.size and array.dtype.kind in "if" else None
+
+
+def infer(value: Any, where: str) -> Any:
+    """What a value becomes where no spec is recorded.
+
+    Args:
+        value: what JSON gave.
+        where: how an error names the value.
+
+    Returns:
+        An array for a list of numbers, booleans or strings, at any depth; the list as it is for objects; dicts with
+        their values so treated; anything else as it is.
+
+    Raises:
+        Ragged, WrongType: numbers, strings, booleans and null are mixed in one list.
+    """
+    if isinstance(value, dict):
+        return {key: infer(item, f"{where}.{key[:80]}") for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if value and all(type(item) is dict for item in value):
+        return value
+    _, kinds = _survey(value, where)
+    if kinds <= _NUMBERS or kinds in (_BOOLEANS, _STRINGS):
+        return np.array(value)
+    wanted = next((same for same in (_NUMBERS, _STRINGS, _BOOLEANS) if kinds & same), _NUMBERS)
+    raise _wrong_type(value, wanted, "numbers, strings or booleans, and one of these for all items", where)
+
+
+def _survey(value: Any, where: str) -> tuple[tuple[int, ...], set[type]]:
+    """Shape of nested lists and the types of what they hold; Ragged if they have no shape."""
+    shape: list[int] = []
+    inner = value
+    while type(inner) is list:
+        shape.append(len(inner))
+        inner = inner[0] if inner else None
+    if len(shape) > MAX_TENSOR_DIMS:
+        raise TooDeep(f"{where} has {len(shape)} dimensions; at most {MAX_TENSOR_DIMS} are supported")
+    kinds: set[type] = set()
+    _visit(value, shape, 0, where, kinds)
+    return tuple(shape), kinds
+
+
+def _visit(value: Any, shape: list[int], depth: int, where: str, kinds: set[type]) -> None:
+    if depth == len(shape):
+        if type(value) is list:
+            raise Ragged(f"{where} is a list, where others of its level are none")
+        kinds.add(type(value))
+        return
+    if type(value) is not list:
+        raise Ragged(f"{where} is {_NAMES[type(value)]}, where others of its level are lists")
+    if len(value) != shape[depth]:
+        raise Ragged(f"{where} has {len(value)} items, where others of its level have {shape[depth]}")
+    if depth + 1 == len(shape):
+        found = set(map(type, value))
+        if list not in found:
+            kinds |= found
+            return
+    for i, item in enumerate(value):
+        _visit(item, shape, depth + 1, f"{where}[{i}]", kinds)
+
+
+def _wrong_type(value: Any, wanted: frozenset[type], name: str, where: str) -> WrongType:
+    """The error for the first item of a type that is not wanted."""
+    where, found = _first_other(value, wanted, where) or (where, value)
+    return WrongType(f"{where} is {_NAMES.get(type(found), 'a list')}; expected {name}")
+
+
+def _first_other(value: Any, wanted: frozenset[type], where: str) -> tuple[str, Any] | None:
+    if type(value) is not list:
+        return None if type(value) in wanted else (where, value)
+    found = (_first_other(item, wanted, f"{where}[{i}]") for i, item in enumerate(value))
+    return next((other for other in found if other is not None), None)
+
+
+def _whole(value: Any, dtype: np.dtype[Any], where: str) -> Array:
+    """Integers; floats count where they are whole, since some clients write all numbers as floats."""
+    limits = np.iinfo(dtype)
+    # object: exact for every Python int, while float64 rounds above 2**53.
+    flat = np.array(value, dtype=object).ravel().tolist()
+    for i, item in enumerate(flat):
+        if type(item) is float and not item.is_integer():
+            raise WrongType(f"{where} holds {item!r} (item {i}, counted through all rows); expected integers")
+        if not limits.min <= item <= limits.max:
+            raise OutOfRange(
+                f"{where} holds {item!r} (item {i}, counted through all rows), which is outside of "
+                f"{dtype.name} [{limits.min}, {limits.max}]"
+            )
+    shape = np.array(value, dtype=object).shape
+    return np.array([int(item) for item in flat], dtype).reshape(shape)
+
+
+def _floating(value: Any, dtype: np.dtype[Any], where: str) -> Array:
+    with np.errstate(over="ignore"):
+        array = np.array(value, np.float64).astype(dtype)
+    if not np.isfinite(array).all():
+        index = int(np.flatnonzero(~np.isfinite(array.ravel()))[0])
+        raise OutOfRange(
+            f"{where} holds a number (item {index}, counted through all rows) too large for {dtype.name}"
+        )
+    return array

@@ -1,0 +1,141 @@
+"""One call on its way: the ticket its caller holds, its parts, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from vtsserving._catalog.catalog import CatalogEntry, Method
+from vtsserving._wire.layout import layout
+from vtsserving._wire.rows import Packed, join_results
+from vtsserving.exceptions import BadModelOutput, DeadlineExceeded, Overloaded, VtsServingException
+
+MAX_TIMEOUT_S: Final = 366 * 86400.0
+"""Longer timeouts count as this one, so that they fit the wire."""
+
+
+class Ticket:
+    """A call that was submitted; settled when `on_done` is None."""
+
+    __slots__ = (
+        "batch_rows",
+        "compute_us",
+        "deadline_s",
+        "entry",
+        "method",
+        "on_done",
+        "parts",
+        "queue_us",
+        "started_s",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        entry: CatalogEntry,
+        method: Method,
+        on_done: Callable[[Outcome], None],
+        started_s: float,
+        timeout_s: float,
+    ) -> None:
+        """Create an unsettled ticket without parts; `started_s` is loop time."""
+        self.entry = entry
+        self.method = method
+        self.on_done: Callable[[Outcome], None] | None = on_done
+        self.deadline_s = started_s + min(timeout_s, MAX_TIMEOUT_S, method.max_latency_s)
+        self.started_s = started_s
+        self.parts: list[Part] = []
+        self.waiting = 0
+        self.batch_rows = 0
+        self.queue_us = 0
+        self.compute_us = 0
+
+    @property
+    def sheds(self) -> bool:
+        """Whether the method's max_latency_ms is what ends the call, rather than the caller's patience."""
+        return self.deadline_s == self.started_s + self.method.max_latency_s
+
+    def late(self) -> VtsServingException:
+        """Why a call ends whose time is over: its deadline passed, or the method's max_latency_ms."""
+        within = f"{self.deadline_s - self.started_s:.3g} s"
+        if self.sheds:
+            message = f"{self.entry.tag} is overloaded: no answer within its max_latency_ms, {within}"
+            return Overloaded(message, retry_after_s=1.0)
+        return DeadlineExceeded(f"no answer within {within}")
+
+
+class Part:
+    """A call, or as many of its rows as one batch may hold."""
+
+    __slots__ = ("answer", "attempt", "batcher", "bounces", "id", "packed", "ticket")
+
+    def __init__(self, id: int, ticket: Ticket, packed: Packed) -> None:
+        """Create a part that was not sent."""
+        self.id = id
+        self.ticket = ticket
+        self.packed = packed
+        self.attempt = 0
+        self.bounces = 0
+        self.batcher = ""
+        self.answer: Packed | None = None
+        ticket.waiting += 1
+
+    def wrong_rows(self, count: int) -> BadModelOutput:
+        """The error of an answer that has other rows than the part."""
+        return BadModelOutput(f"the answer has {count} rows for {self.packed.rows}")
+
+
+def pieces(packed: Packed, max_rows: int) -> list[Packed]:
+    """A call as it is, or in parts of at most `max_rows` rows.
+
+    Args:
+        packed: the call.
+        max_rows: most rows in one batch.
+
+    Raises:
+        BadFrame, BadTensor: the call's body does not have the size that its rows and its head say.
+    """
+    if not packed.head or packed.rows <= max_rows:
+        return [packed]
+    whole, rest = divmod(packed.rows, max_rows)
+    counts = [max_rows] * whole + [rest] * (rest > 0)
+    bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
+    return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
+
+
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        error: why it failed; None when it succeeded.
+        entry: the model that was called.
+        batch_rows: rows of the largest batch that it was part of.
+        queue_us: how long it waited in the batcher, microseconds.
+        compute_us: how long the model took, microseconds.
+    """
+
+    __slots__ = ("_answers", "batch_rows", "compute_us", "entry", "error", "queue_us")
+
+    def __init__(self, ticket: Ticket, error: VtsServingException | None) -> None:
+        """The outcome of a settled ticket."""
+        self.error = error
+        self.entry = ticket.entry
+        self.batch_rows = ticket.batch_rows
+        self.queue_us = ticket.queue_us
+        self.compute_us = ticket.compute_us
+        self._answers = [part.answer for part in ticket.parts if part.answer is not None]
+
+    def packed(self) -> list[Packed]:
+        """The answers of the parts as they came, in the order of their rows; only when there is no error."""
+        return self._answers
+
+    def value(self) -> Any:
+        """What the method returned for this call's rows.
+
+        Raises:
+            VtsServingException: `error`, if the call failed.
+            BadFrame, BadTensor, BadModelOutput: the answer cannot be decoded.
+        """
+        if self.error is not None:
+            raise self.error
+        return join_results(self.packed())

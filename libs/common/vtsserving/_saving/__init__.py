@@ -1,0 +1,1 @@
+"""Saving and loading: what all framework modules share."""

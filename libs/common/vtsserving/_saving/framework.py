@@ -1,0 +1,318 @@
+"""What every framework module shares: saving, loading, and the checks around both. [M1]
+
+A framework module is one file with a `FRAMEWORK` and three functions, `save_model`, `load_model` and `get`. What the
+model process calls is what `serve` makes of the loaded object: the object itself, or one whose methods take arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypedDict
+
+from vtsserving._local_store.files import storage_errors
+from vtsserving._local_store.store import LocalStore
+from vtsserving._model.draft import Draft
+from vtsserving._model.metadata import plain_labels, plain_metadata
+from vtsserving._model.model import Model, ModelContext, ModelInfo
+from vtsserving._model.options import ModelOptions
+from vtsserving._model.signature import ModelSignature, read_signatures
+from vtsserving._model.tag import Tag
+from vtsserving._saving.custom_objects import write_custom_objects
+from vtsserving._saving.environment import check_environment, installed_versions
+from vtsserving._saving.input_example import record_example
+from vtsserving.exceptions import (
+    InvalidArgument,
+    InvalidSignature,
+    ModelLoadFailed,
+    ModelNotFound,
+    VtsServingException,
+)
+from vtsserving.runner.package_tags import check_not_hidden
+from vtsserving.version import __version__
+
+MODULES: Final = (
+    "catboost",
+    "lightgbm",
+    "onnx",
+    "picklable_model",
+    "pytorch",
+    "pytorch_lightning",
+    "sklearn",
+    "torchscript",
+    "transformers",
+    "xgboost",
+)
+"""The framework modules of this package; only these are imported because a model.yaml names them."""
+
+INTERNAL: Final = ("packed_runnable",)
+"""Modules of this package that save what is no user's model."""
+
+MAX_DESCRIPTION_CHARS: Final = 10_000
+
+
+class SaveDetails(TypedDict, total=False):
+    """What every `save_model` takes beside the name and the model; all of it is optional.
+
+    Attributes:
+        signatures: method name to `{"batchable": bool, "batch_dim": int or (input, output)}`.
+        labels: text to text, for finding models.
+        metadata: text to plain values, numpy values and dates; for people.
+        custom_objects: text to any Python objects, saved with cloudpickle beside the model.
+        external_modules: modules whose code is saved with the model because the server does not have them.
+        options: how the model wants to be served; a dict or the framework's ModelOptions.
+        input_example: one argument of the signatures, or a tuple of several; its types and shapes are recorded, and
+            it is used for warm-up and documentation.
+        description: text about the model, for people.
+    """
+
+    signatures: Mapping[str, Mapping[str, Any] | ModelSignature] | None
+    labels: Mapping[str, str] | None
+    metadata: Mapping[str, Any] | None
+    custom_objects: Mapping[str, Any] | None
+    external_modules: Sequence[ModuleType] | None
+    options: Mapping[str, Any] | ModelOptions | None
+    input_example: Any
+    description: str | None
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How one framework's models are written and read.
+
+    Attributes:
+        module: the framework module's name, as model.yaml has it.
+        name: short name, as model.yaml's context has it.
+        distributions: the packages whose versions are recorded and checked, as pip knows them.
+        read: loads the model object from a model's files; keyword arguments are the module's load options.
+        serve: makes of the loaded object what the model process calls; None: it is called itself.
+        options: the class of the model's options.
+        takes_device: whether `read` has a keyword argument `device`.
+    """
+
+    module: str
+    name: str
+    distributions: tuple[str, ...]
+    read: Callable[..., Any]
+    serve: Callable[[Any, ModelInfo], Any] | None = None
+    options: type[ModelOptions] = ModelOptions
+    takes_device: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a framework module says about the files that it wrote.
+
+    Attributes:
+        runs_code: whether loading them runs code that the model's author wrote.
+        input_specs: method to spec, where the framework knows it.
+        extra: more for the manifest; JSON values.
+        served: what the model process will call, where that is not the model.
+    """
+
+    runs_code: bool
+    input_specs: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] | None = None
+    served: Any = None
+
+
+def save(
+    framework: Framework,
+    name: str | Tag,
+    model: Any,
+    write: Callable[[Path], Written],
+    *,
+    default: Mapping[str, ModelSignature],
+    details: SaveDetails,
+) -> Model:
+    """Save a model: check everything, let the framework write its files, then let the store make it a model.
+
+    Args:
+        framework: the module's own.
+        name: `name` or `name:version`.
+        model: the object that has the signatures' methods.
+        write: writes the framework's files into a directory.
+        default: the signatures where the caller gives none.
+        details: the keyword arguments of `save_model`.
+
+    Raises:
+        VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
+    """
+    known = _known_details(framework, details)
+    tag = Tag.parse(name)
+    check_not_hidden(tag)
+    signatures = read_signatures(known.get("signatures") or default)
+    if framework.serve is None:
+        check_methods(model, signatures)
+    options = framework.options.from_dict(known.get("options") or {})
+    options.check_methods(signatures)
+    labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
+    description = check_description(known.get("description"))
+    store = LocalStore()
+    with store.staging() as staged:
+        with storage_errors(f"cannot save {tag}"):
+            written = write(staged)
+        served = model if written.served is None else written.served
+        check_methods(served, signatures)
+        extra = {
+            **(written.extra or {}),
+            **write_custom_objects(staged, known.get("custom_objects"), known.get("external_modules") or ()),
+            **record_example(staged, served, known.get("input_example"), signatures, written.input_specs),
+            **({"description": description} if description else {}),
+            "runs_code": written.runs_code,
+        }
+        draft = Draft(tag, framework.module, context(framework), labels, options, metadata, signatures, extra)
+        return store.save(staged, draft)
+
+
+def load(framework: Framework, tag: str | Tag | Model, **options: Any) -> Any:
+    """Load a model object into this process.
+
+    Args:
+        framework: the module's own.
+        tag: what `get` accepts, or a model.
+        options: the module's load options.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it.
+        IntegrityError: its files do not match their digests; nothing was loaded then.
+        IncompatibleEnvironment: Python or the framework does not fit.
+        ModelLoadFailed: its own code or files cannot be loaded.
+    """
+    model = get(framework, tag)
+    model.verify()
+    return _read(framework, model, **options)
+
+
+def get(framework: Framework, tag: str | Tag | Model) -> Model:
+    """Find a model that this framework module saved.
+
+    Raises:
+        ModelNotFound: it does not exist, or another framework module saved it; the message names both.
+    """
+    model = tag if isinstance(tag, Model) else LocalStore().get(tag)
+    if model.info.module != framework.module:
+        raise ModelNotFound(
+            f"{model.tag} was saved with {model.info.module}, not with {framework.module}; "
+            f"use {model.info.module}.get or vtsserving.models.get"
+        )
+    return model
+
+
+def load_model(model: Model, **options: Any) -> Any:
+    """Load a model object with the framework module that its model.yaml names; errors as those of `load`."""
+    return load(framework_of(model.info), model, **options)
+
+
+def load_for_serving(path: Path, *, verified: bool = False, device: str | None = None) -> Any:
+    """Load a model from a directory, as the object whose methods the model process calls.
+
+    Args:
+        path: a model's directory, in a store or a cache.
+        verified: whether its digests were checked just now.
+        device: where it computes; the first one that its options name by default, else the CPU.
+
+    Raises:
+        VtsServingException: as `load`.
+    """
+    model = Model.staged(path)
+    if not verified:
+        model.verify()
+    framework = framework_of(model.info)
+    chosen = device or _first_device(model.info.options)
+    loaded = _read(framework, model, **({"device": chosen} if framework.takes_device and chosen else {}))
+    served = loaded if framework.serve is None else framework.serve(loaded, model.info)
+    check_methods(served, model.info.signatures)
+    return served
+
+
+def framework_of(info: ModelInfo) -> Framework:
+    """The framework that a model.yaml names.
+
+    Raises:
+        ModelLoadFailed: this version has no such framework module.
+    """
+    package, _, module = info.module.rpartition(".")
+    if package != "vtsserving" or module not in (*MODULES, *INTERNAL):
+        raise ModelLoadFailed(
+            f"{info.tag} was saved with {info.module or 'no framework module'!r}, which cannot load models here"
+        )
+    framework: Framework = importlib.import_module(info.module).FRAMEWORK
+    return framework
+
+
+def context(framework: Framework | None = None) -> ModelContext:
+    """The environment of this process, as a model.yaml records it."""
+    versions = installed_versions(framework.distributions if framework else ())
+    return ModelContext(framework.name if framework else "", versions, __version__, platform.python_version())
+
+
+def check_methods(served: Any, signatures: Mapping[str, ModelSignature]) -> None:
+    """Check that an object has the methods that signatures name.
+
+    Raises:
+        InvalidSignature: a method is missing or cannot be called; the message names it.
+    """
+    for method in signatures:
+        if not callable(getattr(served, method, None)):
+            raise InvalidSignature(
+                f"the signature {method!r} does not fit: {type(served).__name__} has no such method to call"
+                f"{_other_methods(served, method)}"
+            )
+
+
+def _other_methods(served: object, wanted: str) -> str:
+    """How to go on, for an error: with a near name, or with the methods of the object's own class if it has any."""
+    import difflib
+
+    kind = type(served)
+    methods = [name for name in dir(kind) if name[0] != "_" and callable(getattr(kind, name, None))]
+    near = difflib.get_close_matches(wanted, methods, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    own = [name for name in vars(kind) if name in methods]
+    if not own or kind.__module__ == "builtins":
+        return ""
+    return f"; it has {', '.join(own[:5])}: say which to serve, for example signatures={{{own[0]!r}: {{}}}}"
+
+
+def check_description(description: str | None) -> str:
+    """Check a description.
+
+    Raises:
+        InvalidArgument: it is no text, or too long.
+    """
+    if description is None:
+        return ""
+    if not isinstance(description, str) or len(description) > MAX_DESCRIPTION_CHARS:
+        raise InvalidArgument(f"description is text of at most {MAX_DESCRIPTION_CHARS} characters")
+    return description
+
+
+def _read(framework: Framework, model: Model, **options: Any) -> Any:
+    check_environment(model.info)
+    try:
+        return framework.read(model, **options)
+    except (VtsServingException, TypeError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelLoadFailed(f"{model.tag} cannot be loaded: {type(error).__name__}: {reason}") from error
+
+
+def _first_device(options: ModelOptions) -> str | None:
+    return options.device[0] if isinstance(options.device, tuple) else options.device
+
+
+def _known_details(framework: Framework, details: SaveDetails) -> SaveDetails:
+    unknown = sorted(set(details) - SaveDetails.__annotations__.keys())
+    if unknown:
+        known = ", ".join(SaveDetails.__annotations__)
+        raise TypeError(
+            f"{framework.module}.save_model() got an unknown argument {unknown[0]!r}; known are {known}"
+        )
+    return details

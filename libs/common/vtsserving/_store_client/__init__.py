@@ -1,0 +1,1 @@
+"""The client of a store service: push, pull, aliases, settings, contexts."""

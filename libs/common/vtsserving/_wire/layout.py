@@ -1,0 +1,252 @@
+"""The receiver's side of values with a batch axis: a parsed head joins, decodes and cuts the bodies that go with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+
+from vtsserving._wire import tables, tensors, values
+from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, Leaf, ranges
+from vtsserving._wire.scan import check_msgpack
+from vtsserving.exceptions import BadFrame, BadTensor
+
+Bytes = bytes | memoryview
+
+_MAX_CACHED_BYTES: Final = 4_096
+"""Longer heads are parsed each time: they hold large arguments, and 512 of those would be a leak."""
+
+
+class Hole(NamedTuple):
+    """One batched leaf as the receiver knows it."""
+
+    kind: int
+    axis: int
+    spec: tensors.Spec | None
+    table: Sequence[Any] = ()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the leaf's size follows from its rows."""
+        return self.spec is not None and self.spec.dtype != tensors.STR
+
+    def size(self, rows: int) -> int:
+        """Bytes of the leaf, if `fixed`."""
+        assert self.spec is not None
+        other = math.prod(size for i, size in enumerate(self.spec.shape) if i != self.axis)
+        return rows * other * tensors.ITEM_BYTES[self.spec.dtype]
+
+    def decode(self, data: Bytes, rows: int) -> Any:
+        """The leaf's value from its bytes."""
+        if self.spec is None:
+            value = values.decode_value(data)
+            if not self._fits(value):
+                raise BadFrame("a leaf of another type than its head says")
+            if len(value) != rows:
+                raise BadFrame(f"a leaf has {len(value)} rows, its entry {rows}")
+            return value
+        shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
+        return tensors.from_wire(self.spec._replace(shape=shape), data)
+
+    def _fits(self, value: Any) -> bool:
+        if self.kind == LIST_HOLE:
+            return type(value) is list
+        # Dtypes are the sender's names for them, which another version of pandas may not have.
+        return tables.is_table(value) and tables.kind_of(value)[:2] == list(self.table)[:2]
+
+    def concatenate(self, parts: list[Any]) -> Any:
+        """One value of several, along the batch axis."""
+        if len(parts) == 1:
+            return parts[0]
+        if self.kind == LIST_HOLE:
+            return [item for part in parts for item in part]
+        if self.kind == FRAME_HOLE:
+            import pandas as pd
+
+            return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
+        if tensors.is_torch(parts[0]):
+            import torch
+
+            return torch.cat(parts, dim=self.axis)
+        if self.spec is not None and self.spec.dtype == tensors.STR:
+            return tensors.concatenate_strings(parts, self.axis)
+        return np.concatenate(parts, axis=self.axis)
+
+
+class Layout:
+    """A parsed head: how to join, decode and cut the bodies that go with it."""
+
+    def __init__(self, head: bytes) -> None:
+        """Parse `head`; BadFrame if it is none."""
+        check_msgpack(head, values.NESTED)
+        self.holes: list[Hole] = []
+        self._head = head
+        self._fill(self._collect)
+        if not self.holes:
+            raise BadFrame("a head without a batched leaf")
+        self._contiguous = len(self.holes) == 1 and self.holes[0].fixed and self.holes[0].axis == 0
+        self._row_bytes = self.holes[0].size(1) if self._contiguous else 0
+        template = self._fill(lambda _code, _data: Leaf)
+        self._is_bare = template is Leaf
+        spec = self.holes[0].spec
+        self._tail = spec.shape[1:] if spec is not None else ()
+        self._plain = self._plain_dtype() if self._is_bare and self._row_bytes else None
+        # Not `==`, which would go into arrays of the template.
+        self._is_one_argument = (
+            type(template) is list
+            and [type(item) for item in template] == [list, dict]
+            and [len(item) for item in template] == [1, 0]
+            and template[0][0] is Leaf
+        )
+
+    def _plain_dtype(self) -> np.dtype[Any] | None:
+        """The dtype of a value that is one array of numbers, so that it is read in one step; None for all others."""
+        spec = self.holes[0].spec
+        if spec is None or spec.container != tensors.NUMPY:
+            return None
+        is_number = spec.dtype not in (tensors.STR, tensors.BFLOAT16, tensors.BOOL)
+        return np.dtype(tensors.DTYPES[spec.dtype]) if is_number else None
+
+    def _collect(self, code: int, data: bytes) -> Any:
+        if code == TENSOR_HOLE:
+            spec, end = tensors.unpack_spec(memoryview(data)[1:])
+            if end + 1 != len(data) or data[0] >= len(spec.shape):
+                raise BadTensor("a tensor hole whose axis is not one of its dimensions")
+            self.holes.append(Hole(code, data[0], spec))
+        elif code == LIST_HOLE:
+            self.holes.append(Hole(code, 0, None))
+        else:
+            self.holes.append(Hole(code, 0, None, _table_kind(data)))
+        return None
+
+    def _fill(self, hole: Callable[[int, bytes], Any]) -> Any:
+        """Unpack the head anew, with `hole` called for each hole in order."""
+
+        def extension(code: int, data: bytes) -> Any:
+            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE):
+                return hole(code, data)
+            if code == values.TUPLE:
+                return tuple(values.unpack_checked(data, extension))
+            return values.from_extension(code, data)
+
+        return values.unpack_checked(self._head, extension)
+
+    def join(self, bodies: Sequence[Bytes], rows: Sequence[int]) -> Any:
+        """One value of k requests, in their order.
+
+        Args:
+            bodies: k bodies that go with this head.
+            rows: their rows.
+
+        Returns:
+            The value; each batched leaf has sum(rows) items along its axis. One leaf on axis 0 costs one copy.
+
+        Raises:
+            BadFrame, BadTensor: a body does not have the size that its rows and the head say.
+        """
+        if self._contiguous:
+            hole = self.holes[0]
+            # Each alone, or one body that is too short would shift the rows of the next.
+            width = self._row_bytes
+            if list(map(len, bodies)) != [count * width for count in rows]:
+                raise BadFrame("a body does not have the size that its rows say")
+            # Joined in memory that may be written to: a model may change its input in place.
+            if self._plain is not None and len(bodies) == 1 and bodies[0]:
+                array = np.frombuffer(bodies[0], self._plain)
+                return array.reshape(rows[0], *self._tail) if self._tail else array
+            data = bodies[0] if len(bodies) == 1 else memoryview(bytearray().join(bodies))
+            value = hole.decode(data, sum(rows))
+            if self._is_bare:
+                return value
+            if self._is_one_argument:
+                return [[value], {}]
+            joined = iter([value])
+        else:
+            parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
+            joined = iter(
+                hole.concatenate(
+                    [hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
+                )
+                for i, hole in enumerate(self.holes)
+            )
+        return self._fill(lambda _code, _data: next(joined))
+
+    def _leaves(self, body: Bytes, rows: int) -> list[memoryview]:
+        view, position, leaves = memoryview(body), 0, []
+        for hole in self.holes:
+            if hole.fixed:
+                size = hole.size(rows)
+            else:
+                if position + SIZE.size > len(view):
+                    raise BadFrame("truncated body")
+                (size,) = SIZE.unpack_from(view, position)
+                position += SIZE.size
+            if position + size > len(view):
+                raise BadFrame("truncated body")
+            leaves.append(view[position : position + size])
+            position += size
+        if position != len(view):
+            raise BadFrame(f"{len(view) - position} bytes after the body")
+        return leaves
+
+    def cut(self, body: Bytes, rows: int, counts: Sequence[int]) -> Iterator[bytes]:
+        """Bodies of consecutive row ranges, for a request that is too large for one batch.
+
+        Args:
+            body: goes with this head.
+            rows: its rows.
+            counts: rows of the parts; sum(counts) == rows.
+
+        Yields:
+            One body per part.
+
+        Raises:
+            BadFrame, BadTensor: the body does not have the size that its rows and the head say.
+        """
+        slicers = [
+            _slicer(hole, leaf, rows) for hole, leaf in zip(self.holes, self._leaves(body, rows), strict=True)
+        ]
+        for start, stop in ranges(counts):
+            yield b"".join([slicer(start, stop) for slicer in slicers])
+
+
+def _table_kind(data: bytes) -> list[Any]:
+    """What a hole says of the tables that go there: see tables.kind_of."""
+    kind = values.decode_value(data)
+    if type(kind) is not list or len(kind) != 3 or kind[0] not in ("DataFrame", "Series"):
+        raise BadFrame("a hole for a table of an unknown kind")
+    return kind
+
+
+def _slicer(hole: Hole, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
+    """What gives the bytes of some rows of a leaf; tensors are cut as bytes, whatever their dtype or container."""
+    if not hole.fixed:
+        return Leaf(hole.decode(data, rows), hole.axis, "value").part
+    spec = cast(tensors.Spec, hole.spec)
+    if hole.axis == 0:
+        width = len(data) // rows
+        return lambda start, stop: bytes(data[start * width : stop * width])
+    outer = math.prod(spec.shape[: hole.axis])
+    inner_bytes = math.prod(spec.shape[hole.axis + 1 :]) * tensors.ITEM_BYTES[spec.dtype]
+    if not outer * inner_bytes:
+        return lambda start, stop: b""
+    array = np.frombuffer(data, np.uint8).reshape(outer, rows, inner_bytes)
+    return lambda start, stop: array[:, start:stop].tobytes()
+
+
+def layout(head: bytes) -> Layout:
+    """The parsed head.
+
+    Args:
+        head: of a packed value. Short ones are cached, since callers of one method share few of them.
+
+    Raises:
+        BadFrame, BadTensor, TooDeep: it is none.
+    """
+    return _cached(head) if len(head) <= _MAX_CACHED_BYTES else Layout(head)
+
+
+_cached = lru_cache(maxsize=512)(Layout)

@@ -1,0 +1,133 @@
+"""The sender's side of values with a batch axis: find the batched leaves, cut them, describe them in a head."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+
+from vtsserving._wire import tables, tensors, values
+from vtsserving._wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
+from vtsserving.exceptions import BadShape, TooDeep
+
+TENSOR_HOLE: Final = 16
+LIST_HOLE: Final = 17
+FRAME_HOLE: Final = 18
+
+SIZE: Final = struct.Struct("<Q")
+"""Prefix of a leaf whose size does not follow from its rows."""
+
+
+class Leaf:
+    """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
+
+    __slots__ = ("axis", "value", "where")
+
+    def __init__(self, value: Any, axis: int, where: str) -> None:
+        """Leaf `value`, batched along `axis`, which errors name `where`."""
+        self.value = value
+        self.axis = axis
+        self.where = where
+
+    @property
+    def rows(self) -> int:
+        """Items along the batch axis."""
+        return len(self.value) if isinstance(self.value, list) else int(self.value.shape[self.axis])
+
+    def part(self, start: int, stop: int) -> bytes:
+        """The leaf's bytes for rows [start, stop)."""
+        if isinstance(self.value, list):
+            return sized(values.encode_value(self.value[start:stop], self.where))
+        if tables.is_table(self.value):
+            part = self.value.iloc[start:stop]
+            # Rows that were only numbered are numbered anew: nobody must see how many strangers' rows came before.
+            if tables.has_default_index(self.value):
+                part = part.reset_index(drop=True)
+            return sized(values.encode_value(part, self.where))
+        cut = (slice(None),) * self.axis + (slice(start, stop),)
+        _, data = tensors.to_wire(self.value[cut], self.where)
+        if isinstance(data, bytes):
+            return sized(data)
+        return data.tobytes()
+
+
+def sized(data: bytes) -> bytes:
+    """A leaf's bytes with their number before them."""
+    return SIZE.pack(len(data)) + data
+
+
+def mark(value: Any, axis: int, where: str, leaves: list[Leaf], depth: int = 1) -> Any:
+    """The value with each batched leaf replaced by a Leaf, which is collected in order."""
+    if depth > MAX_VALUE_DEPTH:
+        raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
+    if isinstance(value, dict):
+        return {key: mark(item, axis, f"{where}[{key!r}]", leaves, depth + 1) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple([mark(item, axis, f"{where}[{i}]", leaves, depth + 1) for i, item in enumerate(value)])
+    if isinstance(value, list) or tables.is_table(value):
+        ndim = 1
+    elif isinstance(value, np.ndarray) or tensors.is_torch(value):
+        ndim = value.ndim
+    else:
+        ndim = 0
+    if not ndim:
+        return value
+    if ndim <= axis:
+        raise BadShape(f"{where} has {ndim} dimension{'s' * (ndim > 1)} to batch on, but batch_dim is {axis}")
+    leaf = Leaf(value, axis, where)
+    leaves.append(leaf)
+    return leaf
+
+
+def rows_of(leaves: Sequence[Leaf]) -> int:
+    """The rows that all leaves have; BadShape if they differ or there is none."""
+    rows = leaves[0].rows
+    for leaf in leaves:
+        if leaf.rows != rows:
+            raise BadShape(
+                f"all batched arguments must have the same number of rows: {leaves[0].where} has {rows}, "
+                f"{leaf.where} has {leaf.rows}"
+            )
+    if not 0 < rows < MAX_ROWS:
+        raise BadShape(f"{leaves[0].where} has {rows} rows; at least one is needed")
+    return rows
+
+
+def pack_head(marked: Any, where: str) -> bytes:
+    """The head of a value of `mark`, which errors name `where`."""
+    deepest = values.check_plain(marked, where)
+
+    def extension(node: Any) -> Any:
+        if type(node) is Leaf:
+            return _hole(node)
+        if isinstance(node, tuple):
+            return msgpack.ExtType(values.TUPLE, values.pack(list(node), where, extension))
+        return values.to_extension(node, where)
+
+    return values.check_packed(values.pack(marked, where, extension), where, deepest)
+
+
+def _hole(leaf: Leaf) -> Any:
+    if isinstance(leaf.value, list):
+        return msgpack.ExtType(LIST_HOLE, b"")
+    if tables.is_table(leaf.value):
+        return msgpack.ExtType(FRAME_HOLE, values.encode_value(tables.kind_of(leaf.value), leaf.where))
+    empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]
+    # Whether objects are strings shows only where there are some.
+    spec, _ = tensors.to_wire(leaf.value if _holds_objects(leaf.value) else empty, leaf.where)
+    shape = tuple(0 if i == leaf.axis else size for i, size in enumerate(leaf.value.shape))
+    return msgpack.ExtType(TENSOR_HOLE, bytes((leaf.axis,)) + spec._replace(shape=shape).pack())
+
+
+def _holds_objects(array: Any) -> bool:
+    return getattr(array.dtype, "kind", "") == "O"
+
+
+def ranges(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive stretches of `counts` rows."""
+    ends = list(accumulate(counts, initial=0))
+    return pairwise(ends)

@@ -1,0 +1,214 @@
+"""Values: what a method takes and returns, as data. Encoded whole, self-describing, with explicit limits.
+
+msgpack carries None, bool, int, float, str, bytes, list and dict with str keys; everything else is an extension:
+
+    1 tensor     see wire/tensors.py
+    2 tuple      msgpack array
+    3 DataFrame  msgpack array, see wire/tables.py
+    4 Series     msgpack array, see wire/tables.py
+    5 image      msgpack array, see wire/images.py
+
+What a sender may send is exactly what a receiver takes: both sides have the same limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import msgpack
+import numpy as np
+
+from vtsserving._wire import images, tables, tensors
+from vtsserving._wire.limits import MAX_TABLE_DEPTH, MAX_VALUE_DEPTH, MAX_VALUE_NODES
+from vtsserving._wire.scan import check_msgpack
+from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue, VtsServingException
+
+TENSOR: Final = 1
+TUPLE: Final = 2
+DATAFRAME: Final = 3
+SERIES: Final = 4
+IMAGE: Final = 5
+
+NESTED: Final = frozenset((TUPLE, DATAFRAME, SERIES, IMAGE))
+"""Extensions whose data is a msgpack array again, which the limits look into."""
+
+
+def encode_value(value: Any, where: str = "value") -> bytes:
+    """Encode any supported value.
+
+    Args:
+        value: see the module's list; subclasses of dict and list count as dict and list.
+        where: how an error names the value, for example "argument 1".
+
+    Returns:
+        msgpack bytes.
+
+    Raises:
+        UnsupportedValue: a type, dtype or dict key that cannot be sent, or too many objects; the message names
+            `where`.
+        TooDeep: nested deeper than 32 levels.
+    """
+    deepest = check_plain(value, where)
+    return check_packed(pack(value, where), where, deepest)
+
+
+def pack(value: Any, where: str, extension: Callable[[Any], Any] | None = None) -> bytes:
+    """Like encode_value, for a value whose containers were checked already.
+
+    Args:
+        value: what to encode.
+        where: how an error names it.
+        extension: gives the extension of a node that msgpack does not know; `to_extension` if there is none.
+    """
+    try:
+        packed: bytes = msgpack.packb(
+            value, default=extension or (lambda node: to_extension(node, where)), strict_types=True
+        )
+    except VtsServingException:
+        raise
+    except (ValueError, OverflowError, TypeError) as error:
+        raise UnsupportedValue(f"{where} cannot be sent: {error}") from error
+    return packed
+
+
+def check_plain(value: Any, where: str, depth: int = 1) -> int:
+    """Refuse what msgpack would take and the receiver not: dict keys that are no str, and deep nesting.
+
+    Returns:
+        The level of the deepest container.
+    """
+    if depth > MAX_VALUE_DEPTH:
+        raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
+    deepest = depth
+    if isinstance(value, dict):
+        for key in value:
+            if type(key) is not str:
+                raise UnsupportedValue(
+                    f"{where} has a dict key of type {type(key).__name__}; only str keys can be sent"
+                )
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return depth
+    for item in value:
+        if isinstance(item, (list, tuple, dict)):
+            deepest = max(deepest, check_plain(item, where, depth + 1))
+    return deepest
+
+
+def check_packed(packed: bytes, where: str, deepest: int = 0) -> bytes:
+    """Refuse what the receiver would refuse as too large, and look only where that is possible at all.
+
+    Args:
+        packed: a value that is about to be sent.
+        where: how an error names it.
+        deepest: of `check_plain`, which does not look into tables.
+
+    Returns:
+        `packed`.
+    """
+    if len(packed) > MAX_VALUE_NODES or deepest > MAX_VALUE_DEPTH - MAX_TABLE_DEPTH:
+        try:
+            check_msgpack(packed, NESTED)
+        except BadFrame as error:
+            raise UnsupportedValue(
+                f"{where} holds more than {MAX_VALUE_NODES} objects; send an array instead of lists"
+            ) from error
+    return packed
+
+
+def decode_value(data: bytes | memoryview) -> Any:
+    """Decode what encode_value made.
+
+    Args:
+        data: one msgpack value.
+
+    Returns:
+        The value; arrays are read-only.
+
+    Raises:
+        BadFrame, BadTensor: malformed. TooDeep: over the limits of wire/limits.py.
+    """
+    check_msgpack(data, NESTED)
+    return unpack_checked(data)
+
+
+def unpack_checked(data: bytes | memoryview, ext_hook: Any = None) -> Any:
+    """Unpack msgpack whose size and depth were checked already; see decode_value."""
+    size = len(data)
+    try:
+        return msgpack.unpackb(
+            data,
+            ext_hook=ext_hook or from_extension,
+            object_pairs_hook=_unique,
+            max_str_len=size,
+            max_bin_len=size,
+            max_array_len=size,
+            max_map_len=size,
+            max_ext_len=size,
+        )
+    except VtsServingException:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
+        raise BadFrame(f"unreadable value: {type(error).__name__}") from error
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs) or any(type(key) is not str for key in result):
+        raise BadFrame("a map has duplicate keys or keys that are no str")
+    return result
+
+
+def to_extension(node: Any, where: str) -> Any:
+    """The extension of a node that msgpack does not know, or a plain equivalent (subclasses of dict, list, str...)."""
+    if isinstance(node, (np.ndarray, np.generic)) or tensors.is_torch(node):
+        spec, data = tensors.to_wire(node, where)
+        return msgpack.ExtType(TENSOR, spec.pack() + (data if isinstance(data, bytes) else data.tobytes()))
+    if isinstance(node, tuple):
+        return msgpack.ExtType(TUPLE, pack(list(node), where))
+    for plain in (dict, list, str, bool, int, float, bytes):
+        if isinstance(node, plain):
+            return cast(Any, plain)(node)
+    if isinstance(node, (bytearray, memoryview)):
+        return bytes(node)
+    return _table_or_image(node, where)
+
+
+def _table_or_image(node: Any, where: str) -> Any:
+    if tables.is_table(node):
+        fields = tables.fields_of(node, where)
+        # One level more than nests outside of tables, so that a table fits wherever `check_packed` looks away.
+        check_plain(fields, where, MAX_VALUE_DEPTH - MAX_TABLE_DEPTH + 1)
+        packed = pack(fields, where)
+        check_msgpack(packed, NESTED, max_depth=MAX_TABLE_DEPTH)
+        return msgpack.ExtType(SERIES if tables.is_series(node) else DATAFRAME, packed)
+    if images.is_image(node):
+        return msgpack.ExtType(IMAGE, pack(images.fields_of(node, where), where))
+    raise UnsupportedValue(
+        f"{where} has type {type(node).__module__}.{type(node).__qualname__}, which cannot be sent; send arrays, "
+        "tensors, DataFrames, images, or lists, dicts and tuples of plain values"
+    )
+
+
+def from_extension(code: int, data: bytes) -> Any:
+    """The value of an extension; BadFrame for a code that is not known."""
+    if code == TENSOR:
+        view = memoryview(data)
+        spec, end = tensors.unpack_spec(view)
+        return tensors.from_wire(spec, view[end:])
+    if code not in NESTED:
+        raise BadFrame(f"unknown extension {code}")
+    fields = unpack_checked(data)
+    if type(fields) is not list:
+        raise BadFrame(f"extension {code} holds no array")
+    if code == TUPLE:
+        return tuple(fields)
+    return images.decode(fields) if code == IMAGE else tables.decode(fields, series=code == SERIES)

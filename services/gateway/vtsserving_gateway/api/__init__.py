@@ -1,0 +1,1 @@
+"""The routes that are not predictions, and the pages that describe all of them."""

@@ -1,0 +1,119 @@
+"""Which models are loaded, on their way, or cannot be loaded, as the heartbeats of runners and batchers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Literal, NamedTuple, cast
+
+from vtsserving._bus.interface import Bus, Message, Subscription
+from vtsserving._wire import frames, subjects
+from vtsserving._wire.limits import DEAD_AFTER_S
+from vtsserving.exceptions import ProtocolError
+
+StateName = Literal["ready", "loading", "unloading", "failed", "not_loaded"]
+
+
+class State(NamedTuple):
+    """How a model is.
+
+    Attributes:
+        name: `not_loaded` is that of a model whose first call loads it.
+        reason: for people; empty when it is ready.
+    """
+
+    name: StateName
+    reason: str
+
+
+_REASONS: dict[str, str] = {
+    "loading": "it is being loaded",
+    "unloading": "it is being unloaded",
+    "failed": "it could not be loaded",
+}
+NOT_LOADED = State("not_loaded", "not loaded; its first call loads it")
+READY = State("ready", "")
+
+
+class Fleet:
+    """The runners and batchers that this gateway hears."""
+
+    def __init__(self, bus: Bus, now_s: Callable[[], float]) -> None:
+        """Prepare; `start` begins to listen.
+
+        Args:
+            bus: connected.
+            now_s: monotonic clock, seconds.
+        """
+        self._bus = bus
+        self._now_s = now_s
+        self._heard: dict[str, tuple[float, frozenset[str]]] = {}
+        self._said: dict[str, tuple[float, dict[str, State]]] = {}
+        self._subscriptions: list[Subscription] = []
+        self.on_beat: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        """Listen to heartbeats."""
+        for subject in (subjects.heartbeat("runner"), subjects.heartbeat("batcher")):
+            self._subscriptions.append(await self._bus.subscribe(subject, self._on_heartbeat))
+
+    async def close(self) -> None:
+        """Listen no more."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await subscription.unsubscribe()
+
+    def runners(self, tag: str) -> list[str]:
+        """Ids of the live runners that have loaded `name:version`."""
+        return [runner for runner, models in self._alive() if tag in models]
+
+    def state(self, tag: str) -> State:
+        """How `name:version` is, as the last heartbeats say."""
+        since_s = self._now_s() - DEAD_AFTER_S
+        for heard_s, states in self._said.values():
+            if heard_s >= since_s and tag in states:
+                state = states[tag]
+                if state.name == "unloading" or not self.runners(tag):
+                    return state
+        return READY if self.runners(tag) else NOT_LOADED
+
+    def has_all(self, tags: Collection[str]) -> bool:
+        """Whether each of the tags is loaded somewhere."""
+        loaded = frozenset[str]().union(*(models for _, models in self._alive()))
+        return loaded.issuperset(tags)
+
+    @property
+    def alive(self) -> int:
+        """How many runners are alive."""
+        return len(self._alive())
+
+    def _alive(self) -> list[tuple[str, frozenset[str]]]:
+        since_s = self._now_s() - DEAD_AFTER_S
+        for runner in [id for id, (heard_s, _) in self._heard.items() if heard_s < since_s]:
+            del self._heard[runner]
+        return [(runner, models) for runner, (_, models) in self._heard.items()]
+
+    def _on_heartbeat(self, message: Message) -> None:
+        try:
+            beat = frames.decode(message.payload)
+        except ProtocolError:
+            return
+        since_s = self._now_s() - DEAD_AFTER_S
+        if not isinstance(beat, frames.Heartbeat):
+            return
+        if beat.role == "runner" and subjects.is_id(beat.id):
+            self._heard[beat.id] = (self._now_s(), frozenset(beat.models))
+            self.on_beat()
+        elif beat.role == "batcher" and subjects.is_id(beat.id):
+            self._said[beat.id] = (self._now_s(), dict(map(_state_of, beat.models)))
+            for batcher in [id for id, (heard_s, _) in self._said.items() if heard_s < since_s]:
+                del self._said[batcher]
+
+
+def _state_of(line: str) -> tuple[str, State]:
+    """Read what a batcher says of one model; see frames.Heartbeat."""
+    tag, _, rest = line.partition(" ")
+    name, _, reason = rest.partition(" ")
+    if name not in _REASONS:
+        return tag, NOT_LOADED
+    text = f"{_REASONS[name]}: {reason}" if reason else _REASONS[name]
+    return tag, State(cast(StateName, name), text)

@@ -1,0 +1,1 @@
+"""Calls of the functions of a Service."""

@@ -1,0 +1,57 @@
+"""Arrays that came as arrays, cast to the recorded spec where that loses nothing that matters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vtsserving._codecs.json_arrays import Array, ArraySpec
+from vtsserving.exceptions import OutOfRange, WrongType
+
+_NUMERIC = "iuf"
+
+
+def cast(array: Array, spec: ArraySpec, where: str) -> Array:
+    """The array in the spec's dtype.
+
+    Args:
+        array: of any dtype; NaN and infinity stay what they are.
+        spec: dtype and shape.
+        where: how an error names the array.
+
+    Returns:
+        The same array where it fits already, else a new one.
+
+    Raises:
+        BadShape: another shape.
+        WrongType: another kind of values: strings for numbers, fractions for integers.
+        OutOfRange: a number does not fit the dtype.
+    """
+    spec.check_shape(array.shape, where)
+    dtype = spec.dtype
+    if array.dtype == dtype or (dtype.kind == array.dtype.kind == "U"):
+        return array
+    if dtype.kind not in _NUMERIC or array.dtype.kind not in _NUMERIC:
+        raise WrongType(
+            f"{where} has dtype {array.dtype}; expected {'str' if dtype.kind == 'U' else dtype.name}"
+        )
+    return _to_float(array, dtype, where) if dtype.kind == "f" else _to_integer(array, dtype, where)
+
+
+def _to_float(array: Array, dtype: np.dtype[Any], where: str) -> Array:
+    with np.errstate(over="ignore"):
+        result = array.astype(dtype)
+    if dtype.itemsize < array.dtype.itemsize and bool((np.isinf(result) & np.isfinite(array)).any()):
+        raise OutOfRange(f"{where} holds a number too large for {dtype.name}")
+    return result
+
+
+def _to_integer(array: Array, dtype: np.dtype[Any], where: str) -> Array:
+    limits = np.iinfo(dtype)
+    if array.dtype.kind == "f" and not bool((np.isfinite(array) & (array == np.trunc(array))).all()):
+        raise WrongType(f"{where} holds numbers that are no integers; expected {dtype.name}")
+    # Python's numbers compare exactly, whatever the two dtypes are.
+    if array.size and not limits.min <= array.min().item() <= array.max().item() <= limits.max:
+        raise OutOfRange(f"{where} holds a number outside of {dtype.name} [{limits.min}, {limits.max}]")
+    return array.astype(dtype)

@@ -1,0 +1,58 @@
+"""What the two ways to call a model have to tell the exchange that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from vtsserving._codecs.json_strict import Body
+from vtsserving._inference.request import Outcome
+from vtsserving._wire.rows import Packed
+from vtsserving.exceptions import VtsServingException
+
+if TYPE_CHECKING:
+    from vtsserving_gateway.predict.decode import Target
+    from vtsserving_gateway.predict.routes import Route
+
+
+class Content(NamedTuple):
+    """The body of an answer.
+
+    Attributes:
+        headers: header lines that describe it, each with its line end.
+        body: its bytes.
+    """
+
+    headers: bytes
+    body: bytes
+
+
+class Dialect(Protocol):
+    """How one request is read and its answer written."""
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The deadline that the body asked for, once it was decoded."""
+
+    def decode(self, target: Target, body: Body) -> Packed:
+        """The call that a body means; BadInput of its many kinds if it means none."""
+
+    def answer(self, outcome: Outcome, route: Route) -> Content:
+        """The answer to a call that has ended; raises its error, or that the result cannot be written."""
+
+
+class Api(Protocol):
+    """One family of URLs."""
+
+    def route(self, url: bytes) -> Route:
+        """What a URL names; NotFound if it names nothing that could exist."""
+
+    def dialect(self, headers: Mapping[bytes, bytes]) -> Dialect:
+        """How a request with these headers (lower-case names) is read and answered.
+
+        Raises:
+            UnsupportedMediaType, NotAcceptable: as it is not.
+        """
+
+    def error(self, error: VtsServingException, request_id: str) -> tuple[int, bytes]:
+        """Status and JSON body of an error."""

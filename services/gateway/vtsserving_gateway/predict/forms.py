@@ -1,0 +1,187 @@
+"""The forms of a native body: JSON, .npy, msgpack values, and Arrow streams where pyarrow is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from vtsserving._codecs.json_write import to_json
+from vtsserving._codecs.npy import read_npy, write_npy
+from vtsserving._wire.values import decode_value, encode_value
+from vtsserving.exceptions import (
+    BadFrame,
+    BadInput,
+    BadShape,
+    BadTensor,
+    EmptyBody,
+    MissingDependency,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
+
+Body = bytes | bytearray
+
+
+class Form(NamedTuple):
+    """One way to write values.
+
+    Attributes:
+        media_type: as in Content-Type and Accept.
+        read: body to value; None for JSON, which is read against the method's spec.
+        write: value to body.
+    """
+
+    media_type: bytes
+    read: Callable[[Body], Any] | None
+    write: Callable[[Any], bytes]
+
+
+def _read_msgpack(body: Body) -> Any:
+    try:
+        return decode_value(bytes(body))
+    except BadTensor as error:
+        raise BadShape(error.message) from error
+    except MissingDependency as error:
+        raise UnsupportedMediaType(f"this gateway cannot read the value: {error.message}") from error
+    except BadFrame as error:
+        raise BadInput(f"the body is no msgpack value: {error.message}") from error
+
+
+def _write_msgpack(value: Any) -> bytes:
+    return encode_value(value, "the result")
+
+
+def _write_npy(value: Any) -> bytes:
+    if isinstance(value, list):
+        value = np.array(value)
+    elif hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.hasobject:
+        raise NotAcceptable(
+            f"the result is a {type(value).__name__}, which has no .npy form; accept JSON or msgpack"
+        )
+    return write_npy(np.asarray(value))
+
+
+def _read_arrow(body: Body) -> Any:
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+            return reader.read_all().to_pandas()
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise BadInput("the body is no Arrow stream of one table") from error
+
+
+def _write_arrow(value: Any) -> bytes:
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(value, pd.Series):
+        value = value.to_frame("0" if value.name is None else str(value.name))
+    if isinstance(value, np.ndarray) and value.ndim in (1, 2):
+        value = pd.DataFrame(value)
+    if not isinstance(value, pd.DataFrame):
+        raise NotAcceptable(
+            f"the result is a {type(value).__name__}, which is no table; accept JSON or msgpack"
+        )
+    table = pa.Table.from_pandas(value.rename(columns=str), preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+JSON: Final = Form(b"application/json", None, to_json)
+NPY: Final = Form(b"application/x-npy", read_npy, _write_npy)
+MSGPACK: Final = Form(b"application/msgpack", _read_msgpack, _write_msgpack)
+ARROW: Final = Form(b"application/vnd.apache.arrow.stream", _read_arrow, _write_arrow)
+
+_ALIASES: Final = {
+    b"application/x-www-form-urlencoded": JSON,
+    b"application/x-msgpack": MSGPACK,
+    b"application/vnd.msgpack": MSGPACK,
+}
+_ANY: Final = frozenset((b"*/*", b"application/*"))
+_UTF8: Final = frozenset((b"utf-8", b"utf8", b"us-ascii"))
+
+
+@cache
+def known_forms() -> dict[bytes, Form]:
+    """Media type to form, as far as the installed packages go."""
+    forms = [JSON, NPY, MSGPACK]
+    if importlib.util.find_spec("pyarrow") and importlib.util.find_spec("pandas"):
+        forms.append(ARROW)
+    return {form.media_type: form for form in forms} | _ALIASES
+
+
+def form_of_body(headers: Mapping[bytes, bytes]) -> Form:
+    """How a request's body is written; saying nothing, and what `curl -d` says, count as JSON.
+
+    Args:
+        headers: lower-case names.
+
+    Raises:
+        UnsupportedMediaType: names what is supported.
+    """
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() not in (b"", b"identity"):
+        raise UnsupportedMediaType("compressed bodies are not supported here; send the body as it is")
+    kind = headers.get(b"content-type")
+    if kind is None or kind == JSON.media_type:
+        return JSON
+    name, _, parameters = kind.partition(b";")
+    form = known_forms().get(name.strip().lower())
+    if form is None:
+        raise UnsupportedMediaType(f"send {_list_forms()}{_how_to_have_more(kind)}")
+    _, has_charset, charset = parameters.lower().partition(b"charset=")
+    if form is JSON and has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
+        raise UnsupportedMediaType("send application/json in UTF-8")
+    return form
+
+
+def form_of_answer(headers: Mapping[bytes, bytes]) -> Form:
+    """How the client wants its answer: the first form in Accept that is known; JSON for any.
+
+    Raises:
+        NotAcceptable: none of them is known.
+    """
+    accept = headers.get(b"accept")
+    if accept is None or accept == b"*/*" or not accept.strip():
+        return JSON
+    wants_any = False
+    for item in accept.lower().split(b","):
+        name, _, parameters = item.partition(b";")
+        name = name.strip()
+        if parameters.replace(b" ", b"") in (b"q=0", b"q=0.0"):
+            continue
+        if name in known_forms():
+            return known_forms()[name]
+        wants_any = wants_any or name in _ANY
+    if wants_any:
+        return JSON
+    raise NotAcceptable(f"the answer is {_list_forms()}{_how_to_have_more(accept)}")
+
+
+def read_body(form: Form, body: Body) -> Any:
+    """The value of a body that is not JSON; its errors are the client's."""
+    if not body:
+        raise EmptyBody("the body is empty")
+    assert form.read is not None
+    return form.read(body)
+
+
+def _list_forms() -> str:
+    own = dict.fromkeys(form.media_type.decode() for form in known_forms().values())
+    return " or ".join(own)
+
+
+def _how_to_have_more(asked: bytes) -> str:
+    """What the gateway needs for a form that a client asks for in vain."""
+    if ARROW.media_type not in asked.lower() or ARROW.media_type in known_forms():
+        return ""
+    return "; for Arrow, the gateway needs packages: pip install 'vtsserving[arrow,pandas]'"

@@ -1,0 +1,1 @@
+"""Loaded models: replicas, credits, memory, the cache of pulled files."""

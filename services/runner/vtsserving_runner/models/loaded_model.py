@@ -1,0 +1,227 @@
+"""One model on this runner: its processes, who owns their credits, and what their batcher hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from vtsserving._wire import frames
+from vtsserving._wire.limits import REPLICA_BITS
+from vtsserving.exceptions import VtsServingException
+from vtsserving_runner.metrics import Counters, ProcessFigures
+from vtsserving_runner.models.replica import Replica
+from vtsserving_runner.process.launch import Launch
+from vtsserving_runner.process.process import ModelProcess, State
+from vtsserving_runner.process.usage import Allowance
+from vtsserving_runner.process.work import Work
+from vtsserving_runner.publish.publisher import ModelId, Outlet
+
+_log = logging.getLogger(__name__)
+
+MAX_REPLICAS: Final = 1 << REPLICA_BITS
+
+REPLACE_AGAIN_S: Final = 60.0
+"""When it is tried again to replace a process whose successor could not be loaded."""
+
+
+class HostedModel:
+    """One version of a model with one or more processes.
+
+    Attributes:
+        id: name, version, digest.
+        owner: the batcher that sends batches; empty while none asked.
+        loaded: done when all processes are warm, or with ModelLoadFailed.
+        used_s: loop time of the last batch that ended.
+    """
+
+    def __init__(
+        self,
+        id: ModelId,
+        outlet: Outlet,
+        counters: Counters,
+        next_epoch: Callable[[], int],
+        on_change: Callable[[HostedModel, VtsServingException | None], None],
+    ) -> None:
+        """Describe a model that is not loaded yet.
+
+        Args:
+            id: name, version, digest.
+            outlet: where events and answers go.
+            counters: what is counted.
+            next_epoch: gives numbers that only grow.
+            on_change: called with (model, None) when it becomes warm or ceases to be, (model, error) when it failed.
+        """
+        self.id = id
+        self.owner = ""
+        self.outlet = outlet
+        self.counters = counters
+        self.next_epoch = next_epoch
+        self.replicas: list[Replica] = []
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self.loaded: asyncio.Future[None] = self._loop.create_future()
+        self.used_s = self._loop.time()
+        self._was_warm = False
+        self._idle: asyncio.Future[None] | None = None
+        self._load_timeout_s = 0.0
+        self._launches: list[Launch] = []
+        self._successors: dict[int, Replica] = {}
+        self._retiring: set[Replica] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._replace_again_s = 0.0
+
+    @property
+    def warm(self) -> bool:
+        """Whether it computes batches now."""
+        return any(replica.process.state is State.WARM for replica in self.replicas)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it holds batches that are not finished."""
+        return any(replica.process.holds for replica in (*self.replicas, *self._retiring))
+
+    @property
+    def rss_bytes(self) -> int:
+        """Memory of all its processes, in bytes."""
+        return sum(replica.process.usage().rss_bytes for replica in self.replicas)
+
+    def start(self, launches: list[Launch], load_timeout_s: float) -> None:
+        """Start one process per launch."""
+        self._launches = launches
+        self._load_timeout_s = load_timeout_s
+        self.replicas = [Replica(self, i, launch, load_timeout_s) for i, launch in enumerate(launches)]
+        for replica in self.replicas:
+            replica.process.start()
+
+    # --- replacing ---------------------------------------------------------------------------------------------------
+
+    def replace_exceeding(self, allowance: Allowance) -> None:
+        """Replace processes that have gone too far, by ones that are warm before they leave."""
+        if self._loop.time() < self._replace_again_s:
+            return
+        for replica in self.replicas:
+            process = replica.process
+            if process.state is not State.WARM or replica.number in self._successors:
+                continue
+            reason = allowance.exceeded(process.warm_usage, process.usage(), process.batches)
+            if reason:
+                _log.info("process_replaced", extra={"model": str(self.id), "reason": reason})
+                number = replica.number
+                successor = Replica(self, number, self._launches[number], self._load_timeout_s, replica)
+                self._successors[number] = successor
+                successor.process.start()
+
+    def succeeded(self, old: Replica, new: Replica) -> None:
+        """A successor is warm: the old process gets nothing new, finishes what it has, and ends."""
+        self._successors.pop(new.number)
+        self.replicas[new.number] = new
+        self._retiring.add(old)
+        old.is_retired = True
+        old.revoke()
+        task = self._loop.create_task(self._retire(old))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def not_succeeded(self, new: Replica, reason: str) -> None:
+        """A successor could not be loaded: the old process goes on, and is looked at again later."""
+        _log.warning("process_not_replaced", extra={"model": str(self.id), "reason": reason})
+        self._successors.pop(new.number, None)
+        self._replace_again_s = self._loop.time() + REPLACE_AGAIN_S
+
+    async def _retire(self, old: Replica) -> None:
+        while old.process.holds:
+            await self._look_again()
+        await old.process.stop()
+        self._retiring.discard(old)
+        self.wake()
+
+    # --- batches -----------------------------------------------------------------------------------------------------
+
+    def give_to(self, batcher: str) -> None:
+        """Make `batcher` the owner: a new one gets all credits under a new epoch, the same one what is free."""
+        if self.owner and self.owner != batcher:
+            _log.info("taken_over", extra={"model": str(self.id), "batcher": batcher})
+        self.owner = batcher
+        for replica in self.replicas:
+            replica.grant(afresh=False)
+
+    def take(self, batch: frames.Batch) -> ModelProcess | None:
+        """The process for a batch, whose credit is used from now on; None when it is not valid.
+
+        Raises:
+            Duplicate: the batch was taken already.
+        """
+        number = batch.epoch & (MAX_REPLICAS - 1)
+        if number < len(self.replicas) and self.replicas[number].credits.take(batch):
+            return self.replicas[number].process
+        return None
+
+    def revoke(self) -> None:
+        """Void all credits; what was taken is still answered."""
+        self.owner = ""
+        for replica in self.replicas:
+            replica.revoke()
+
+    def finished(self, work: Work) -> None:
+        """Count a batch that ended."""
+        counters = self.counters
+        counters.batches += 1
+        counters.entries += len(work.batch.ids)
+        counters.rows += sum(work.batch.rows)
+        counters.compute_us += work.compute_us
+        self.used_s = self._loop.time()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those who wait for batches to end look again."""
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def changed(self, replica: Replica) -> None:
+        """A process became warm, or ceased to be."""
+        if not self.loaded.done() and all(r.process.state is State.WARM for r in self.replicas):
+            self.loaded.set_result(None)
+        if self.warm is not self._was_warm:
+            self._was_warm = self.warm
+            self._on_change(self, None)
+
+    def fail(self, error: VtsServingException) -> None:
+        """The model could not be loaded, or a process of it: the others are of no use either."""
+        if not self.loaded.done():
+            self.loaded.set_exception(error)
+            self.loaded.exception()  # whoever waits sees it; without anybody it is no mistake
+        self._on_change(self, error)
+
+    async def idle(self) -> None:
+        """Return when no batch is held."""
+        while self.busy:
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        """Return when a batch has ended."""
+        self._idle = self._idle or self._loop.create_future()
+        await asyncio.shield(self._idle)
+
+    async def stop(self) -> None:
+        """End all processes at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        replicas = (*self.replicas, *self._successors.values(), *self._retiring)
+        await asyncio.gather(*(replica.process.stop() for replica in replicas))
+
+    def figures(self) -> Iterator[ProcessFigures]:
+        """Its processes, for the metrics."""
+        for replica in self.replicas:
+            process = replica.process
+            yield ProcessFigures(
+                str(self.id),
+                replica.number,
+                process.pid or 0,
+                process.usage().rss_bytes,
+                process.holds,
+                process.state is State.WARM,
+            )

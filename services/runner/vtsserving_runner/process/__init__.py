@@ -1,0 +1,1 @@
+"""A model process as its runner sees it: start, messages, supervision, end."""

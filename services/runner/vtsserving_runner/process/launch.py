@@ -1,0 +1,191 @@
+"""Starts a model process: command, environment, socket; and what is known of it while it runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vtsserving._local_store.injected_models import Provided, to_text
+from vtsserving._model.tag import Tag
+from vtsserving_runner.process import shm_ring
+from vtsserving_runner.process.devices import CPU, Device
+
+_log = logging.getLogger(__name__)
+
+THREAD_VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+# ruff: noqa: SIM905  a table of names reads better than a hundred quotes
+_PASSED: Final = frozenset(
+    """
+    PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV SSL_CERT_FILE SSL_CERT_DIR
+    PYTHONPATH PYTHONHOME PYTHONHASHSEED PYTHONWARNINGS PYTHONUTF8 PYTHONPYCACHEPREFIX PYTHONDONTWRITEBYTECODE
+    VTSSERVING_HOME VTSSERVING_LOG_LEVEL NO_COLOR HF_HOME HF_HUB_OFFLINE TRANSFORMERS_OFFLINE TORCH_HOME
+    """.split()
+)
+_PASSED_PREFIXES: Final = tuple(
+    "LC_ CUDA_ NVIDIA_ CUBLAS_ ROCR_ HIP_ OMP_ KMP_ MKL_ OPENBLAS_ MALLOC_ TF_ XLA_ ORT_ PYTORCH_ NUMBA_ XDG_".split()
+)
+_SECRET: Final = re.compile(
+    r"(^|_)(NATS|S3|STORE|AWS|MINIO|AUTH|CREDENTIALS?|\w*(TOKENS?|KEYS?|SECRETS?|PASS|PASSWORD|PASSWD))(_|$)",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start the processes of one model.
+
+    Attributes:
+        tag: exact.
+        path: directory with its verified files.
+        threads: for the model's libraries; None leaves them their default.
+        environment: names of further variables that are passed on.
+        device: where it computes.
+        poll_us: how long the process stays awake for its next batch, and the runner for its answer; see polling.
+        provided: further models that its class uses.
+    """
+
+    tag: Tag
+    path: Path
+    threads: int | None = 1
+    environment: tuple[str, ...] = ()
+    device: Device = CPU
+    poll_us: int = 0
+    provided: tuple[Provided, ...] = ()
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable's name says that it holds a credential; such a one never reaches a model process."""
+    return _SECRET.search(name) is not None
+
+
+def environment(
+    source: Mapping[str, str], threads: int | None, further: Iterable[str] = ()
+) -> dict[str, str]:
+    """The environment of a model process.
+
+    Args:
+        source: the runner's.
+        threads: value of THREAD_VARIABLES; None passes on what `source` has.
+        further: names that are passed on beside the usual ones.
+
+    Returns:
+        Variables that Python, locales, temporary files and compute libraries need, and no credentials.
+    """
+    names = _PASSED.union(further)
+    kept = {
+        name: value
+        for name, value in source.items()
+        if (name in names or name.startswith(_PASSED_PREFIXES)) and not is_secret(name)
+    }
+    if threads is not None:
+        kept.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    return kept
+
+
+class Child:
+    """A started model process and the runner's end of its socket."""
+
+    def __init__(self, launch: Launch) -> None:
+        """Start it; OSError when the system refuses.
+
+        To be called by the thread that runs the event loop: the child ends when the thread that started it does.
+        """
+        self.rings: tuple[shm_ring.Ring, shm_ring.Ring] | None = None
+        ours, theirs = socket.socketpair()
+        memory = self._share()
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "vtsserving_runner.child.worker", "--fd", str(theirs.fileno())),
+                    *("--parent", str(os.getpid()), "--path", str(launch.path), "--tag", str(launch.tag)),
+                    *("--device", launch.device.name, "--memory", ",".join(map(str, memory))),
+                    *("--poll-us", str(launch.poll_us), "--provided", to_text(launch.provided)),
+                ],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), *memory),
+                env={
+                    **environment(os.environ, launch.threads, launch.environment),
+                    **launch.device.variables,
+                },
+                start_new_session=True,  # Ctrl-C is for the runner; and its own children can be killed with it
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            for descriptor in memory:
+                os.close(descriptor)
+        ours.setblocking(False)
+        self.socket = ours
+
+    def _share(self) -> list[int]:
+        """Memory for both directions; without it everything goes through the socket."""
+        descriptors: list[int] = []
+        try:
+            for _ in range(2):
+                descriptor = shm_ring.create()
+                if descriptor is None:
+                    return []
+                descriptors.append(descriptor)
+            self.rings = (shm_ring.Ring(descriptors[0]), shm_ring.Ring(descriptors[1]))
+        except OSError as error:
+            _log.info("no_shared_memory", extra={"reason": error.strerror})
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return []
+        return descriptors
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Wait for its end in the calling thread, then end what it started.
+
+        Returns:
+            The exit status, negative for a signal.
+        """
+        if hasattr(os, "waitid"):
+            # While it is not reaped, no other group can have its number.
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self.kill()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it and everything it started, at once."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            # No such group (yet): a child that has not reached setsid is only killed itself.
+            self._process.kill()
+
+
+def describe_exit(status: int) -> str:
+    """How a process ended, for people."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+    return "signal SIGKILL; out of memory is the usual cause" if name == "SIGKILL" else f"signal {name}"

@@ -1,0 +1,1 @@
+"""Bytes by digest: uploads, and leases on what is being pushed."""

@@ -1,0 +1,1 @@
+"""Keys and bytes: an S3 bucket or a directory."""

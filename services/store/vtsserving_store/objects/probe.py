@@ -1,0 +1,70 @@
+"""Opens the configured storage and refuses one that breaks the store's one assumption. [M6]"""
+
+from __future__ import annotations
+
+import secrets
+
+from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.settings import StoreSettings
+
+
+def open_storage(settings: StoreSettings, *, existing: bool = False) -> Blobs:
+    """Open the directory or the bucket that the settings name; nothing is checked yet.
+
+    Args:
+        settings: of the service.
+        existing: make neither.
+
+    Raises:
+        ConfigurationError: neither or both are named.
+        NotFound: with `existing`, there is no such directory or bucket.
+    """
+    if settings.store.dir is not None:
+        if settings.s3.endpoint:
+            raise ConfigurationError(
+                "VTSSERVING_STORE__DIR and VTSSERVING_S3__ENDPOINT are both set: choose one place for the models"
+            )
+        if existing and not settings.store.dir.is_dir():
+            raise NotFound(f"there is no store in {settings.store.dir}")
+        from vtsserving_store.objects.directory import DirectoryBlobs
+
+        return DirectoryBlobs(settings.store.dir)
+    if not settings.s3.endpoint:
+        raise ConfigurationError(
+            "the store has no storage: name a directory with --dir or VTSSERVING_STORE__DIR, or set "
+            "VTSSERVING_S3__ENDPOINT, VTSSERVING_S3__BUCKET, VTSSERVING_S3__ACCESS_KEY and VTSSERVING_S3__SECRET_KEY"
+        )
+    from vtsserving_store.objects.s3 import S3Blobs
+
+    blobs = S3Blobs(settings.s3)
+    if settings.s3.create_bucket:
+        if existing and not blobs.has_bucket():
+            raise NotFound(f"there is no {blobs.describe()}")
+        blobs.ensure_bucket()
+    return blobs
+
+
+def probe(blobs: Blobs) -> None:
+    """Check that of two create-only writes of one key the second is refused.
+
+    Args:
+        blobs: the storage; left as it was.
+
+    Raises:
+        StorageError: it is not; models could be overwritten on such a storage.
+        StoreUnavailable: it does not answer, or refuses the credentials.
+    """
+    key = keys.PROBES + secrets.token_hex(8)
+    try:
+        first = blobs.create(key, b"1")
+        second = blobs.create(key, b"2")
+        kept = blobs.read(key, limit_bytes=16)
+    finally:
+        blobs.delete(key)
+    if not first or second or kept != b"1":
+        raise StorageError(
+            f"{blobs.describe()} ignores create-only writes (PUT with If-None-Match: *), so models could be "
+            "overwritten: use a storage that honours them"
+        )

@@ -1,0 +1,1 @@
+"""Versions that never change, aliases that move, and the index of both."""

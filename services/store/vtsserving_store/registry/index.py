@@ -1,0 +1,200 @@
+"""Summaries of all versions, kept in memory and rebuilt from the storage whenever it is asked. [M5]
+
+An object under `models/` never changes while it has the same ETag, so its summary is read once. One name is always
+listed afresh; in the list over all names, the work of other replicas may show a little later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from vtsserving._model.tag import is_hidden
+from vtsserving.exceptions import IntegrityError, VtsServingException
+from vtsserving_store.objects import keys
+from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.registry import snapshot
+from vtsserving_store.registry.labels import Labels
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Summary, Version
+
+SLOW_LIST_S: Final = 0.5
+"""Where listing everything takes longer than this, callers get the list of before while it is renewed."""
+
+PATIENCE: Final = 5.0
+"""Such a list is renewed when it is this many times as old as listing takes."""
+
+SNAPSHOT_AFTER: Final = 100
+"""A list for which so many records had to be read is worth a snapshot for the next replica."""
+
+_READ_THREADS: Final = 16
+_log = logging.getLogger(__name__)
+
+
+class Index:
+    """Finds versions by name, or all of them."""
+
+    def __init__(self, blobs: Blobs, labels: Labels, *, max_age_s: float) -> None:
+        """Create an empty index.
+
+        Args:
+            blobs: the storage.
+            labels: edited labels, which listings show instead of those that a model was saved with.
+            max_age_s: how old the list over all names may be, in seconds, while listing is quick.
+        """
+        self._blobs = blobs
+        self._labels = labels
+        self._max_age_s = max_age_s
+        self._known: dict[str, tuple[str, Summary]] = {}
+        self._damaged: dict[str, str] = {}
+        self._is_new = True
+        self._by_name: dict[str, list[Summary]] = {}
+        self._changed: set[str] = set()
+        self._changed_while_listing: set[str] = set()
+        self._listed_s = float("-inf")
+        self._took_s = 0.0
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        # Two pools: a rebuild over all names must not hold up those who ask for one.
+        self._name_threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-name")
+        self._list_threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-list")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="store-index")
+
+    def close(self) -> None:
+        """Stop the threads."""
+        for threads in (self._background, self._list_threads, self._name_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def warm_up(self) -> None:
+        """Begin to read all names, in the background."""
+        self._background.submit(self._refresh_quietly)
+
+    def invalidate(self, name: str = "") -> None:
+        """A name changed (or who knows what): the next list shows it as the storage has it then."""
+        with self._lock:
+            if name:
+                self._changed.add(name)
+                self._changed_while_listing.add(name)
+            else:
+                self._listed_s = float("-inf")
+
+    def of_name(self, name: str) -> list[Summary]:
+        """All versions of a name as the storage has them now, newest first."""
+        found = self._summaries(self._blobs.entries(f"{keys.MODELS}{name}/"), self._name_threads)
+        return sorted(found, reverse=True)
+
+    def labelled(self, name: str) -> list[Summary]:
+        """As `of_name`, with edited labels."""
+        edited = self._labels.edited(name)
+        return [_relabelled(summary, edited) for summary in self.of_name(name)]
+
+    def all(self) -> list[Summary]:
+        """All versions of all names, by name, newest first, with edited labels.
+
+        What this replica changed, or was told of, is always shown; what others did may be missing for a while, a
+        few times as long as it takes to list the storage.
+        """
+        age_s = time.monotonic() - self._listed_s
+        if age_s > self._max_age_s:
+            if self._took_s < SLOW_LIST_S or age_s == float("inf"):
+                self._refresh()
+            elif age_s > max(self._max_age_s, PATIENCE * self._took_s):
+                self._background.submit(self._refresh_quietly)
+        self._refresh_changed()
+        with self._lock:
+            return [summary for _, versions in sorted(self._by_name.items()) for summary in versions]
+
+    def _refresh_changed(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        try:
+            while changed:
+                name = next(iter(changed))
+                versions = self.labelled(name)
+                with self._lock:
+                    self._by_name[name] = versions
+                changed.discard(name)
+        finally:
+            with self._lock:
+                self._changed |= changed
+
+    def known_names(self) -> list[str]:
+        """Names that are remembered, for hints; looks at nothing."""
+        with self._lock:
+            return sorted(name for name in self._by_name if not is_hidden(name))
+
+    def _refresh(self) -> None:
+        """List everything anew; of many callers one works and the others wait for it."""
+        asked_s = time.monotonic()
+        with self._refreshing:
+            if self._listed_s >= asked_s:
+                return
+            began_s = time.monotonic()
+            with self._lock:
+                self._changed_while_listing = set()
+            entries = list(self._blobs.entries(keys.MODELS))
+            if self._is_new:
+                self._known = {**snapshot.load(self._blobs), **self._known}
+                self._is_new = False
+            unread = sum(1 for entry in entries if self._etag_of(entry.key) != entry.etag)
+            edited = self._labels.edited(each=self._list_threads.map)
+            found = sorted(self._summaries(entries, self._list_threads), reverse=True)
+            by_name: dict[str, list[Summary]] = {}
+            for summary in found:
+                by_name.setdefault(summary.name, []).append(_relabelled(summary, edited))
+            self._forget_others({entry.key for entry in entries})
+            if unread >= SNAPSHOT_AFTER:
+                self._background.submit(snapshot.save, self._blobs, dict(self._known))
+            with self._lock:
+                self._by_name = by_name
+                # The listing may have missed them.
+                self._changed |= self._changed_while_listing
+                self._listed_s = began_s
+                self._took_s = time.monotonic() - began_s
+
+    def _refresh_quietly(self) -> None:
+        try:
+            if time.monotonic() - self._listed_s > self._max_age_s:
+                self._refresh()
+        except VtsServingException as error:
+            _log.warning("index_not_refreshed", extra={"code": error.code, "reason": error.message})
+
+    def _summaries(self, entries: Iterable[Entry], threads: ThreadPoolExecutor) -> list[Summary]:
+        found = threads.map(self._summary, entries)
+        return [summary for summary in found if summary is not None]
+
+    def _summary(self, entry: Entry) -> Summary | None:
+        known = self._known.get(entry.key)
+        if known is not None and known[0] == entry.etag:
+            return known[1]
+        if self._damaged.get(entry.key) == entry.etag:
+            return None
+        stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
+        if stored is None:
+            return None
+        try:
+            summary = Version.from_bytes(stored, *keys.model_parts(entry.key)).summary()
+        except (IntegrityError, ValueError, KeyError, TypeError):
+            # One damaged record must not hide the others; reading it by its tag says what is wrong with it.
+            self._damaged[entry.key] = entry.etag
+            return None
+        self._known[entry.key] = (entry.etag, summary)
+        return summary
+
+    def _etag_of(self, key: str) -> str:
+        known = self._known.get(key)
+        return "" if known is None else known[0]
+
+    def _forget_others(self, present: set[str]) -> None:
+        for key in [key for key in list(self._known) if key not in present]:
+            self._known.pop(key, None)
+        for key in [key for key in list(self._damaged) if key not in present]:
+            self._damaged.pop(key, None)
+
+
+def _relabelled(summary: Summary, edited: Mapping[tuple[str, str], Mapping[str, str]]) -> Summary:
+    labels = edited.get((summary.name, summary.version))
+    return summary if labels is None else summary._replace(labels=tuple(sorted(labels.items())))

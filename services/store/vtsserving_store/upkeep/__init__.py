@@ -1,0 +1,1 @@
+"""Garbage collection, consistency check, backup."""
