@@ -526,7 +526,7 @@ def test_a_runner_that_has_the_model_is_asked_although_another_one_loads_it() ->
 
 def owned_tag(batchers: list[Any], owner: Any) -> tuple[str, str, str]:
     """A model that one of the batchers owns."""
-    from vtsserving._inference.rendezvous import owner as owner_of
+    from vtsserving._inference.rendezvous import rendezvous_hash as owner_of
 
     ids = [batcher.id for batcher in batchers]
     for number in range(1_000):

@@ -13,8 +13,8 @@ import vtsserving_batcher.policy
 from vtsserving._wire.limits import MAX_ENTRIES
 from vtsserving_batcher.policy import (
     MIN_SAMPLES,
+    BatchLimits,
     Cost,
-    Limits,
     Queued,
     Take,
     WaitUntil,
@@ -29,8 +29,8 @@ def queued(rows: list[int], oldest_s: float = 0.0, size_bytes: int = 1) -> Queue
     return Queued(entries, len(rows), sum(rows), size_bytes * len(rows), oldest_s)
 
 
-def limits(max_rows: int = 32, max_bytes: int = 1_000, max_wait_s: float = 0.0) -> Limits:
-    return Limits(max_rows, max_bytes, max_wait_s)
+def limits(max_rows: int = 32, max_bytes: int = 1_000, max_wait_s: float = 0.0) -> BatchLimits:
+    return BatchLimits(max_rows, max_bytes, max_wait_s)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_a_batch_has_no_more_entries_than_a_frame() -> None:
 
 
 queues = st.lists(st.integers(1, 40), min_size=1, max_size=20)
-any_limits = st.builds(Limits, st.integers(1, 64), st.integers(1, 40), st.sampled_from([0.0, 0.01]))
+any_limits = st.builds(BatchLimits, st.integers(1, 64), st.integers(1, 40), st.sampled_from([0.0, 0.01]))
 
 
 @given(queues, any_limits, st.integers(0, 100), st.floats(0, 1))
 def test_a_batch_is_within_its_limits_unless_it_is_one_entry(
-    rows: list[int], limit: Limits, running: int, now_s: float
+    rows: list[int], limit: BatchLimits, running: int, now_s: float
 ) -> None:
     decision = decide(queued(rows), now_s, limit, running)
     if isinstance(decision, Take):
@@ -88,15 +88,15 @@ def test_a_batch_is_within_its_limits_unless_it_is_one_entry(
 
 @given(queues, any_limits, st.floats(0, 1))
 def test_an_idle_process_always_gets_something_when_nobody_is_asked_to_wait(
-    rows: list[int], limit: Limits, now_s: float
+    rows: list[int], limit: BatchLimits, now_s: float
 ) -> None:
-    decision = decide(queued(rows), now_s, Limits(limit.max_rows, limit.max_bytes), 0)
+    decision = decide(queued(rows), now_s, BatchLimits(limit.max_rows, limit.max_bytes), 0)
     assert isinstance(decision, Take)
 
 
 @given(queues, any_limits, st.integers(0, 100), st.floats(0, 1))
 def test_nobody_is_told_to_wait_for_a_time_that_is_past(
-    rows: list[int], limit: Limits, running: int, now_s: float
+    rows: list[int], limit: BatchLimits, running: int, now_s: float
 ) -> None:
     decision = decide(queued(rows, oldest_s=0.0), now_s, limit, running)
     if isinstance(decision, WaitUntil) and decision.time_s is not None:
@@ -104,7 +104,7 @@ def test_nobody_is_told_to_wait_for_a_time_that_is_past(
 
 
 @given(queues, any_limits)
-def test_a_batch_is_as_large_as_its_limits_allow(rows: list[int], limit: Limits) -> None:
+def test_a_batch_is_as_large_as_its_limits_allow(rows: list[int], limit: BatchLimits) -> None:
     count, taken, full = fill(queued(rows), limit)
     assert taken == sum(rows[:count])
     assert full or count == len(rows)

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vtsserving_batcher.policy import Limits
+from vtsserving_batcher.policy import BatchLimits
 from vtsserving_batcher.queue import Entry, Queue
 
 
@@ -15,7 +15,7 @@ class QueueBesideAList(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue("predict", b"head", Limits(8, 1_000), 1)
+        self.queue = Queue("predict", b"head", BatchLimits(8, 1_000), 1)
         self.waiting: list[Entry] = []
         self.taken: list[list[Entry]] = []
 

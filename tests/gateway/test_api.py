@@ -140,7 +140,7 @@ def test_the_document_names_every_status_that_a_call_can_have(unharmed: ServedGa
     } <= documented
 
 
-def families(gateway: ServedGateway) -> dict[str, float]:
+def apis(gateway: ServedGateway) -> dict[str, float]:
     text = gateway.ask(get("/metrics")).body.decode()
     return {
         f"{sample.name}{json.dumps(sample.labels, sort_keys=True)}": sample.value
@@ -157,7 +157,7 @@ def test_calls_are_counted_by_model_and_status() -> None:
         gateway.ask(get("/livez"))
         gateway.ask(get("/nothing"))
         gateway.ask(b"nonsense\r\n\r\n")
-        found = families(gateway)
+        found = apis(gateway)
 
     def requests(code: int, route: str, model: str = "", version: str = "", method: str = "") -> float:
         labels = {"code": str(code), "method": method, "model": model, "route": route, "version": version}

@@ -13,7 +13,7 @@ from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._bus.interface import Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._inference.client import InferenceClient
-from vtsserving._inference.rendezvous import owner
+from vtsserving._inference.rendezvous import rendezvous_hash
 from vtsserving._inference.request import Outcome
 from vtsserving._inference.retries import MAX_BOUNCES
 from vtsserving._model.signature import ModelSignature
@@ -86,7 +86,7 @@ class World:
     def __init__(self) -> None:
         self.bus = InProcessBus()
         ids = [subjects.new_id(), subjects.new_id()]
-        ids = sorted(ids, key=lambda id: id != owner(ENTRY.tag, ids))
+        ids = sorted(ids, key=lambda id: id != rendezvous_hash(ENTRY.tag, ids))
         self.first, self.second = (Batcher(self.bus, id) for id in ids)
         self.client = InferenceClient(self.bus)
 

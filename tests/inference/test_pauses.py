@@ -20,26 +20,28 @@ def looks(until_s: float, since_s: float = 0.0) -> list[float]:
 
 def test_a_batcher_that_stood_still_buries_only_runners_that_are_silent_afterwards() -> None:
     fleet = Fleet("0" * 16)
-    fleet.bury(0.0)
-    fleet.hear(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
-    assert fleet.bury(PAUSE_S) == []
-    buried = {now_s: fleet.bury(now_s) for now_s in looks(PAUSE_S + DEAD_AFTER_S + HEARTBEAT_S, PAUSE_S)}
+    fleet.evict_stale(0.0)
+    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
+    assert fleet.evict_stale(PAUSE_S) == []
+    buried = {
+        now_s: fleet.evict_stale(now_s) for now_s in looks(PAUSE_S + DEAD_AFTER_S + HEARTBEAT_S, PAUSE_S)
+    }
     assert [now_s - PAUSE_S for now_s, dead in buried.items() if dead == [RUNNER]] == [DEAD_AFTER_S]
 
 
 def test_a_gateway_that_stood_still_buries_only_batchers_that_are_silent_afterwards() -> None:
     batchers = Batchers()
-    batchers.bury(0.0)
-    batchers.hear(BATCHER, True, 0.0)
-    assert batchers.bury(PAUSE_S) == frozenset()
-    buried = {now_s: batchers.bury(now_s) for now_s in looks(PAUSE_S + 2 * DEAD_AFTER_S, PAUSE_S)}
+    batchers.evict_stale(0.0)
+    batchers.heartbeat(BATCHER, True, 0.0)
+    assert batchers.evict_stale(PAUSE_S) == frozenset()
+    buried = {now_s: batchers.evict_stale(now_s) for now_s in looks(PAUSE_S + 2 * DEAD_AFTER_S, PAUSE_S)}
     first_s = min(now_s for now_s, dead in buried.items() if dead == {BATCHER})
     assert DEAD_AFTER_S < first_s - PAUSE_S <= DEAD_AFTER_S + HEARTBEAT_S
 
 
 def test_silence_is_death_to_those_who_look_on() -> None:
     fleet = Fleet("0" * 16)
-    fleet.bury(0.0)
-    fleet.hear(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
-    buried = {now_s: fleet.bury(now_s) for now_s in looks(2 * DEAD_AFTER_S)}
+    fleet.evict_stale(0.0)
+    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
+    buried = {now_s: fleet.evict_stale(now_s) for now_s in looks(2 * DEAD_AFTER_S)}
     assert [now_s for now_s, dead in buried.items() if dead == [RUNNER]] == [DEAD_AFTER_S]

@@ -16,7 +16,7 @@ from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._catalog.catalog import LocalCatalog
 from vtsserving._local_store.store import LocalStore
 from vtsserving_runner.app import RunnerApp
-from vtsserving_runner.models.source import LocalSource, Source
+from vtsserving_runner.models.source import LocalSource, ModelSource
 from vtsserving_runner.settings import RunnerSettings
 
 
@@ -37,7 +37,7 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    source: Source | None = None, max_payload: int = 1 << 26, **settings: Any
+    source: ModelSource | None = None, max_payload: int = 1 << 26, **settings: Any
 ) -> AsyncIterator[Rig]:
     store = LocalStore()
     bus = InProcessBus(max_payload=max_payload)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
-from vtsserving_runner.child.executor import Computer, owned
+from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
 BATCHABLE = ModelSignature(batchable=True)
@@ -57,7 +57,7 @@ class Calls:
 def answers(model: Any, work: frames.Batch, signature: ModelSignature = BATCHABLE) -> list[Any]:
     """Per entry, its value or its error code; checks that each has exactly one answer and that the last says so."""
     got: dict[int, Any] = {}
-    parts = list(Computer(model, {"predict": signature}).run(work, now_us()))
+    parts = list(BatchExecutor(model, {"predict": signature}).run(work, now_us()))
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
     for part in parts:
         decoded = frames.decode(frames.encode(part))
@@ -180,7 +180,7 @@ def test_outputs_of_many_kinds_are_cut_by_rows(make, cut):
 )
 def test_an_output_that_cannot_be_cut_fails_everybody(wrong, says):
     work = batch([(np.array([[float(i)]]),) for i in range(3)])
-    (fault,) = Computer(Calls(wrong), {"predict": BATCHABLE}).run(work, now_us())
+    (fault,) = BatchExecutor(Calls(wrong), {"predict": BATCHABLE}).run(work, now_us())
     assert isinstance(fault, frames.Fault)
     assert (fault.code, fault.index) == ("bad_model_output", (0, 1, 2))
     assert says in fault.message
@@ -207,7 +207,7 @@ def test_a_raise_reports_type_and_message_and_no_traceback():
     def fail(_x: Any) -> Any:
         raise KeyError("missing")
 
-    (fault,) = Computer(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = BatchExecutor(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert (fault.code, fault.message) == ("model_failed", "KeyError: 'missing'")
 
 
@@ -215,7 +215,7 @@ def test_an_error_of_ours_raised_by_a_model_keeps_its_code():
     def fail(_x: Any) -> Any:
         raise InvalidArgument("the temperature must be positive")
 
-    (fault,) = Computer(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = BatchExecutor(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert (fault.code, fault.message) == ("invalid_argument", "the temperature must be positive")
 
 
@@ -227,7 +227,7 @@ def test_an_exception_whose_text_raises_is_still_an_answer():
     def fail(_x: Any) -> Any:
         raise Nasty
 
-    (fault,) = Computer(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = BatchExecutor(Calls(fail), {"predict": BATCHABLE}).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert fault.message == "Nasty"
 
 
@@ -236,7 +236,7 @@ def test_each_raise_is_a_sign_of_life():
         raise ValueError
 
     signs: list[int] = []
-    computer = Computer(Calls(fail), {"predict": BATCHABLE}, alive=lambda: signs.append(1))
+    computer = BatchExecutor(Calls(fail), {"predict": BATCHABLE}, alive=lambda: signs.append(1))
     list(computer.run(batch([(np.zeros((1, 1)),)] * 2), now_us()))
     assert len(signs) == 3
 
@@ -244,7 +244,7 @@ def test_each_raise_is_a_sign_of_life():
 def test_what_expired_on_the_way_is_not_computed():
     model = Calls(lambda x: x)
     work = batch([(np.array([[float(i)]]),) for i in range(3)], remaining_us=(LATER_US, 1_000, LATER_US))
-    parts = list(Computer(model, {"predict": BATCHABLE}).run(work, now_us() - 2_000))
+    parts = list(BatchExecutor(model, {"predict": BATCHABLE}).run(work, now_us() - 2_000))
     assert [(p.index, getattr(p, "code", "")) for p in parts] == [((1,), "deadline_exceeded"), ((0, 2), "")]
     assert model.seen[0].tolist() == [[0.0], [2.0]]
 
@@ -266,7 +266,7 @@ def test_a_body_that_does_not_fit_its_head_fails_alone():
 
 def test_the_model_itself_is_called_for_dunder_call():
     work = batch([(np.array([[3.0]]),)], method="__call__")
-    computer = Computer(lambda x: x + 1, {"__call__": BATCHABLE})
+    computer = BatchExecutor(lambda x: x + 1, {"__call__": BATCHABLE})
     (result,) = computer.run(work, now_us())
     assert rows.join_results([rows.Packed(result.head, 1, result.bodies[0])]).tolist() == [[4.0]]
 

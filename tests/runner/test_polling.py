@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vtsserving_runner.process.busy_poll import Attention, Polling, WakefulLoop
+from vtsserving_runner.process.busy_poll import BusyPollLoop, Polling, SpinPolicy
 
 LONG_US = 10_000_000
 SHORT_US = 1_000
@@ -75,7 +75,7 @@ def test_the_end_of_the_other_side_is_seen_awake_and_asleep(
 
 
 def test_attention_ends_when_the_limit_has_passed() -> None:
-    attention = Attention(0)
+    attention = SpinPolicy(0)
     attention.begin()
     attention.end()
     assert not attention.awake
@@ -93,7 +93,7 @@ def test_a_loop_turns_while_it_waits_awake_and_rests_afterwards() -> None:
 async def cpu_ms_of_a_loop() -> tuple[float, float]:
     """Processor time of a loop during a wait that it spends awake, and after it."""
     loop = asyncio.get_running_loop()
-    wakeful = WakefulLoop(loop, 200_000)
+    wakeful = BusyPollLoop(loop, 200_000)
     wakeful.begin()
     wakeful.end()  # a short wait, from now on it is worth it
     wakeful.begin()

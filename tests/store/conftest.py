@@ -13,8 +13,8 @@ import pytest
 from support.stores import ThreadedStore, moto_server, s3_section, store_settings
 from vtsserving._local_store.store import LocalStore
 from vtsserving._store_client.client import RegistryClient
-from vtsserving_store.components import Parts
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.components import StoreComponents
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.objects.probe import open_storage
 from vtsserving_store.settings import StoreSettings
 
@@ -41,7 +41,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
 
 
 @pytest.fixture
-def blobs(settings: StoreSettings) -> Iterator[Blobs]:
+def objects(settings: StoreSettings) -> Iterator[ObjectStore]:
     """An empty storage."""
     opened = open_storage(settings)
     yield opened
@@ -49,9 +49,9 @@ def blobs(settings: StoreSettings) -> Iterator[Blobs]:
 
 
 @pytest.fixture
-def parts(blobs: Blobs, settings: StoreSettings) -> Iterator[Parts]:
+def parts(objects: ObjectStore, settings: StoreSettings) -> Iterator[StoreComponents]:
     """A store without HTTP."""
-    made = Parts.on(blobs, settings)
+    made = StoreComponents.on(objects, settings)
     yield made
     made.close()
 

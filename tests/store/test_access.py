@@ -26,8 +26,8 @@ from vtsserving.exceptions import (
     StoreUnavailable,
 )
 from vtsserving_store import maintenance
-from vtsserving_store.components import Parts
-from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.components import StoreComponents
+from vtsserving_store.objects.directory import DirectoryObjectStore
 from vtsserving_store.objects.probe import open_storage, probe
 from vtsserving_store.objects.s3_errors import translated
 from vtsserving_store.registry import tokens
@@ -189,7 +189,7 @@ def test_login_refuses_what_is_no_store(guarded: ThreadedStore) -> None:
         contexts.login("http://127.0.0.1:1")
 
 
-class Forgetful(DirectoryBlobs):
+class Forgetful(DirectoryObjectStore):
     """A storage that ignores the condition of create-only writes."""
 
     def create(self, key: str, data: bytes) -> bool:
@@ -295,4 +295,4 @@ def test_a_client_without_a_way_to_the_storage_goes_through_the_store(
 
 def test_parts_close_without_a_store_having_run(tmp_path: Path) -> None:
     settings = store_settings(tmp_path / "x")
-    Parts.on(open_storage(settings), settings).close()
+    StoreComponents.on(open_storage(settings), settings).close()

@@ -12,7 +12,7 @@ import pytest
 
 from vtsserving.exceptions import BlobNotFound, DigestMismatch, IntegrityError, SizeMismatch
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, Blobs, regrouped
+from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, ObjectStore, regrouped
 from vtsserving_store.objects.probe import probe
 
 KEY = "tokens/0123456789abcdef"
@@ -27,18 +27,18 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def test_what_was_created_can_be_read(blobs: Blobs) -> None:
-    assert blobs.create(KEY, b"content")
-    assert blobs.read(KEY, limit_bytes=100) == b"content"
+def test_what_was_created_can_be_read(objects: ObjectStore) -> None:
+    assert objects.create(KEY, b"content")
+    assert objects.read(KEY, limit_bytes=100) == b"content"
 
 
-def test_creating_again_changes_nothing_and_says_so(blobs: Blobs) -> None:
-    blobs.create(KEY, b"first")
-    assert not blobs.create(KEY, b"second")
-    assert blobs.read(KEY, limit_bytes=100) == b"first"
+def test_creating_again_changes_nothing_and_says_so(objects: ObjectStore) -> None:
+    objects.create(KEY, b"first")
+    assert not objects.create(KEY, b"second")
+    assert objects.read(KEY, limit_bytes=100) == b"first"
 
 
-def test_of_racing_creators_exactly_one_wins_and_its_bytes_stay(blobs: Blobs) -> None:
+def test_of_racing_creators_exactly_one_wins_and_its_bytes_stay(objects: ObjectStore) -> None:
     writers = 8
     for round_number in range(10):
         key = f"tokens/{round_number:016x}"
@@ -46,68 +46,68 @@ def test_of_racing_creators_exactly_one_wins_and_its_bytes_stay(blobs: Blobs) ->
 
         def create(number: int, key: str = key, barrier: threading.Barrier = barrier) -> bool:
             barrier.wait()
-            return blobs.create(key, b"%d" % number)
+            return objects.create(key, b"%d" % number)
 
         with ThreadPoolExecutor(writers) as pool:
             won = list(pool.map(create, range(writers)))
         assert won.count(True) == 1
-        assert blobs.read(key, limit_bytes=100) == b"%d" % won.index(True)
+        assert objects.read(key, limit_bytes=100) == b"%d" % won.index(True)
 
 
-def test_put_replaces(blobs: Blobs) -> None:
-    blobs.put(KEY, b"first")
-    before = blobs.stat(KEY)
-    blobs.put(KEY, bytearray(b"second"))
-    after = blobs.stat(KEY)
-    assert blobs.read(KEY, limit_bytes=100) == b"second"
+def test_put_replaces(objects: ObjectStore) -> None:
+    objects.put(KEY, b"first")
+    before = objects.stat(KEY)
+    objects.put(KEY, bytearray(b"second"))
+    after = objects.stat(KEY)
+    assert objects.read(KEY, limit_bytes=100) == b"second"
     assert before is not None
     assert after is not None
     assert before.etag != after.etag
 
 
-def test_absent_objects_are_none_and_deleting_them_is_fine(blobs: Blobs) -> None:
-    assert blobs.read(KEY, limit_bytes=100) is None
-    assert blobs.stat(KEY) is None
-    blobs.delete(KEY)
+def test_absent_objects_are_none_and_deleting_them_is_fine(objects: ObjectStore) -> None:
+    assert objects.read(KEY, limit_bytes=100) is None
+    assert objects.stat(KEY) is None
+    objects.delete(KEY)
     with pytest.raises(BlobNotFound):
-        next(blobs.stream(KEY))
+        next(objects.stream(KEY))
 
 
-def test_a_deleted_object_is_gone_and_its_key_free(blobs: Blobs) -> None:
-    blobs.create(KEY, b"first")
-    blobs.delete(KEY)
-    assert blobs.read(KEY, limit_bytes=100) is None
-    assert blobs.create(KEY, b"second")
+def test_a_deleted_object_is_gone_and_its_key_free(objects: ObjectStore) -> None:
+    objects.create(KEY, b"first")
+    objects.delete(KEY)
+    assert objects.read(KEY, limit_bytes=100) is None
+    assert objects.create(KEY, b"second")
 
 
-def test_reading_more_than_the_limit_is_refused(blobs: Blobs) -> None:
-    blobs.put(KEY, b"x" * 101)
+def test_reading_more_than_the_limit_is_refused(objects: ObjectStore) -> None:
+    objects.put(KEY, b"x" * 101)
     with pytest.raises(IntegrityError, match="larger than"):
-        blobs.read(KEY, limit_bytes=100)
+        objects.read(KEY, limit_bytes=100)
 
 
-def test_an_empty_object_is_an_object(blobs: Blobs) -> None:
-    blobs.assemble(KEY, iter(()), size_bytes=0, digest=digest_of(b""))
-    found = blobs.stat(KEY)
+def test_an_empty_object_is_an_object(objects: ObjectStore) -> None:
+    objects.assemble(KEY, iter(()), size_bytes=0, digest=digest_of(b""))
+    found = objects.stat(KEY)
     assert found is not None
     assert found.size_bytes == 0
-    assert list(blobs.stream(KEY)) == []
-    assert blobs.read(KEY, limit_bytes=10) == b""
+    assert list(objects.stream(KEY)) == []
+    assert objects.read(KEY, limit_bytes=10) == b""
 
 
 @pytest.mark.parametrize("size", [1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 12_345])
-def test_large_objects_arrive_as_they_were_sent(blobs: Blobs, size: int) -> None:
+def test_large_objects_arrive_as_they_were_sent(objects: ObjectStore, size: int) -> None:
     data = os.urandom(size)
-    blobs.assemble(KEY, chunked(data), size_bytes=size, digest=digest_of(data))
-    assert b"".join(blobs.stream(KEY)) == data
+    objects.assemble(KEY, chunked(data), size_bytes=size, digest=digest_of(data))
+    assert b"".join(objects.stream(KEY)) == data
 
 
-def test_a_range_is_exactly_that(blobs: Blobs) -> None:
+def test_a_range_is_exactly_that(objects: ObjectStore) -> None:
     data = os.urandom(3 * CHUNK_BYTES)
-    blobs.put(KEY, data)
+    objects.put(KEY, data)
     start, length = CHUNK_BYTES - 5, CHUNK_BYTES + 10
-    assert b"".join(blobs.stream(KEY, start=start, length=length)) == data[start : start + length]
-    assert b"".join(blobs.stream(KEY, start=start)) == data[start:]
+    assert b"".join(objects.stream(KEY, start=start, length=length)) == data[start : start + length]
+    assert b"".join(objects.stream(KEY, start=start)) == data[start:]
 
 
 @pytest.mark.parametrize("size", [1000, PART_BYTES + 1000])
@@ -117,64 +117,66 @@ def test_a_range_is_exactly_that(blobs: Blobs) -> None:
     ids=["one byte more announced", "one byte less announced", "one bit flipped"],
 )
 def test_wrong_bytes_never_become_visible(
-    blobs: Blobs, size: int, delta: int, flip: bool, error: type[Exception]
+    objects: ObjectStore, size: int, delta: int, flip: bool, error: type[Exception]
 ) -> None:
     data = os.urandom(size)
     sent = bytes([data[0] ^ 1]) + data[1:] if flip else data
     with pytest.raises(error):
-        blobs.assemble(KEY, chunked(sent), size_bytes=size + delta, digest=digest_of(data))
-    assert blobs.stat(KEY) is None
+        objects.assemble(KEY, chunked(sent), size_bytes=size + delta, digest=digest_of(data))
+    assert objects.stat(KEY) is None
 
 
-def test_a_stream_that_breaks_leaves_nothing(blobs: Blobs) -> None:
+def test_a_stream_that_breaks_leaves_nothing(objects: ObjectStore) -> None:
     def breaking() -> Iterator[bytes]:
         yield b"x" * (PART_BYTES + 5)
         raise ConnectionResetError
 
     with pytest.raises((ConnectionResetError, Exception)):
-        blobs.assemble(KEY, breaking(), size_bytes=PART_BYTES * 2, digest=digest_of(b""))
-    assert blobs.stat(KEY) is None
+        objects.assemble(KEY, breaking(), size_bytes=PART_BYTES * 2, digest=digest_of(b""))
+    assert objects.stat(KEY) is None
 
 
-def test_listing_is_in_the_order_of_whole_keys(blobs: Blobs) -> None:
+def test_listing_is_in_the_order_of_whole_keys(objects: ObjectStore) -> None:
     names = ["a/1", "a-b/1", "a.b/1", "a/10", "a/2", "aa/1", "b/1"]
     for name in names:
-        blobs.put(f"models/{name}", b"x")
-    found = [entry.key for entry in blobs.entries("models/")]
+        objects.put(f"models/{name}", b"x")
+    found = [entry.key for entry in objects.entries("models/")]
     assert found == sorted(f"models/{name}" for name in names)
 
 
-def test_listing_keeps_to_its_prefix_and_starts_after_a_key(blobs: Blobs) -> None:
+def test_listing_keeps_to_its_prefix_and_starts_after_a_key(objects: ObjectStore) -> None:
     for number in range(5):
-        blobs.put(f"models/m/{number}", b"x" * number)
-    blobs.put("models/mm/1", b"x")
-    blobs.put("labels/m/1/1", b"x")
-    after = list(blobs.entries("models/m/", after="models/m/1"))
+        objects.put(f"models/m/{number}", b"x" * number)
+    objects.put("models/mm/1", b"x")
+    objects.put("labels/m/1/1", b"x")
+    after = list(objects.entries("models/m/", after="models/m/1"))
     assert [entry.key for entry in after] == ["models/m/2", "models/m/3", "models/m/4"]
     assert [entry.size_bytes for entry in after] == [2, 3, 4]
-    assert list(blobs.entries("aliases/")) == []
+    assert list(objects.entries("aliases/")) == []
 
 
-def test_listing_sees_more_than_one_page(blobs: Blobs) -> None:
+def test_listing_sees_more_than_one_page(objects: ObjectStore) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: blobs.put(f"models/m/{n:05d}", b""), range(1_050)))
-    assert [entry.key for entry in blobs.entries("models/m/")] == [f"models/m/{n:05d}" for n in range(1_050)]
+        list(pool.map(lambda n: objects.put(f"models/m/{n:05d}", b""), range(1_050)))
+    assert [entry.key for entry in objects.entries("models/m/")] == [
+        f"models/m/{n:05d}" for n in range(1_050)
+    ]
 
 
-def test_creating_and_deleting_in_one_folder_at_once_loses_nothing(blobs: Blobs) -> None:
+def test_creating_and_deleting_in_one_folder_at_once_loses_nothing(objects: ObjectStore) -> None:
     def work(number: int) -> None:
         for _ in range(10):
-            assert blobs.create(f"leases/{number:08d}", b"x")
-            blobs.delete(f"leases/{number:08d}")
+            assert objects.create(f"leases/{number:08d}", b"x")
+            objects.delete(f"leases/{number:08d}")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert list(blobs.entries(keys.LEASES)) == []
+    assert list(objects.entries(keys.LEASES)) == []
 
 
-def test_a_storage_that_honours_create_only_writes_passes_the_probe(blobs: Blobs) -> None:
-    probe(blobs)
-    assert list(blobs.entries(keys.PROBES)) == []
+def test_a_storage_that_honours_create_only_writes_passes_the_probe(objects: ObjectStore) -> None:
+    probe(objects)
+    assert list(objects.entries(keys.PROBES)) == []
 
 
 def test_parts_have_one_size_whatever_the_chunks() -> None:

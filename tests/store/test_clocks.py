@@ -20,7 +20,7 @@ from vtsserving._model.tag import Tag
 from vtsserving._store_client import transfer
 from vtsserving._store_client.client import RegistryClient
 from vtsserving.exceptions import ClockSkew
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects.probe import open_storage
 from vtsserving_store.registry import tokens
 
@@ -72,7 +72,7 @@ def test_f41_transfers_go_on_while_the_clock_steps(
 
 @pytest.mark.parametrize("step_s", [*STEPS, pytest.param(48 * HOUR_S, id="two days ahead")])
 def test_f41_a_collector_whose_clock_is_wrong_spares_live_pushes_and_young_blobs(
-    parts: Parts, local: LocalStore, set_clock: SetClock, step_s: float
+    parts: StoreComponents, local: LocalStore, set_clock: SetClock, step_s: float
 ) -> None:
     entry = save_text(local, "m:1").manifest.files[0]
     digest, content = f"sha256:{entry.sha256}", (local.get("m:1").path / entry.path).read_bytes()
@@ -91,18 +91,18 @@ def test_f41_a_collector_whose_clock_is_wrong_spares_live_pushes_and_young_blobs
 
 @pytest.mark.parametrize("step_s", STEPS)
 def test_f41_a_push_on_a_replica_whose_clock_is_wrong_still_waits_for_condemned_blobs(
-    parts: Parts, set_clock: SetClock, step_s: float
+    parts: StoreComponents, set_clock: SetClock, step_s: float
 ) -> None:
     from vtsserving_store.objects import keys
 
     digest = "sha256:" + "0" * 64
-    parts.blobs.create(keys.condemned(digest), b"{}")
+    parts.objects.create(keys.condemned(digest), b"{}")
     set_clock(step_s)
     thread = threading.Thread(target=parts.leases.take, args=([digest],))
     thread.start()
     thread.join(0.3)
     assert thread.is_alive()
-    parts.blobs.delete(keys.condemned(digest))
+    parts.objects.delete(keys.condemned(digest))
     thread.join(15)
     assert not thread.is_alive()
 

@@ -15,9 +15,9 @@ from support.sdk import save_text
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.model import Model
 from vtsserving.exceptions import VersionNotFound
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.upkeep.fsck import Checker
 
@@ -29,8 +29,8 @@ class Death(BaseException):
 class Mortal:
     """A storage whose process dies at its n-th write, before or after the write happened."""
 
-    def __init__(self, blobs: Blobs, at: int, *, after: bool) -> None:
-        self._blobs = blobs
+    def __init__(self, objects: ObjectStore, at: int, *, after: bool) -> None:
+        self._objects = objects
         self._left = at
         self._after = after
         self.is_dead = False
@@ -38,19 +38,19 @@ class Mortal:
     def __getattr__(self, name: str) -> Any:
         if self.is_dead:
             raise Death
-        return getattr(self._blobs, name)
+        return getattr(self._objects, name)
 
     def create(self, key: str, data: bytes) -> bool:
-        return self._write(lambda: self._blobs.create(key, data))
+        return self._write(lambda: self._objects.create(key, data))
 
     def put(self, key: str, data: bytes | bytearray) -> None:
-        self._write(lambda: self._blobs.put(key, data))
+        self._write(lambda: self._objects.put(key, data))
 
     def assemble(self, key: str, chunks: Iterable[bytes], *, size_bytes: int, digest: str) -> None:
-        self._write(lambda: self._blobs.assemble(key, chunks, size_bytes=size_bytes, digest=digest))
+        self._write(lambda: self._objects.assemble(key, chunks, size_bytes=size_bytes, digest=digest))
 
     def delete(self, key: str) -> None:
-        self._write(lambda: self._blobs.delete(key))
+        self._write(lambda: self._objects.delete(key))
 
     def _write(self, write: Callable[[], Any]) -> Any:
         if self.is_dead:
@@ -64,7 +64,7 @@ class Mortal:
         raise Death
 
 
-def push(parts: Parts, model: Model) -> None:
+def push(parts: StoreComponents, model: Model) -> None:
     """What a client makes the store do; every file goes through an upload session."""
     contents = {f"sha256:{e.sha256}": model.path_of(e.path).read_bytes() for e in model.manifest.files}
     lease, missing = parts.leases.take(list(contents))
@@ -77,8 +77,8 @@ def push(parts: Parts, model: Model) -> None:
 
 
 def survivors(
-    blobs: Blobs, settings: StoreSettings, proof: Proof, work: Callable[[Parts], object]
-) -> Iterable[Parts]:
+    objects: ObjectStore, settings: StoreSettings, proof: Proof, work: Callable[[StoreComponents], object]
+) -> Iterable[StoreComponents]:
     """A fresh process after each death of one that did `work`, for every write of it, before and after.
 
     In a bucket, for every fifth write only, if this is no run at full size.
@@ -86,8 +86,8 @@ def survivors(
     step = 1 if settings.store.dir is not None else proof.count(full=1, quick=5)
     for at in count(step=step):
         for after in (False, True):
-            mortal = Mortal(blobs, at, after=after)
-            parts = Parts.on(mortal, settings)
+            mortal = Mortal(objects, at, after=after)
+            parts = StoreComponents.on(mortal, settings)
             with contextlib.suppress(Death):
                 work(parts)
             parts.content.close()
@@ -95,13 +95,13 @@ def survivors(
             if not mortal.is_dead:
                 assert at > 2, "it wrote nothing"
                 return
-            survivor = Parts.on(blobs, settings)
+            survivor = StoreComponents.on(objects, settings)
             yield survivor
             survivor.content.close()
             survivor.index.close()
 
 
-def is_whole(parts: Parts, model: Model) -> bool:
+def is_whole(parts: StoreComponents, model: Model) -> bool:
     """Whether the version is there; if so, every byte must be."""
     try:
         version = parts.registry.get(model.tag.name, str(model.tag.version))
@@ -109,32 +109,32 @@ def is_whole(parts: Parts, model: Model) -> bool:
         return False
     assert version.digest == model.digest
     for digest in version.blob_digests():
-        content = parts.blobs.read(keys.blob(digest), limit_bytes=1 << 20)
+        content = parts.objects.read(keys.blob(digest), limit_bytes=1 << 20)
         assert content is not None
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
     return True
 
 
-def damage(blobs: Blobs) -> list[str]:
-    return [f"{f.key} {f.text}" for f in Checker(blobs, deep=True).findings() if f.severity == "damage"]
+def damage(objects: ObjectStore) -> list[str]:
+    return [f"{f.key} {f.text}" for f in Checker(objects, deep=True).findings() if f.severity == "damage"]
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_f32_f33_a_push_during_which_the_store_dies_is_absent_or_whole_and_succeeds_again(
-    blobs: Blobs, settings: StoreSettings, local: LocalStore, proof: Proof
+    objects: ObjectStore, settings: StoreSettings, local: LocalStore, proof: Proof
 ) -> None:
-    push(Parts.on(blobs, settings), save_text(local, "m:0", "another version"))
+    push(StoreComponents.on(objects, settings), save_text(local, "m:0", "another version"))
     model = save_text(local, "m:1")
     seen = []
-    for survivor in survivors(blobs, settings, proof, lambda parts: push(parts, model)):
+    for survivor in survivors(objects, settings, proof, lambda parts: push(parts, model)):
         seen.append(is_whole(survivor, model))
-        assert damage(blobs) == []
+        assert damage(objects) == []
         push(survivor, model)
         assert is_whole(survivor, model)
         survivor.registry.delete("m", "1")
-        for key in [entry.key for entry in blobs.entries(keys.LEASES)]:
-            blobs.delete(key)  # what their age does in time
+        for key in [entry.key for entry in objects.entries(keys.LEASES)]:
+            objects.delete(key)  # what their age does in time
         survivor.collector.run(grace_s=0)
     proof.record("a push", deaths=len(seen), absent=seen.count(False), whole=seen.count(True))
     assert False in seen, "it never died before the commit"
@@ -144,27 +144,27 @@ def test_f32_f33_a_push_during_which_the_store_dies_is_absent_or_whole_and_succe
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_f38_a_collection_during_which_the_store_dies_deletes_nothing_needed_and_is_finished_by_the_next(
-    blobs: Blobs, settings: StoreSettings, local: LocalStore, proof: Proof
+    objects: ObjectStore, settings: StoreSettings, local: LocalStore, proof: Proof
 ) -> None:
-    parts = Parts.on(blobs, settings)
+    parts = StoreComponents.on(objects, settings)
     kept, dropped = save_text(local, "kept:1", "kept"), save_text(local, "dropped:1", "dropped")
     push(parts, kept)
     needed = {keys.blob(f"sha256:{entry.sha256}") for entry in kept.manifest.files}
 
-    def collect(dying: Parts) -> None:
+    def collect(dying: StoreComponents) -> None:
         push(parts, dropped)
         parts.registry.delete("dropped", "1")
         dying.collector.run(grace_s=0)
 
     deaths = 0
-    for survivor in survivors(blobs, settings, proof, collect):
+    for survivor in survivors(objects, settings, proof, collect):
         deaths += 1
         assert is_whole(survivor, kept)
-        assert damage(blobs) == []
-        for key in [entry.key for entry in blobs.entries(keys.CONDEMNED)]:
-            blobs.delete(key)  # what their age does in time
+        assert damage(objects) == []
+        for key in [entry.key for entry in objects.entries(keys.CONDEMNED)]:
+            objects.delete(key)  # what their age does in time
         survivor.collector.run(grace_s=0)
-        assert {entry.key for entry in blobs.entries(keys.BLOBS)} == needed
+        assert {entry.key for entry in objects.entries(keys.BLOBS)} == needed
     proof.record("a collection", deaths=deaths)
     parts.content.close()
     parts.index.close()

@@ -21,12 +21,12 @@ from support.stores import ACCESS_KEY, SECRET_KEY, store_settings, wait_until
 from vtsserving._model.manifest import FileEntry, Manifest
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError, StorageError
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.directory import DirectoryBlobs
-from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.objects.directory import DirectoryObjectStore
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 from vtsserving_store.registry import snapshot
-from vtsserving_store.registry.version_record import Version
+from vtsserving_store.registry.version_record import VersionRecord
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.upkeep.fsck import Checker
 
@@ -34,7 +34,7 @@ REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 TIME = "2026-01-02T03:04:05.000000+00:00"
 
 
-def fill(blobs: Blobs, count: int) -> None:
+def fill(objects: ObjectStore, count: int) -> None:
     """Write records of versions, ten to a name."""
     files = [FileEntry("model.yaml", 10, "0" * 64), FileEntry("weights.bin", 10, "1" * 64)]
 
@@ -42,21 +42,23 @@ def fill(blobs: Blobs, count: int) -> None:
         tag = Tag(f"m{number // 10}", f"v{number % 10}")
         manifest = Manifest.of_entries(files, tag=tag, creation_time=TIME)
         info = {"module": "vtsserving.sklearn", "labels": {"n": str(number)}}
-        blobs.put(keys.model(tag.name, str(tag.version)), Version.new(manifest, info, by="").to_bytes())
+        objects.put(
+            keys.model(tag.name, str(tag.version)), VersionRecord.new(manifest, info, by="").to_bytes()
+        )
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(count)))
 
 
-def server_s(settings: StoreSettings, blobs: Blobs, count: int) -> float:
+def server_s(settings: StoreSettings, objects: ObjectStore, count: int) -> float:
     """Seconds in which the storage itself hands out so many records to 16 plain readers."""
     if settings.store.dir is not None:
         return 0.0
-    entries = list(islice(blobs.entries(keys.MODELS), 500))
+    entries = list(islice(objects.entries(keys.MODELS), 500))
     endpoint = settings.s3.endpoint.partition("://")[2]
     client = Minio(endpoint, ACCESS_KEY, SECRET_KEY, secure=False, region="us-east-1")
 
-    def get(entry: Entry) -> None:
+    def get(entry: ObjectEntry) -> None:
         with contextlib.closing(client.get_object(settings.s3.bucket, entry.key)) as answer:
             answer.read()
             answer.release_conn()
@@ -70,15 +72,15 @@ def server_s(settings: StoreSettings, blobs: Blobs, count: int) -> float:
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_the_index_is_rebuilt_in_time_while_tags_resolve(
-    blobs: Blobs, settings: StoreSettings, proof: Proof
+    objects: ObjectStore, settings: StoreSettings, proof: Proof
 ) -> None:
     """In 10 s from a directory, in 60 s from S3, or as fast as an emulator hands out the records; the next replica's
     start needs none of them.
     """
     count = proof.count(full=10_000, quick=300)
-    fill(blobs, count)
-    floor_s = server_s(settings, blobs, count)
-    parts = Parts.on(blobs, settings)
+    fill(objects, count)
+    floor_s = server_s(settings, objects, count)
+    parts = StoreComponents.on(objects, settings)
     took: list[float] = []
     done = threading.Event()
 
@@ -98,9 +100,9 @@ def test_the_index_is_rebuilt_in_time_while_tags_resolve(
         slowest_s = max(slowest_s, time.monotonic() - began_s)
         resolved += 1
     thread.join()
-    wait_until(lambda: blobs.stat(keys.SNAPSHOT), what="the snapshot")
+    wait_until(lambda: objects.stat(keys.SNAPSHOT), what="the snapshot")
     close(parts)
-    replica = Parts.on(blobs, settings)
+    replica = StoreComponents.on(objects, settings)
     began_s = time.monotonic()
     assert len(replica.index.all()) == count
     restarted_s = time.monotonic() - began_s
@@ -121,7 +123,7 @@ def test_the_index_is_rebuilt_in_time_while_tags_resolve(
     assert slowest_s < 5
 
 
-class Watched(DirectoryBlobs):
+class Watched(DirectoryObjectStore):
     """A directory that counts the records that were read, and may refuse to keep a snapshot."""
 
     def __init__(self, root: Path, *, keeps: bool = True) -> None:
@@ -140,15 +142,15 @@ class Watched(DirectoryBlobs):
         super().assemble(key, chunks, size_bytes=size_bytes, digest=digest)
 
 
-def close(parts: Parts) -> None:
+def close(parts: StoreComponents) -> None:
     """Stop a replica; the storage stays open."""
     parts.content.close()
     parts.index.close()
 
 
-def listed(root: Path, blobs: DirectoryBlobs) -> set[str]:
+def listed(root: Path, objects: DirectoryObjectStore) -> set[str]:
     """Tags that a new replica lists."""
-    parts = Parts.on(blobs, store_settings(root))
+    parts = StoreComponents.on(objects, store_settings(root))
     tags = {summary.tag for summary in parts.index.all()}
     close(parts)
     return tags
@@ -157,26 +159,26 @@ def listed(root: Path, blobs: DirectoryBlobs) -> set[str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A directory with 150 versions and a snapshot of them."""
-    blobs = DirectoryBlobs(tmp_path / "store")
-    fill(blobs, 150)
-    parts = Parts.on(blobs, store_settings(tmp_path / "store"))
+    objects = DirectoryObjectStore(tmp_path / "store")
+    fill(objects, 150)
+    parts = StoreComponents.on(objects, store_settings(tmp_path / "store"))
     assert len(parts.index.all()) == 150
-    wait_until(lambda: blobs.stat(keys.SNAPSHOT), what="the snapshot")
+    wait_until(lambda: objects.stat(keys.SNAPSHOT), what="the snapshot")
     close(parts)
     return tmp_path / "store"
 
 
 def test_a_new_replica_reads_only_what_changed_since_the_snapshot(root: Path) -> None:
-    blobs = Watched(root)
-    before = listed(root, blobs)
+    objects = Watched(root)
+    before = listed(root, objects)
     assert len(before) == 150
-    assert blobs.records == []
-    record = blobs.read(keys.model("m1", "v1"), limit_bytes=10**6) or b""
-    blobs.put(keys.model("m1", "v1"), record)  # written again, so it has another ETag
-    blobs.delete(keys.model("m2", "v2"))
-    blobs.records.clear()
-    assert listed(root, blobs) == before - {"m2:v2"}
-    assert blobs.records == [keys.model("m1", "v1")]
+    assert objects.records == []
+    record = objects.read(keys.model("m1", "v1"), limit_bytes=10**6) or b""
+    objects.put(keys.model("m1", "v1"), record)  # written again, so it has another ETag
+    objects.delete(keys.model("m2", "v2"))
+    objects.records.clear()
+    assert listed(root, objects) == before - {"m2:v2"}
+    assert objects.records == [keys.model("m1", "v1")]
 
 
 @pytest.mark.parametrize(
@@ -193,42 +195,44 @@ def test_a_new_replica_reads_only_what_changed_since_the_snapshot(root: Path) ->
 def test_f40_a_corrupt_index_is_named_by_fsck_ignored_and_replaced(
     root: Path, damaged: Callable[[bytes], bytes]
 ) -> None:
-    blobs = Watched(root)
-    good = blobs.read(keys.SNAPSHOT, limit_bytes=10**6) or b""
-    blobs.put(keys.SNAPSHOT, damaged(good))
-    named = [(f.severity, f.key) for f in Checker(blobs).findings() if f.severity != "damage"]
+    objects = Watched(root)
+    good = objects.read(keys.SNAPSHOT, limit_bytes=10**6) or b""
+    objects.put(keys.SNAPSHOT, damaged(good))
+    named = [(f.severity, f.key) for f in Checker(objects).findings() if f.severity != "damage"]
     assert named == [("warning", keys.SNAPSHOT)]
-    blobs.records.clear()
-    parts = Parts.on(blobs, store_settings(root))
-    assert len(parts.index.all()) == len(blobs.records) == 150
-    wait_until(lambda: blobs.read(keys.SNAPSHOT, limit_bytes=10**6) == good, what="a good snapshot")
+    objects.records.clear()
+    parts = StoreComponents.on(objects, store_settings(root))
+    assert len(parts.index.all()) == len(objects.records) == 150
+    wait_until(lambda: objects.read(keys.SNAPSHOT, limit_bytes=10**6) == good, what="a good snapshot")
     close(parts)
 
 
-def test_f40_a_corrupt_index_costs_nothing_on_either_backend(settings: StoreSettings, blobs: Blobs) -> None:
-    fill(blobs, 150)
-    blobs.put(keys.SNAPSHOT, b"this is no index")
-    named = [(f.severity, f.key) for f in Checker(blobs).findings() if f.severity != "damage"]
+def test_f40_a_corrupt_index_costs_nothing_on_either_backend(
+    settings: StoreSettings, objects: ObjectStore
+) -> None:
+    fill(objects, 150)
+    objects.put(keys.SNAPSHOT, b"this is no index")
+    named = [(f.severity, f.key) for f in Checker(objects).findings() if f.severity != "damage"]
     assert named == [("warning", keys.SNAPSHOT)]
-    parts = Parts.on(blobs, settings)
+    parts = StoreComponents.on(objects, settings)
     assert len(parts.index.all()) == 150
-    wait_until(lambda: known(blobs) == 150, what="a good snapshot")
+    wait_until(lambda: known(objects) == 150, what="a good snapshot")
     close(parts)
 
 
-def known(blobs: Blobs) -> int:
+def known(objects: ObjectStore) -> int:
     """How many versions the snapshot has; none if it is damaged."""
     with contextlib.suppress(IntegrityError):
-        return len(snapshot.read(blobs))
+        return len(snapshot.read(objects))
     return 0
 
 
 def test_f40_a_storage_that_keeps_no_index_is_listed_all_the_same(root: Path) -> None:
-    blobs = Watched(root, keeps=False)
-    blobs.delete(keys.SNAPSHOT)
-    assert len(listed(root, blobs)) == 150
-    assert len(listed(root, blobs)) == 150
-    assert blobs.stat(keys.SNAPSHOT) is None
+    objects = Watched(root, keeps=False)
+    objects.delete(keys.SNAPSHOT)
+    assert len(listed(root, objects)) == 150
+    assert len(listed(root, objects)) == 150
+    assert objects.stat(keys.SNAPSHOT) is None
 
 
 def sealed(packed: bytes) -> bytes:

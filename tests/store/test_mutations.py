@@ -22,7 +22,7 @@ from vtsserving._store_client import client, transfer
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_runner.models.cache import StoreSource
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.objects.probe import open_storage
 
 
@@ -97,7 +97,7 @@ def model(store: ThreadedStore, monkeypatch: pytest.MonkeyPatch) -> Model:
 
 
 @pytest.fixture
-def storage(store: ThreadedStore) -> Iterator[Blobs]:
+def storage(store: ThreadedStore) -> Iterator[ObjectStore]:
     """Where the store keeps everything, for those who change it behind its back."""
     opened = open_storage(store.settings)
     yield opened
@@ -113,7 +113,9 @@ def is_refused(url: str, local: LocalStore, model: Model) -> bool:
     return files_below(pulled.path) == files_below(model.path)
 
 
-def stored(url: str, storage: Blobs, key: str, mutations: Mutations, model: Model, local: LocalStore) -> bool:
+def stored(
+    url: str, storage: ObjectStore, key: str, mutations: Mutations, model: Model, local: LocalStore
+) -> bool:
     """Change an object of the storage, pull, and put it right again."""
     content = storage.read(key, limit_bytes=1 << 20)
     assert content is not None
@@ -150,7 +152,7 @@ def loaded(mutations: Mutations, model: Model) -> bool:
 @pytest.mark.timeout(1200)
 def test_every_mutation_is_refused_before_unpickling(
     store: ThreadedStore,
-    storage: Blobs,
+    storage: ObjectStore,
     model: Model,
     mutations: Mutations,
     marker: Path,
@@ -158,14 +160,14 @@ def test_every_mutation_is_refused_before_unpickling(
     proof: Proof,
 ) -> None:
     each = proof.count(full=500, quick=20) // 5
-    blobs = [keys.blob(f"sha256:{entry.sha256}") for entry in model.manifest.files]
+    objects = [keys.blob(f"sha256:{entry.sha256}") for entry in model.manifest.files]
     record = keys.model(model.tag.name, str(model.tag.version))
     source = StoreSource(store.url, tmp_path / "cache")
     refused = dict.fromkeys(("blob", "manifest", "cache", "local store", "transit"), 0)
     with FaultProxy(store.app.port) as proxy:
         for number in range(each):
             fresh = [LocalStore(tmp_path / f"{place}{number}" / "models") for place in range(3)]
-            key = mutations.one_of(blobs)
+            key = mutations.one_of(objects)
             refused["blob"] += stored(store.url, storage, key, mutations, model, fresh[0])
             refused["manifest"] += stored(store.url, storage, record, mutations, model, fresh[1])
             refused["cache"] += cached(source, mutations, model)

@@ -37,13 +37,13 @@ if REAL_S3:
 
     def test_expired_and_tampered_urls_are_refused() -> None:
         section = {**s3_section(REAL_S3), "public_endpoint": REAL_S3}
-        blobs = open_storage(store_settings(s3=section))
+        objects = open_storage(store_settings(s3=section))
         key = keys.part("0" * 32, 1)
-        good = blobs.presign("PUT", key, expires_s=60)
+        good = objects.presign("PUT", key, expires_s=60)
         assert good is not None
         with httpx2.Client() as http:
             assert http.put(good, content=b"x").status_code == 200
-            read = blobs.presign("GET", key, expires_s=60) or ""
+            read = objects.presign("GET", key, expires_s=60) or ""
             assert http.get(read).content == b"x"
             flipped = "1" if read[-1] != "1" else "2"
             for url in (
@@ -56,7 +56,7 @@ if REAL_S3:
                 assert http.get(url).status_code == 403, url
                 assert http.put(url, content=b"evil").status_code == 403, url
             assert http.put(read, content=b"evil").status_code == 403, "a URL to read does not let one write"
-            stale = blobs.presign("GET", key, expires_s=1) or ""
+            stale = objects.presign("GET", key, expires_s=1) or ""
             # It is the server's clock that counts: ask until it refuses.
             wait_until(lambda: http.get(stale).status_code == 403, within_s=10, what="the URL expires")
-        blobs.close()
+        objects.close()

@@ -27,24 +27,24 @@ from vtsserving.exceptions import (
     VersionNotFound,
     VtsServingException,
 )
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects import keys
 from vtsserving_store.registry.registry import MAX_MANIFEST_BYTES
 from vtsserving_store.settings import StoreSettings
 
 
-def put_blobs(parts: Parts, model: Model) -> None:
+def put_blobs(parts: StoreComponents, model: Model) -> None:
     for entry in model.manifest.files:
         parts.content.put(f"sha256:{entry.sha256}", model.path_of(entry.path).read_bytes())
 
 
-def commit(parts: Parts, model: Model) -> bool:
+def commit(parts: StoreComponents, model: Model) -> bool:
     put_blobs(parts, model)
     version = model.tag.version or ""
     return parts.registry.commit(model.tag.name, version, model.manifest.to_bytes())[1]
 
 
-def test_a_committed_version_is_found_as_it_was(parts: Parts, local: LocalStore) -> None:
+def test_a_committed_version_is_found_as_it_was(parts: StoreComponents, local: LocalStore) -> None:
     model = save_text(local, "m:1", labels={"team": "a"})
     assert commit(parts, model)
     found = parts.registry.get("m", "1")
@@ -52,14 +52,14 @@ def test_a_committed_version_is_found_as_it_was(parts: Parts, local: LocalStore)
     assert found.info == model.info.to_json_dict()
 
 
-def test_the_same_manifest_again_is_fine_and_not_new(parts: Parts, local: LocalStore) -> None:
+def test_the_same_manifest_again_is_fine_and_not_new(parts: StoreComponents, local: LocalStore) -> None:
     model = save_text(local, "m:1")
     assert commit(parts, model)
     assert not commit(parts, model)
 
 
 def test_other_content_under_the_same_tag_is_refused(
-    parts: Parts, local: LocalStore, other: LocalStore
+    parts: StoreComponents, local: LocalStore, other: LocalStore
 ) -> None:
     first = save_text(local, "m:1", "one")
     commit(parts, first)
@@ -69,9 +69,9 @@ def test_other_content_under_the_same_tag_is_refused(
 
 
 def test_of_racing_writers_of_one_tag_exactly_one_wins(
-    parts: Parts, settings: StoreSettings, tmp_path: Path
+    parts: StoreComponents, settings: StoreSettings, tmp_path: Path
 ) -> None:
-    replica = Parts.on(parts.blobs, settings)
+    replica = StoreComponents.on(parts.objects, settings)
     models = [save_text(LocalStore(tmp_path / str(n)), "m:1", f"content {n}") for n in range(8)]
     for model in models:
         put_blobs(parts, model)
@@ -95,7 +95,7 @@ def test_of_racing_writers_of_one_tag_exactly_one_wins(
 
 
 def test_latest_is_the_newest_by_creation_time_whatever_the_order_of_pushes(
-    parts: Parts, local: LocalStore
+    parts: StoreComponents, local: LocalStore
 ) -> None:
     older, newer = save_text(local, "m"), save_text(local, "m")
     commit(parts, newer)
@@ -104,7 +104,9 @@ def test_latest_is_the_newest_by_creation_time_whatever_the_order_of_pushes(
     assert [s.version for s in parts.registry.versions("m")] == [newer.tag.version, older.tag.version]
 
 
-def test_references_resolve_in_order_exact_latest_alias_prefix(parts: Parts, local: LocalStore) -> None:
+def test_references_resolve_in_order_exact_latest_alias_prefix(
+    parts: StoreComponents, local: LocalStore
+) -> None:
     for version in ("abc1", "abc2", "prod"):
         commit(parts, save_text(local, f"m:{version}"))
     parts.aliases.move("m", "prod", "abc1", by="")
@@ -117,7 +119,7 @@ def test_references_resolve_in_order_exact_latest_alias_prefix(parts: Parts, loc
         parts.registry.get("m", "abc")
 
 
-def test_what_is_not_there_is_answered_with_near_names(parts: Parts, local: LocalStore) -> None:
+def test_what_is_not_there_is_answered_with_near_names(parts: StoreComponents, local: LocalStore) -> None:
     commit(parts, save_text(local, "iris_clf:v1"))
     parts.index.all()
     with pytest.raises(ModelNotFound, match="did you mean iris_clf"):
@@ -127,13 +129,13 @@ def test_what_is_not_there_is_answered_with_near_names(parts: Parts, local: Loca
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "stats", "con", "a" * 64, "a\n", "\u0131"])
-def test_bad_names_are_refused_before_anything_is_read(parts: Parts, name: str) -> None:
+def test_bad_names_are_refused_before_anything_is_read(parts: StoreComponents, name: str) -> None:
     with pytest.raises(InvalidTag):
         parts.registry.get(name, "latest")
 
 
 def test_a_manifest_with_missing_blobs_is_refused_and_nothing_is_visible(
-    parts: Parts, local: LocalStore
+    parts: StoreComponents, local: LocalStore
 ) -> None:
     model = save_text(local, "m:1")
     with pytest.raises(BlobUnknown, match="were not pushed"):
@@ -145,7 +147,7 @@ def test_a_manifest_with_missing_blobs_is_refused_and_nothing_is_visible(
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_b53_a_manifest_that_claims_another_size_than_its_blob_has_is_refused(
-    parts: Parts, local: LocalStore, more: int
+    parts: StoreComponents, local: LocalStore, more: int
 ) -> None:
     model = save_text(local, "m:1")
     put_blobs(parts, model)
@@ -159,7 +161,9 @@ def test_b53_a_manifest_that_claims_another_size_than_its_blob_has_is_refused(
     assert commit(parts, model), "the honest one is taken"
 
 
-def test_a_manifest_that_contradicts_the_url_or_itself_is_refused(parts: Parts, local: LocalStore) -> None:
+def test_a_manifest_that_contradicts_the_url_or_itself_is_refused(
+    parts: StoreComponents, local: LocalStore
+) -> None:
     model = save_text(local, "m:1")
     put_blobs(parts, model)
     raw = model.manifest.to_bytes()
@@ -177,7 +181,9 @@ def test_a_manifest_that_contradicts_the_url_or_itself_is_refused(parts: Parts, 
         parts.registry.commit("m", "1", b" " * (MAX_MANIFEST_BYTES + 1))
 
 
-def test_a_deleted_version_is_gone_and_its_blobs_stay_for_now(parts: Parts, local: LocalStore) -> None:
+def test_a_deleted_version_is_gone_and_its_blobs_stay_for_now(
+    parts: StoreComponents, local: LocalStore
+) -> None:
     model = save_text(local, "m:1")
     commit(parts, model)
     parts.registry.delete("m", "1")
@@ -188,7 +194,7 @@ def test_a_deleted_version_is_gone_and_its_blobs_stay_for_now(parts: Parts, loca
     assert not parts.content.missing([f"sha256:{entry.sha256}" for entry in model.manifest.files])
 
 
-def test_a_version_with_an_alias_is_deleted_only_by_force(parts: Parts, local: LocalStore) -> None:
+def test_a_version_with_an_alias_is_deleted_only_by_force(parts: StoreComponents, local: LocalStore) -> None:
     commit(parts, save_text(local, "m:1"))
     parts.aliases.move("m", "prod", "1", by="")
     with pytest.raises(InUse, match="prod"):
@@ -197,7 +203,7 @@ def test_a_version_with_an_alias_is_deleted_only_by_force(parts: Parts, local: L
     assert parts.aliases.all("m") == {}
 
 
-def test_aliases_move_and_remember(parts: Parts, local: LocalStore) -> None:
+def test_aliases_move_and_remember(parts: StoreComponents, local: LocalStore) -> None:
     parts.aliases.move("m", "prod", "1", by="ann")
     parts.aliases.move("m", "prod", "2", by="bob")
     parts.aliases.move("m", "prod", None, by="bob")
@@ -210,7 +216,7 @@ def test_aliases_move_and_remember(parts: Parts, local: LocalStore) -> None:
     assert parts.aliases.target("m", "prod") is None
 
 
-def test_of_racing_moves_that_expect_the_same_start_one_wins(parts: Parts) -> None:
+def test_of_racing_moves_that_expect_the_same_start_one_wins(parts: StoreComponents) -> None:
     parts.aliases.move("m", "prod", "0", by="")
     barrier = threading.Barrier(6)
 
@@ -228,7 +234,7 @@ def test_of_racing_moves_that_expect_the_same_start_one_wins(parts: Parts) -> No
     assert parts.aliases.target("m", "prod") == str(won.index(True) + 1)
 
 
-def test_edited_labels_win_and_the_model_stays_as_saved(parts: Parts, local: LocalStore) -> None:
+def test_edited_labels_win_and_the_model_stays_as_saved(parts: StoreComponents, local: LocalStore) -> None:
     model = save_text(local, "m:1", labels={"team": "a", "stage": "dev"})
     commit(parts, model)
     labels = parts.labels.edit(
@@ -240,7 +246,9 @@ def test_edited_labels_win_and_the_model_stays_as_saved(parts: Parts, local: Loc
     assert parts.registry.get("m", "1").info["labels"] == {"team": "a", "stage": "dev"}
 
 
-def test_labels_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, local: LocalStore) -> None:
+def test_labels_of_a_deleted_version_do_not_come_back_with_it(
+    parts: StoreComponents, local: LocalStore
+) -> None:
     model = save_text(local, "m:1", labels={"a": "1"})
     commit(parts, model)
     parts.labels.edit("m", "1", {"a": "1"}, {"a": "2"}, by="")
@@ -252,7 +260,7 @@ def test_labels_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, loca
     assert parts.labels.get("m", "1") == {"a": "3"}
 
 
-def test_options_that_many_change_at_once_are_all_kept(parts: Parts) -> None:
+def test_options_that_many_change_at_once_are_all_kept(parts: StoreComponents) -> None:
     def change(number: int) -> None:
         parts.options.edit("m", None, {f"method{number}.max_batch_size": number}, (), by=str(number))
 
@@ -263,7 +271,9 @@ def test_options_that_many_change_at_once_are_all_kept(parts: Parts) -> None:
     assert [record["number"] for record in parts.options.history("m")] == list(range(12, 0, -1))
 
 
-def test_options_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, local: LocalStore) -> None:
+def test_options_of_a_deleted_version_do_not_come_back_with_it(
+    parts: StoreComponents, local: LocalStore
+) -> None:
     model = save_text(local, "m:1")
     commit(parts, model)
     parts.options.edit("m", "1", {"max_batch_size": 3}, (), by="")
@@ -274,34 +284,34 @@ def test_options_of_a_deleted_version_do_not_come_back_with_it(parts: Parts, loc
     assert parts.options.of_version("m", "1") == {"max_wait_ms": 2}
 
 
-def test_every_flipped_byte_of_a_record_is_noticed(parts: Parts, local: LocalStore) -> None:
+def test_every_flipped_byte_of_a_record_is_noticed(parts: StoreComponents, local: LocalStore) -> None:
     model = save_text(local, "m:1")
     commit(parts, model)
     key = keys.model("m", "1")
-    stored = parts.blobs.read(key, limit_bytes=1 << 20)
+    stored = parts.objects.read(key, limit_bytes=1 << 20)
     assert stored is not None
     for at in range(0, len(stored), max(1, len(stored) // 40)):
-        parts.blobs.put(key, stored[:at] + bytes([stored[at] ^ 0x20]) + stored[at + 1 :])
+        parts.objects.put(key, stored[:at] + bytes([stored[at] ^ 0x20]) + stored[at + 1 :])
         with pytest.raises(IntegrityError):
             parts.registry.get("m", "1")
-    parts.blobs.put(key, stored[: len(stored) // 2])
+    parts.objects.put(key, stored[: len(stored) // 2])
     with pytest.raises(IntegrityError):
         parts.registry.get("m", "1")
 
 
-def test_one_damaged_record_does_not_hide_the_others(parts: Parts, local: LocalStore) -> None:
+def test_one_damaged_record_does_not_hide_the_others(parts: StoreComponents, local: LocalStore) -> None:
     commit(parts, save_text(local, "m:1"))
     commit(parts, save_text(local, "m:2"))
-    parts.blobs.put(keys.model("m", "1"), b"damaged")
+    parts.objects.put(keys.model("m", "1"), b"damaged")
     assert [s.version for s in parts.registry.versions("m")] == ["2"]
     with pytest.raises(VtsServingException):
         parts.registry.get("m", "1")
 
 
 def test_a_replica_sees_at_once_what_another_one_acknowledged(
-    parts: Parts, settings: StoreSettings, local: LocalStore
+    parts: StoreComponents, settings: StoreSettings, local: LocalStore
 ) -> None:
-    replica = Parts.on(parts.blobs, settings)
+    replica = StoreComponents.on(parts.objects, settings)
     assert replica.index.all() == []
     commit(parts, save_text(local, "m:1"))
     assert replica.registry.get("m", "latest").manifest.version == "1"
@@ -312,7 +322,7 @@ def test_a_replica_sees_at_once_what_another_one_acknowledged(
     replica.index.close()
 
 
-def test_the_info_is_what_the_pushed_model_yaml_says(parts: Parts, local: LocalStore) -> None:
+def test_the_info_is_what_the_pushed_model_yaml_says(parts: StoreComponents, local: LocalStore) -> None:
     model = save_text(local, "m:1", metadata={"acc": 0.5, "note": "<b>ü</b>"})
     commit(parts, model)
     yaml_entry = model.manifest.entry("model.yaml")

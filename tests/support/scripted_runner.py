@@ -266,9 +266,9 @@ class ScriptedRunner:
             self._answer(served)
             self._report(process, served, valid=False)
             while process.line:
-                unread = process.line.popleft()
-                unread.outcome = "nacked"
-                self._nack(unread.batch)
+                rejected = process.line.popleft()
+                rejected.outcome = "nacked"
+                self._nack(rejected.batch)
             self._loop.call_later(self.script.load_s, self._respawned, process)
         else:
             self._answer(served)

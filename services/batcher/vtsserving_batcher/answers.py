@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from vtsserving._bus.interface import Bus
 from vtsserving._wire import frames
 from vtsserving.exceptions import VtsServingException
-from vtsserving_batcher.metrics import Counters
+from vtsserving_batcher.metrics import BatcherCounters
 from vtsserving_batcher.queue import Entry
 
 _log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 class Answers:
     """Tells gateways that entries ended with an error."""
 
-    def __init__(self, bus: Bus, counters: Counters) -> None:
+    def __init__(self, bus: Bus, counters: BatcherCounters) -> None:
         """Answer over `bus` and count in `counters`."""
         self._bus = bus
         self._counters = counters

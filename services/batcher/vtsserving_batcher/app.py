@@ -16,10 +16,10 @@ from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.intake import Intake
+from vtsserving_batcher.intake import RequestIntake
 from vtsserving_batcher.loading import Loading
-from vtsserving_batcher.orders import Orders
-from vtsserving_batcher.prepare_handler import Wishes
+from vtsserving_batcher.orders import OrderHandler
+from vtsserving_batcher.prepare_handler import PrepareHandler
 from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
@@ -40,14 +40,16 @@ class BatcherApp:
         self.id = subjects.new_id()
         self._bus = bus
         self._settings = settings
-        self.counters = metrics.Counters()
+        self.counters = metrics.BatcherCounters()
         self._fleet = Fleet(self.id)
         answers = Answers(bus, self.counters)
         loading = Loading(bus, self.id, self._fleet, settings)
         self._dispatcher = Dispatcher(bus, self.id, self._fleet, loading, answers, self.counters)
-        self._orders = Orders(bus, self.id, self._fleet, self._dispatcher, answers, self._beat)
-        wishes = Wishes(self._dispatcher, loading)
-        self._intake = Intake(self._dispatcher, self._orders, wishes, answers, self.counters, settings)
+        self._orders = OrderHandler(bus, self.id, self._fleet, self._dispatcher, answers, self._beat)
+        prepares = PrepareHandler(self._dispatcher, loading)
+        self._intake = RequestIntake(
+            self._dispatcher, self._orders, prepares, answers, self.counters, settings
+        )
         self.exposition: Callable[[], bytes] = metrics.exposition(self.counters, self._dispatcher.depth)
         self._loop = asyncio.get_running_loop()
         self._inbox: Subscription | None = None
@@ -117,7 +119,7 @@ class BatcherApp:
         if handler is not None:
             handler(event)
             if event.event != "done":
-                self._orders.say_what_is_new()
+                self._orders.announce_changes()
 
     def _on_heartbeat(self, message: Message) -> None:
         try:
@@ -132,13 +134,13 @@ class BatcherApp:
             self._fleet.learn(beat)
             return
         is_new = beat.role == "runner" and beat.id not in self._fleet.runners
-        self._fleet.hear(beat, self._loop.time())
+        self._fleet.heartbeat(beat, self._loop.time())
         if is_new:
             self._sweep()
 
     def _on_bus_state(self, connected: bool) -> None:
         if connected:
-            self._fleet.refresh(self._loop.time())
+            self._fleet.touch_all(self._loop.time())
             self._beat("reconnected")
             self._dispatcher.reconnected()
 
@@ -156,7 +158,7 @@ class BatcherApp:
     def _sweep(self) -> None:
         if not self._bus.connected:
             return
-        for runner in self._fleet.bury(self._loop.time()):
+        for runner in self._fleet.evict_stale(self._loop.time()):
             _log.warning("runner_lost runner=%s", runner)
             self._dispatcher.runner_lost(runner)
         self._dispatcher.sweep()

@@ -27,8 +27,8 @@ from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.framing import frame_of, room_bytes, within_one_frame
 from vtsserving_batcher.loading import Loading
-from vtsserving_batcher.metrics import Counters
-from vtsserving_batcher.model_state import InFlight, Process, Refusal, ServedModel, unloading
+from vtsserving_batcher.metrics import BatcherCounters
+from vtsserving_batcher.model_state import InFlight, ModelRefusal, ModelState, Process, unloading
 from vtsserving_batcher.policy import Take, decide
 from vtsserving_batcher.queue import Entry, Queue
 
@@ -45,7 +45,7 @@ class Dispatcher:
     """Owns the models' queues and credits; everything runs on the event loop, without tasks."""
 
     def __init__(
-        self, bus: Bus, id: str, fleet: Fleet, loading: Loading, answers: Answers, counters: Counters
+        self, bus: Bus, id: str, fleet: Fleet, loading: Loading, answers: Answers, counters: BatcherCounters
     ) -> None:
         """Create a dispatcher without models.
 
@@ -64,13 +64,13 @@ class Dispatcher:
         self._answers = answers
         self._counters = counters
         self._loop = asyncio.get_running_loop()
-        self._models: dict[str, ServedModel] = {}
+        self._models: dict[str, ModelState] = {}
         self._in_flight: dict[int, InFlight] = {}
         self._batch_ids = itertools.count(1)
         self.draining = False
 
     @property
-    def models(self) -> Iterable[ServedModel]:
+    def models(self) -> Iterable[ModelState]:
         """All models that were asked for."""
         return self._models.values()
 
@@ -78,37 +78,37 @@ class Dispatcher:
         """(entries that wait, batches in flight)."""
         return sum(model.waiting_entries for model in self._models.values()), len(self._in_flight)
 
-    def model_for(self, request: frames.Request | frames.Control | frames.Prepare) -> ServedModel:
+    def model_for(self, request: frames.Request | frames.Control | frames.Prepare) -> ModelState:
         """The model that a frame of a gateway names, made when it is the first."""
         return self._model(request.model, request.version, request.digest)
 
-    def _model(self, name: str, version: str, digest: str) -> ServedModel:
+    def _model(self, name: str, version: str, digest: str) -> ModelState:
         model = self._models.get(digest)
         if model is None:
-            model = self._models[digest] = ServedModel(name, version, digest)
+            model = self._models[digest] = ModelState(name, version, digest)
         return model
 
     def room_bytes(self, head: bytes) -> int:
         """Bytes of bodies that one batch may hold beside a head, on this bus."""
         return room_bytes(self._bus.max_payload, head)
 
-    def check_servable(self, model: ServedModel) -> None:
+    def check_servable(self, model: ModelState) -> None:
         """Raise what new requests for a model are refused with, if they must be."""
         refusal = self._loading.refusal(model, self._loop.time())
-        if model.leaving is not None:
+        if model.unloading_state is not None:
             raise ModelUnloading(unloading(model), retry_after_s=1.0)
         if refusal is not None:
             raise from_code(refusal.code, refusal.message, retry_after_s=refusal.until_s - self._loop.time())
         if not model.processes and not self.owns(model):
             raise BatcherLost(f"another batcher serves {model.tag} now")
 
-    def owns(self, model: ServedModel) -> bool:
+    def owns(self, model: ModelState) -> bool:
         """Whether this batcher is the one that sees to a model."""
         return self._fleet.owns(model.tag, draining=self.draining)
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    def dispatch(self, model: ServedModel) -> None:
+    def dispatch(self, model: ModelState) -> None:
         """Send what the policy allows, until nothing waits or no process has a free credit."""
         now_s = self._loop.time()
         waits: list[float] = []
@@ -121,13 +121,13 @@ class Dispatcher:
         if waits:
             self._wake_at(model, min(waits))
 
-    def _send_next(self, model: ServedModel, process: Process, now_s: float, waits: list[float]) -> bool:
+    def _send_next(self, model: ModelState, process: Process, now_s: float, waits: list[float]) -> bool:
         """Send one batch of the next queue whose turn it is; False when none may be sent now."""
-        for _ in range(len(model.turns)):
-            queue = model.turns[0]
-            model.turns.rotate(-1)
+        for _ in range(len(model.ready_queues)):
+            queue = model.ready_queues[0]
+            model.ready_queues.rotate(-1)
             if not len(queue):
-                model.turns.remove(queue)
+                model.ready_queues.remove(queue)
                 continue
             decision = decide(queue.queued(), now_s, queue.limits, process.running_rows)
             if isinstance(decision, Take):
@@ -136,7 +136,7 @@ class Dispatcher:
                 waits.append(decision.time_s)
         return False
 
-    def _send(self, model: ServedModel, process: Process, queue: Queue, count: int, now_s: float) -> bool:
+    def _send(self, model: ModelState, process: Process, queue: Queue, count: int, now_s: float) -> bool:
         """Send the front of a queue as one batch; False when the bus does not take it now."""
         entries = self._alive(queue.take(count), now_s)
         fitting = within_one_frame(entries)
@@ -186,7 +186,7 @@ class Dispatcher:
         del self._in_flight[batch.batch_id], batch.process.batches[batch.batch_id]
         batch.process.free.append(batch.credit)
 
-    def _wake_at(self, model: ServedModel, time_s: float) -> None:
+    def _wake_at(self, model: ModelState, time_s: float) -> None:
         """Look at the model again at a time, for a queue that may wait for company."""
         if model.wake_s is not None and model.wake_s <= time_s:
             return
@@ -199,44 +199,46 @@ class Dispatcher:
 
         self._loop.call_at(time_s, wake)
 
-    def put_back(self, model: ServedModel, queue: Queue, entries: list[Entry]) -> None:
+    def put_back(self, model: ModelState, queue: Queue, entries: list[Entry]) -> None:
         """Return entries that were taken and not computed to the front of their queue."""
         current = model.queues.setdefault((queue.method, queue.head), queue)
         current.put_back(entries)
-        model.line_up(current)
+        model.enqueue_ready(current)
 
     def expire(self, dead: Iterable[Entry]) -> None:
         """End entries that nobody waits for any more."""
         self._answers.fail(dead, "deadline_exceeded", "the deadline passed before the model could start")
 
-    def request_capacity(self, model: ServedModel, now_s: float) -> None:
+    def request_capacity(self, model: ModelState, now_s: float) -> None:
         """See to it that some runner grants credits for a model, or that its callers learn why none can."""
         if not self.owns(model):
             self._hand_back(model)
             return
-        if model.leaving is not None:
+        if model.unloading_state is not None:
             # What was lost with its process while the model leaves does not bring it back.
-            refusal: Refusal | None = Refusal(ModelUnloading.code, unloading(model), now_s)
+            refusal: ModelRefusal | None = ModelRefusal(ModelUnloading.code, unloading(model), now_s)
         else:
             refusal = self._loading.ask(model, now_s)
         if refusal is not None:
             self.refuse_waiting(model, refusal)
 
-    def refuse_waiting(self, model: ServedModel, refusal: Refusal) -> None:
+    def refuse_waiting(self, model: ModelState, refusal: ModelRefusal) -> None:
         """End what waits for a model, if it came early enough, with one error."""
-        for queue in list(model.turns):
+        for queue in list(model.ready_queues):
             refused = queue.drop(lambda entry: entry.arrived_s <= refusal.arrived_by_s)
             self._answers.fail(refused, refusal.code, refusal.message, 1.0)
         for reply in [reply for reply, since_s in model.callers.items() if since_s <= refusal.arrived_by_s]:
             del model.callers[reply]
             self._answers.report(reply, refusal.code, refusal.message, 1.0)
 
-    def _hand_back(self, model: ServedModel) -> None:
+    def _hand_back(self, model: ModelState) -> None:
         # Its gateway sends on what it gets back as never computed; of what a lost runner held, nobody knows that.
-        for queue in list(model.turns):
+        for queue in list(model.ready_queues):
             lost = queue.drop(lambda entry: entry.was_lost)
             self._answers.fail(lost, RunnerLost.code, "the runner was lost while it held the request", 1.0)
-        self.refuse_waiting(model, Refusal(BatcherLost.code, f"another batcher serves {model.tag} now", 0.0))
+        self.refuse_waiting(
+            model, ModelRefusal(BatcherLost.code, f"another batcher serves {model.tag} now", 0.0)
+        )
 
     # --- back ----------------------------------------------------------------------------------------------------
 
@@ -257,7 +259,7 @@ class Dispatcher:
         process.free = [credit for credit in event.credits if credit not in busy]
         self.dispatch(model)
 
-    def _known(self, model: ServedModel, event: frames.Event) -> Process:
+    def _known(self, model: ModelState, event: frames.Event) -> Process:
         """Take a process up, again perhaps, with the batches that it holds."""
         process = model.processes[event.runner, event.epoch] = Process(event.runner, event.epoch)
         for batch in self._in_flight.values():
@@ -341,7 +343,7 @@ class Dispatcher:
             return entry.id in ids and entry.gateway == gateway
 
         for model in self._models.values():
-            for queue in model.turns:
+            for queue in model.ready_queues:
                 self._counters.ended["abandoned"] += len(queue.drop(is_left))
         for batch in self._in_flight.values():
             for entry in filter(is_left, batch.entries):
@@ -353,13 +355,13 @@ class Dispatcher:
         """Drop what expired, ask again for credits that did not come, give up on what takes too long."""
         now_s = self._loop.time()
         for model in self._models.values():
-            for queue in list(model.turns):
+            for queue in list(model.ready_queues):
                 self.expire(queue.drop(lambda entry: entry.is_dead(now_s)))
             if not model.processes and model.is_wanted:
                 self.request_capacity(model, now_s)
             elif self._loading.is_stuck(model, now_s):
                 self._loading.ask_again(model, now_s)
-            if model.processes and model.leaving is None and self.owns(model):
+            if model.processes and model.unloading_state is None and self.owns(model):
                 self._loading.spread(model, now_s)
             model.forget_empty_queues()
         self._forget_idle(now_s)

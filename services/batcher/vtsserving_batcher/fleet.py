@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vtsserving._catalog import placement
-from vtsserving._inference.rendezvous import owner
-from vtsserving._inference.stall_detector import Pauses
+from vtsserving._inference.rendezvous import rendezvous_hash
+from vtsserving._inference.stall_detector import StallDetector
 from vtsserving._wire.frames import Heartbeat, Traits
 from vtsserving._wire.limits import DEAD_AFTER_S
 
 
 @dataclass
-class Runner:
+class RunnerInfo:
     """A runner as its last heartbeat shows it."""
 
     id: str
-    heard_s: float
+    last_seen_s: float
     ready: bool
     free_bytes: int
     models: frozenset[str]
@@ -43,17 +43,17 @@ class Fleet:
     """The runners and the other batchers of the cluster."""
 
     own_id: str
-    runners: dict[str, Runner] = field(default_factory=dict)
+    runners: dict[str, RunnerInfo] = field(default_factory=dict)
     batchers: dict[str, float] = field(default_factory=dict)
     traits: dict[str, frozenset[str]] = field(default_factory=dict)
-    pauses: Pauses = field(default_factory=Pauses)
+    stalls: StallDetector = field(default_factory=StallDetector)
 
-    def hear(self, beat: Heartbeat, now_s: float) -> None:
+    def heartbeat(self, beat: Heartbeat, now_s: float) -> None:
         """Take in one heartbeat of a runner or of another batcher."""
         if beat.role == "runner":
             models, traits = frozenset(beat.models), self.traits.get(beat.id)
             ready = beat.state != "draining"
-            self.runners[beat.id] = Runner(beat.id, now_s, ready, beat.free_bytes, models, traits)
+            self.runners[beat.id] = RunnerInfo(beat.id, now_s, ready, beat.free_bytes, models, traits)
         elif beat.role == "batcher" and beat.id != self.own_id:
             if beat.state != "draining":
                 self.batchers[beat.id] = now_s
@@ -64,20 +64,22 @@ class Fleet:
         """Take in what a runner has; its heartbeat follows."""
         self.traits[said.id] = frozenset(said.traits)
 
-    def refresh(self, now_s: float) -> None:
+    def touch_all(self, now_s: float) -> None:
         """Count all as heard now: nobody could be heard while the bus was down."""
         self.batchers = dict.fromkeys(self.batchers, now_s)
         for runner in self.runners.values():
-            runner.heard_s = now_s
-        self.pauses.look(now_s)
+            runner.last_seen_s = now_s
+        self.stalls.touch(now_s)
 
-    def bury(self, now_s: float) -> list[str]:
+    def evict_stale(self, now_s: float) -> list[str]:
         """Forget who was silent for too long; returns the runners among them. Called at least every heartbeat."""
-        if self.pauses.stood_still(now_s):
-            self.refresh(now_s)
+        if self.stalls.stalled(now_s):
+            self.touch_all(now_s)
         limit_s = now_s - DEAD_AFTER_S
-        self.batchers = {id: heard_s for id, heard_s in self.batchers.items() if heard_s > limit_s}
-        dead = [id for id, runner in self.runners.items() if runner.heard_s <= limit_s]
+        self.batchers = {
+            id: last_seen_s for id, last_seen_s in self.batchers.items() if last_seen_s > limit_s
+        }
+        dead = [id for id, runner in self.runners.items() if runner.last_seen_s <= limit_s]
         for id in dead:
             del self.runners[id]
         self.traits = {id: traits for id, traits in self.traits.items() if id in self.runners}
@@ -97,7 +99,7 @@ class Fleet:
         """Whether this batcher is the one that should hold the credits of a model."""
         if not self.batchers:
             return True
-        return not draining and owner(tag, (self.own_id, *self.batchers)) == self.own_id
+        return not draining and rendezvous_hash(tag, (self.own_id, *self.batchers)) == self.own_id
 
     def choose(self, tag: str, needs: Sequence[str] = (), without: Container[str] = ()) -> str | None:
         """The runner that should load a model: one that has it, else one with much free memory and few models.
@@ -115,13 +117,13 @@ class Fleet:
             return None
         enough_bytes = ENOUGH_OF_BEST * max(runner.free_bytes for runner in fitting)
 
-        def rank(runner: Runner) -> tuple[bool, bool, int, int, str]:
+        def rank(runner: RunnerInfo) -> tuple[bool, bool, int, int, str]:
             is_roomy = runner.free_bytes >= enough_bytes
             return (tag in runner.models, is_roomy, -len(runner.models), runner.free_bytes, runner.id)
 
         return max(fitting, key=rank).id
 
-    def fitting(self, needs: Sequence[str]) -> list[Runner]:
+    def fitting(self, needs: Sequence[str]) -> list[RunnerInfo]:
         """The runners that take work and have what a model needs."""
         return [runner for runner in self.runners.values() if runner.ready and runner.fits(needs)]
 

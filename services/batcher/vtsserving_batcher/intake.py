@@ -11,33 +11,33 @@ from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving.exceptions import BadFrame, Overloaded, ProtocolError, QueueFull, VtsServingException
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
-from vtsserving_batcher.metrics import Counters
-from vtsserving_batcher.model_state import ServedModel
-from vtsserving_batcher.orders import Orders
+from vtsserving_batcher.metrics import BatcherCounters
+from vtsserving_batcher.model_state import ModelState
+from vtsserving_batcher.orders import OrderHandler
 from vtsserving_batcher.policy import finish_s
-from vtsserving_batcher.prepare_handler import Wishes
+from vtsserving_batcher.prepare_handler import PrepareHandler
 from vtsserving_batcher.queue import Entry, Queue
 from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
 
 
-class Intake:
+class RequestIntake:
     """Handles what gateways send to this batcher."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
-        orders: Orders,
-        wishes: Wishes,
+        orders: OrderHandler,
+        prepares: PrepareHandler,
         answers: Answers,
-        counters: Counters,
+        counters: BatcherCounters,
         settings: BatcherSettings,
     ) -> None:
         """Feed `dispatcher` within the bounds of `settings`; the rest goes to `orders` and `wishes`."""
         self._dispatcher = dispatcher
         self._orders = orders
-        self._wishes = wishes
+        self._prepares = prepares
         self._answers = answers
         self._counters = counters
         self._settings = settings
@@ -54,7 +54,7 @@ class Intake:
             elif isinstance(frame, frames.Control):
                 self._orders.take(frame, message.reply)
             elif isinstance(frame, frames.Prepare):
-                self._wishes.take(frame)
+                self._prepares.take(frame)
             else:
                 raise BadFrame(f"a batcher takes no {type(frame).__name__}")
         except ProtocolError as error:
@@ -84,10 +84,10 @@ class Intake:
         for id, rows, body, remaining_us, attempt in columns:
             queue.add(Entry(gateway, id, rows, body, now_s + remaining_us / 1e6, now_s, attempt))  # type: ignore[arg-type]
         self._counters.entries += len(request.ids)
-        model.line_up(queue)
+        model.enqueue_ready(queue)
         self._dispatcher.dispatch(model)
 
-    def _admit(self, model: ServedModel, request: frames.Request) -> Queue:
+    def _admit(self, model: ModelState, request: frames.Request) -> Queue:
         """The queue for a request; raises what the caller is refused with."""
         self._dispatcher.check_servable(model)
         settings, count = self._settings, len(request.ids)
@@ -111,12 +111,12 @@ class Intake:
         self._check_deadline(model, queue, request)
         return queue
 
-    def _check_deadline(self, model: ServedModel, queue: Queue, request: frames.Request) -> None:
+    def _check_deadline(self, model: ModelState, queue: Queue, request: frames.Request) -> None:
         """Refuse what is predicted to miss its deadline; never while a process is idle or costs are unknown."""
         if not model.processes or model.idle():
             return
         expected_s = finish_s(
-            model.running_rows + sum(other.rows for other in model.turns),
+            model.running_rows + sum(other.rows for other in model.ready_queues),
             model.waiting_entries,
             sum(request.rows),
             queue.limits,

@@ -11,7 +11,7 @@ from vtsserving._bus.interface import Bus
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.model_state import Failed, Refusal, ServedModel
+from vtsserving_batcher.model_state import LoadFailure, ModelRefusal, ModelState
 from vtsserving_batcher.settings import BatcherSettings
 
 _log = logging.getLogger(__name__)
@@ -55,25 +55,25 @@ class Loading:
             self._needs.clear()
         self._needs[digest] = tuple(needs)
 
-    def _needs_of(self, model: ServedModel) -> tuple[str, ...]:
+    def _needs_of(self, model: ModelState) -> tuple[str, ...]:
         return self._needs.get(model.digest, ())
 
-    def refusal(self, model: ServedModel, now_s: float) -> Refusal | None:
+    def refusal(self, model: ModelState, now_s: float) -> ModelRefusal | None:
         """Why a model cannot be served now: no runner has what it needs, or all failed to load it a short time ago."""
         if model.processes:
             return None
         missing = self._fleet.missing(self._needs_of(model))
         if missing:
-            return Refusal(NoRunner.code, f"no runner can hold {model.tag}: {missing}", now_s + 1.0)
+            return ModelRefusal(NoRunner.code, f"no runner can hold {model.tag}: {missing}", now_s + 1.0)
         model.failed = {id: refusal for id, refusal in model.failed.items() if refusal.until_s > now_s}
         if not model.failed or self._choose(model, model.failed) is not None:
             return None
         return next(iter(model.failed.values()))
 
-    def _choose(self, model: ServedModel, without: Container[str]) -> str | None:
+    def _choose(self, model: ModelState, without: Container[str]) -> str | None:
         return self._fleet.choose(model.tag, self._needs_of(model), without)
 
-    def ask(self, model: ServedModel, now_s: float) -> Refusal | None:
+    def ask(self, model: ModelState, now_s: float) -> ModelRefusal | None:
         """Ask a runner to load a model, unless one was asked just now.
 
         Returns:
@@ -96,21 +96,21 @@ class Loading:
             if waited_s < self._runner_wait_s:
                 return None
             message = f"no runner is alive to load {model.tag}; start one"
-            return Refusal(NoRunner.code, message, now_s, now_s - self._runner_wait_s)
+            return ModelRefusal(NoRunner.code, message, now_s, now_s - self._runner_wait_s)
         if self._may_ask(model, runner, now_s):
             self._send(model, runner, now_s)
         if waited_s < self._load_wait_s:
             return None
         message = f"{model.tag} is still being loaded; try again"
-        return Refusal(ModelLoading.code, message, now_s, now_s - self._load_wait_s)
+        return ModelRefusal(ModelLoading.code, message, now_s, now_s - self._load_wait_s)
 
-    def succeed(self, model: ServedModel, now_s: float) -> None:
+    def succeed(self, model: ModelState, now_s: float) -> None:
         """Ask for a model wherever other versions of it are, which it is about to replace."""
         for runner in self._fleet.fitting(self._needs_of(model)):
             if runner.holds_version_of(model.model):
                 self._ask_further(model, runner.id, now_s)
 
-    def spread(self, model: ServedModel, now_s: float) -> None:
+    def spread(self, model: ModelState, now_s: float) -> None:
         """See to it that all who have a model compute it, and that others get it, too, when those cannot keep up."""
         for runner in self._fleet.fitting(self._needs_of(model)):
             if model.tag in runner.models:
@@ -126,23 +126,23 @@ class Loading:
                 _log.info("scales_out model=%s runner=%s", model.tag, further)
                 self._ask_further(model, further, now_s)
 
-    def _ask_further(self, model: ServedModel, runner: str, now_s: float) -> None:
+    def _ask_further(self, model: ModelState, runner: str, now_s: float) -> None:
         if runner in model.runners or runner in model.failed or not self._may_ask(model, runner, now_s):
             return
         self._send(model, runner, now_s)
 
-    def release(self, model: ServedModel) -> None:
+    def release(self, model: ModelState) -> None:
         """Tell the runners that another version took the place of a model."""
         for runner in self._fleet.runners.values():
             if model.tag in runner.models:
                 self._control("release", model, runner.id)
 
-    def ask_again(self, model: ServedModel, now_s: float) -> None:
+    def ask_again(self, model: ModelState, now_s: float) -> None:
         """Ask the runners that hold credits which of them are free."""
         for runner in model.runners:
             self._send(model, runner, now_s)
 
-    def is_stuck(self, model: ServedModel, now_s: float) -> bool:
+    def is_stuck(self, model: ModelState, now_s: float) -> bool:
         """Whether credits are missing: a batch is in flight for longer than its call may take, or none explains it."""
         for process in model.processes.values():
             is_overdue = not process.free and not process.batches
@@ -152,10 +152,10 @@ class Loading:
                 return True
         return False
 
-    def _may_ask(self, model: ServedModel, runner: str, now_s: float) -> bool:
+    def _may_ask(self, model: ModelState, runner: str, now_s: float) -> bool:
         return now_s - model.asked_s.get(runner, -math.inf) >= ASK_AGAIN_S
 
-    def _send(self, model: ServedModel, runner: str, now_s: float) -> None:
+    def _send(self, model: ModelState, runner: str, now_s: float) -> None:
         # Noted first: on the in-process bus the runner may have answered when `publish` returns.
         model.asked_s[runner] = now_s
         for process in model.processes.values():
@@ -164,7 +164,7 @@ class Loading:
         if not self._control("load", model, runner):
             model.asked_s.pop(runner, None)
 
-    def _control(self, op: str, model: ServedModel, runner: str) -> bool:
+    def _control(self, op: str, model: ModelState, runner: str) -> bool:
         control = frames.Control(op, self._id, model.model, model.version, model.digest)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
@@ -173,21 +173,21 @@ class Loading:
             return False
         return True
 
-    def granted(self, model: ServedModel, runner: str) -> None:
+    def granted(self, model: ModelState, runner: str) -> None:
         """A runner granted credits."""
         model.failed.pop(runner, None)
         model.asked_s.pop(runner, None)
         model.wanting_s = None
         model.failure = None
 
-    def failed(self, model: ServedModel, event: frames.Event, now_s: float) -> None:
+    def failed(self, model: ModelState, event: frames.Event, now_s: float) -> None:
         """A runner said that it cannot load a model."""
         model.asked_s.pop(event.runner, None)
         code = event.code or ModelLoadFailed.code
-        model.failed[event.runner] = Refusal(code, event.message, now_s + REMEMBER_FAILURE_S)
-        model.failure = Failed(event.message, now_s + TELL_FAILURE_S)
+        model.failed[event.runner] = ModelRefusal(code, event.message, now_s + REMEMBER_FAILURE_S)
+        model.failure = LoadFailure(event.message, now_s + TELL_FAILURE_S)
         _log.error("model_load_failed model=%s runner=%s reason=%s", model.tag, event.runner, event.message)
 
-    def forget(self, model: ServedModel, runner: str) -> None:
+    def forget(self, model: ModelState, runner: str) -> None:
         """A runner is gone or lost the model: what it was asked does not count any more."""
         model.asked_s.pop(runner, None)

@@ -15,7 +15,7 @@ BATCH_ROWS_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass
-class Counters:
+class BatcherCounters:
     """Numbers since the start of the process."""
 
     entries: int = 0
@@ -33,7 +33,7 @@ class Counters:
 
 
 class _Collector(Collector):
-    def __init__(self, counters: Counters, depth: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, counters: BatcherCounters, depth: Callable[[], tuple[int, int]]) -> None:
         self._counters = counters
         self._depth = depth
 
@@ -78,7 +78,7 @@ class _Collector(Collector):
         )
 
 
-def exposition(counters: Counters, depth: Callable[[], tuple[int, int]]) -> Callable[[], bytes]:
+def exposition(counters: BatcherCounters, depth: Callable[[], tuple[int, int]]) -> Callable[[], bytes]:
     """A function that renders the metrics.
 
     Args:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vtsserving._wire.frames import Event, Request
 from vtsserving._wire.limits import REPLICA_BITS
-from vtsserving_batcher.policy import Cost, Limits
+from vtsserving_batcher.policy import BatchLimits, Cost
 from vtsserving_batcher.queue import Entry, Queue
 
 
@@ -19,7 +19,7 @@ class InFlight:
     """A batch that was sent and not reported as done."""
 
     batch_id: int
-    model: ServedModel
+    model: ModelState
     process: Process
     queue: Queue
     entries: list[Entry]
@@ -62,24 +62,24 @@ class Process:
 
 
 @dataclass
-class Leaving:
+class Unloading:
     """A model that is being unloaded.
 
     Attributes:
         callers: reply subjects that want to know when it is over.
-        told_s: when each runner was last told.
+        last_sent_s: when each runner was last told.
         ended: runners that have said that their processes ended.
         over_s: since when it is unloaded; None before.
     """
 
     callers: set[str] = field(default_factory=set)
-    told_s: dict[str, float] = field(default_factory=dict)
+    last_sent_s: dict[str, float] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     over_s: float | None = None
 
 
 @dataclass
-class Refusal:
+class ModelRefusal:
     """Why the model cannot be served until `until_s`; it ends what arrived by `arrived_by_s`."""
 
     code: str
@@ -88,38 +88,38 @@ class Refusal:
     arrived_by_s: float = math.inf
 
 
-class Failed(NamedTuple):
+class LoadFailure(NamedTuple):
     """Why a model could not be loaded, and until when that is worth telling."""
 
     message: str
     until_s: float
 
 
-def unloading(model: ServedModel) -> str:
+def unloading(model: ModelState) -> str:
     """What those hear who want a model that is leaving."""
     return f"{model.tag} is being unloaded, or was a moment ago; a later request loads it again"
 
 
 @dataclass(eq=False)
-class ServedModel:
+class ModelState:
     """One version of a model."""
 
     model: str
     version: str
     digest: str
     queues: dict[tuple[str, bytes], Queue] = field(default_factory=dict)
-    turns: deque[Queue] = field(default_factory=deque)
+    ready_queues: deque[Queue] = field(default_factory=deque)
     processes: dict[tuple[str, int], Process] = field(default_factory=dict)
     asked_s: dict[str, float] = field(default_factory=dict)
-    failed: dict[str, Refusal] = field(default_factory=dict)
+    failed: dict[str, ModelRefusal] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     wake_s: float | None = None
     wanting_s: float | None = None
     """Since when it has no process though something waits."""
     callers: dict[str, float] = field(default_factory=dict)
     """Who ordered it to be loaded and waits for that: reply subject, since when."""
-    leaving: Leaving | None = None
-    failure: Failed | None = None
+    unloading_state: Unloading | None = None
+    failure: LoadFailure | None = None
     """Why it could not be loaded the last time, unless it was since."""
     saturated_s: float | None = None
     """Since when something has waited and no process was idle."""
@@ -141,7 +141,7 @@ class ServedModel:
         key = (request.method, request.head)
         # Without a head there is no batch axis: such requests are never merged.
         max_rows = request.max_rows if request.head else 0
-        limits = Limits(max_rows, min(request.max_bytes, room_bytes), request.max_wait_us / 1e6)
+        limits = BatchLimits(max_rows, min(request.max_bytes, room_bytes), request.max_wait_us / 1e6)
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = Queue(request.method, request.head, limits, request.hang_us)
@@ -160,24 +160,24 @@ class ServedModel:
         oldest_s = min((queue.queued().oldest_s for queue in self.waiting()), default=now_s)
         return min(oldest_s, *self.callers.values(), now_s)
 
-    def line_up(self, queue: Queue) -> None:
+    def enqueue_ready(self, queue: Queue) -> None:
         """Give a queue that has entries again its turn, after the others."""
-        if queue not in self.turns:
-            self.turns.append(queue)
+        if queue not in self.ready_queues:
+            self.ready_queues.append(queue)
 
     def waiting(self) -> Iterator[Queue]:
         """Queues with entries, in the order of their turns."""
-        return (queue for queue in tuple(self.turns) if len(queue))
+        return (queue for queue in tuple(self.ready_queues) if len(queue))
 
     @property
     def waiting_entries(self) -> int:
         """Entries in all queues."""
-        return sum(len(queue) for queue in self.turns)
+        return sum(len(queue) for queue in self.ready_queues)
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes in all queues."""
-        return sum(queue.size_bytes for queue in self.turns)
+        return sum(queue.size_bytes for queue in self.ready_queues)
 
     @property
     def running_rows(self) -> int:
@@ -188,7 +188,7 @@ class ServedModel:
         """Whether nothing is known of it that would be missed."""
         has_failed = any(refusal.until_s > now_s for refusal in self.failed.values())
         has_failed = has_failed or (self.failure is not None and self.failure.until_s > now_s)
-        return not (self.processes or self.asked_s or has_failed or self.is_wanted or self.leaving)
+        return not (self.processes or self.asked_s or has_failed or self.is_wanted or self.unloading_state)
 
     @property
     def runners(self) -> set[str]:
@@ -206,8 +206,8 @@ class ServedModel:
 
     def forget_empty_queues(self) -> None:
         """Drop queues without entries, so that callers with ever new groups cannot fill the memory."""
-        self.turns = deque(queue for queue in self.turns if len(queue))
-        if not self.turns:
+        self.ready_queues = deque(queue for queue in self.ready_queues if len(queue))
+        if not self.ready_queues:
             self.queues.clear()
         else:
             self.queues = {key: queue for key, queue in self.queues.items() if len(queue)}

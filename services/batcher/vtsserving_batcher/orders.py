@@ -19,21 +19,21 @@ from vtsserving.exceptions import BadFrame, BatcherLost, ModelUnloading, Unavail
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.fleet import Fleet
-from vtsserving_batcher.model_state import Leaving, Refusal, ServedModel, unloading
+from vtsserving_batcher.model_state import ModelRefusal, ModelState, Unloading, unloading
 
 _log = logging.getLogger(__name__)
 
 HOLD_S: Final = 1.0
 """For this long after it was unloaded, requests do not load a model again."""
 
-TELL_AGAIN_S: Final = 1.0
+RESEND_S: Final = 1.0
 """A runner that was told to unload and is silent is told again after this time."""
 
 MAX_REASON_CHARS: Final = 200
 """Most characters of a reason in a heartbeat."""
 
 
-class Orders:
+class OrderHandler:
     """Sees to orders; everything runs on the event loop, without tasks."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Orders:
         self._dispatcher = dispatcher
         self._answers = answers
         self._beat = beat
-        self._said: list[str] = []
+        self._last_states: list[str] = []
         self._now_s = asyncio.get_running_loop().time
 
     def take(self, order: frames.Control, reply: str) -> None:
@@ -79,12 +79,12 @@ class Orders:
             self._load(model, reply)
         elif order.op == "unload":
             self._unload(model, reply)
-        self.say_what_is_new()
+        self.announce_changes()
 
-    def _load(self, model: ServedModel, reply: str) -> None:
-        if model.leaving is not None and model.leaving.over_s is not None:
-            model.leaving = None
-        if model.leaving is not None:
+    def _load(self, model: ModelState, reply: str) -> None:
+        if model.unloading_state is not None and model.unloading_state.over_s is not None:
+            model.unloading_state = None
+        if model.unloading_state is not None:
             self._answers.report(reply, ModelUnloading.code, unloading(model), 1.0)
         elif model.processes:
             self._answers.report(reply)
@@ -93,18 +93,18 @@ class Orders:
             model.callers.setdefault(reply, now_s)
             self._dispatcher.request_capacity(model, now_s)
 
-    def _unload(self, model: ServedModel, reply: str) -> None:
-        if model.leaving is None:
+    def _unload(self, model: ModelState, reply: str) -> None:
+        if model.unloading_state is None:
             _log.info("unload_ordered model=%s", model.tag)
-            model.leaving = Leaving()
-        model.leaving.callers.add(reply)
+            model.unloading_state = Unloading()
+        model.unloading_state.callers.add(reply)
         self._advance(model)
 
     def unloaded(self, event: frames.Event) -> None:
         """A runner has ended its processes of a model."""
         for model in list(self._dispatcher.models):
-            if model.digest == event.digest and model.leaving is not None:
-                model.leaving.ended.add(event.runner)
+            if model.digest == event.digest and model.unloading_state is not None:
+                model.unloading_state.ended.add(event.runner)
                 for key in [key for key in model.processes if key[0] == event.runner]:
                     del model.processes[key]
                 model.asked_s.pop(event.runner, None)
@@ -113,64 +113,64 @@ class Orders:
     def sweep(self) -> None:
         """Go on with what leaves; for every now and then."""
         for model in list(self._dispatcher.models):
-            if model.leaving is not None:
+            if model.unloading_state is not None:
                 self._advance(model)
-        self.say_what_is_new()
+        self.announce_changes()
 
-    def _advance(self, model: ServedModel) -> None:
+    def _advance(self, model: ModelState) -> None:
         """One step: serve what waits, tell the runners, report."""
-        leaving, now_s = model.leaving, self._now_s()
-        assert leaving is not None
-        if leaving.over_s is None:
+        unloading_state, now_s = model.unloading_state, self._now_s()
+        assert unloading_state is not None
+        if unloading_state.over_s is None:
             if not model.processes:
-                refusal = Refusal(ModelUnloading.code, unloading(model), now_s)
+                refusal = ModelRefusal(ModelUnloading.code, unloading(model), now_s)
                 self._dispatcher.refuse_waiting(model, refusal)
             if model.waiting_entries or any(process.batches for process in model.processes.values()):
                 return
-            for runner in self._holders(model) - leaving.ended:
-                self._tell(model, leaving, runner, now_s)
-            if not self._holders(model) <= leaving.ended:
+            for runner in self._holders(model) - unloading_state.ended:
+                self._send_unload(model, unloading_state, runner, now_s)
+            if not self._holders(model) <= unloading_state.ended:
                 return
             _log.info("unloaded model=%s", model.tag)
-            leaving.over_s = now_s
-        while leaving.callers:
-            self._answers.report(leaving.callers.pop())
-        if now_s - leaving.over_s > HOLD_S:
-            model.leaving = None
+            unloading_state.over_s = now_s
+        while unloading_state.callers:
+            self._answers.report(unloading_state.callers.pop())
+        if now_s - unloading_state.over_s > HOLD_S:
+            model.unloading_state = None
 
-    def _holders(self, model: ServedModel) -> set[str]:
+    def _holders(self, model: ModelState) -> set[str]:
         """Runners that have the model, or were asked to load it; of those that are alive."""
         loaded = {id for id, runner in self._fleet.runners.items() if model.tag in runner.models}
         known = {process.runner for process in model.processes.values()} | model.asked_s.keys()
         return loaded | {id for id in known if id in self._fleet.runners}
 
-    def _tell(self, model: ServedModel, leaving: Leaving, runner: str, now_s: float) -> None:
-        if now_s - leaving.told_s.get(runner, -math.inf) < TELL_AGAIN_S:
+    def _send_unload(self, model: ModelState, unloading_state: Unloading, runner: str, now_s: float) -> None:
+        if now_s - unloading_state.last_sent_s.get(runner, -math.inf) < RESEND_S:
             return
         # Noted first: on the in-process bus the runner may have answered when `publish` returns.
-        leaving.told_s[runner] = now_s
+        unloading_state.last_sent_s[runner] = now_s
         control = frames.Control("unload", self._id, model.model, model.version, model.digest)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:
             _log.warning("unload_not_told model=%s runner=%s reason=%s", model.tag, runner, error.code)
-            del leaving.told_s[runner]
+            del unloading_state.last_sent_s[runner]
 
     # --- heartbeats --------------------------------------------------------------------------------------------------
 
     def states(self) -> list[str]:
         """What this batcher's heartbeat says of models: `name:version`, state and reason, with blanks between."""
-        self._said = list(self._states())
-        return self._said
+        self._last_states = list(self._states())
+        return self._last_states
 
-    def say_what_is_new(self) -> None:
+    def announce_changes(self) -> None:
         """Send a heartbeat if the last one would say something else now."""
-        if list(self._states()) != self._said:
+        if list(self._states()) != self._last_states:
             self._beat()
 
     def _states(self) -> Iterator[str]:
         for model in self._dispatcher.models:
-            if model.leaving is not None and model.leaving.over_s is None:
+            if model.unloading_state is not None and model.unloading_state.over_s is None:
                 yield f"{model.tag} unloading "
             elif not model.processes and model.is_wanted:
                 yield f"{model.tag} loading "

@@ -21,7 +21,7 @@ _SMOOTHING: Final = 0.2
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """What one batch of a method may hold.
 
     Attributes:
@@ -78,7 +78,7 @@ class Queued:
     oldest_s: float
 
 
-def decide(queued: Queued, now_s: float, limits: Limits, running_rows: int) -> Take | WaitUntil:
+def decide(queued: Queued, now_s: float, limits: BatchLimits, running_rows: int) -> Take | WaitUntil:
     """Decide on the next batch of one queue, for a model process with a free credit.
 
     Args:
@@ -100,7 +100,7 @@ def decide(queued: Queued, now_s: float, limits: Limits, running_rows: int) -> T
     return Take(count)
 
 
-def fill(queued: Queued, limits: Limits) -> tuple[int, int, bool]:
+def fill(queued: Queued, limits: BatchLimits) -> tuple[int, int, bool]:
     """How many entries from the front fit into one batch.
 
     Returns:
@@ -168,7 +168,7 @@ class Cost:
 
 
 def finish_s(
-    ahead_rows: int, ahead_entries: int, rows: int, limits: Limits, cost: Cost, processes: int
+    ahead_rows: int, ahead_entries: int, rows: int, limits: BatchLimits, cost: Cost, processes: int
 ) -> float:
     """Expected seconds until a new entry is answered, if it queues behind `ahead_rows`.
 

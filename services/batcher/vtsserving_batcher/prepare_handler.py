@@ -13,7 +13,7 @@ from vtsserving_batcher.dispatch import Dispatcher
 from vtsserving_batcher.loading import Loading
 
 
-class Wishes:
+class PrepareHandler:
     """Acts on Prepare frames."""
 
     def __init__(self, dispatcher: Dispatcher, loading: Loading) -> None:
@@ -22,19 +22,19 @@ class Wishes:
         self._loading = loading
         self._now_s = asyncio.get_running_loop().time
 
-    def take(self, wish: frames.Prepare) -> None:
+    def take(self, prepare: frames.Prepare) -> None:
         """Act on one frame; an operation of another release is left alone.
 
         Raises:
             BadFrame: it says that it comes from something that cannot be a gateway.
         """
-        if not subjects.is_id(wish.gateway):
+        if not subjects.is_id(prepare.gateway):
             raise BadFrame("a wish without a gateway's id")
-        self._loading.learn(wish.digest, wish.needs)
-        if wish.op == "know":
+        self._loading.learn(prepare.digest, prepare.needs)
+        if prepare.op == "know":
             return
-        model = self._dispatcher.model_for(wish)
-        if wish.op == "succeed" and model.leaving is None and self._dispatcher.owns(model):
+        model = self._dispatcher.model_for(prepare)
+        if prepare.op == "succeed" and model.unloading_state is None and self._dispatcher.owns(model):
             self._loading.succeed(model, self._now_s())
-        elif wish.op == "release":
+        elif prepare.op == "release":
             self._loading.release(model)

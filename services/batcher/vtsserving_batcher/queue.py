@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from vtsserving_batcher.policy import Limits, Queued
+from vtsserving_batcher.policy import BatchLimits, Queued
 
 _orders = itertools.count()
 
@@ -77,7 +77,7 @@ class Entry:
 class Queue:
     """Entries that may share a batch, oldest first."""
 
-    def __init__(self, method: str, head: bytes, limits: Limits, hang_us: int) -> None:
+    def __init__(self, method: str, head: bytes, limits: BatchLimits, hang_us: int) -> None:
         """Create an empty queue.
 
         Args:

@@ -20,13 +20,13 @@ from vtsserving.service.service import Service
 from vtsserving_gateway.api.app import create_app, refusal
 from vtsserving_gateway.api.services import ServiceRoutes
 from vtsserving_gateway.auth.tokens import access_of
-from vtsserving_gateway.cluster.fleet import Fleet
-from vtsserving_gateway.cluster.rollover import Succession
-from vtsserving_gateway.server.auth_middleware import Guard
-from vtsserving_gateway.server.metrics_middleware import Observe
+from vtsserving_gateway.cluster.rollover import VersionRollover
+from vtsserving_gateway.cluster.view import ClusterView
+from vtsserving_gateway.server.auth_middleware import AuthMiddleware
+from vtsserving_gateway.server.metrics_middleware import MetricsMiddleware
 from vtsserving_gateway.server.server import GatewayServer, listen
 from vtsserving_gateway.settings import GatewaySettings
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
 
@@ -73,10 +73,10 @@ class GatewayApp:
         self._loads = loads
         self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
-        self.gateway = Gateway(self.client, catalog, own)
+        self.gateway = GatewayState(self.client, catalog, own)
         self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog)
-        self.fleet = Fleet(bus, self.gateway.loop.time)
-        self._succession = Succession(catalog, self.client, self.fleet)
+        self.fleet = ClusterView(bus, self.gateway.loop.time)
+        self._rollover = VersionRollover(catalog, self.client, self.fleet)
         self.gateway.metrics.watch(
             {
                 "vtsserving_connections": ("Open connections.", lambda: len(self.gateway.connections)),
@@ -140,9 +140,9 @@ class GatewayApp:
                 await self._served.start()
             if self._served is not None and self._loads:
                 self._preload.update(self._served.models)
-            app = create_app(self.gateway, self.fleet, self._succession, self._not_ready, self._served)
-            guarded = Guard(app, self.gateway, refusal)
-            server = GatewayServer(Observe(guarded, self.gateway), self.gateway, listener)
+            app = create_app(self.gateway, self.fleet, self._rollover, self._not_ready, self._served)
+            guarded = AuthMiddleware(app, self.gateway, refusal)
+            server = GatewayServer(MetricsMiddleware(guarded, self.gateway), self.gateway, listener)
             await server.start()
         except BaseException:
             listener.close()
@@ -176,7 +176,7 @@ class GatewayApp:
         if self._store_changes is not None:
             await self._store_changes.unsubscribe()
             self._store_changes = None
-        self._succession.close()
+        self._rollover.close()
         self.gateway.close()
         await self.fleet.close()
         await self.client.close()

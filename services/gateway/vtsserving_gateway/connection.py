@@ -22,7 +22,7 @@ from vtsserving_gateway.exchange import Exchange, Refusal
 if TYPE_CHECKING:
     import asyncio
 
-    from vtsserving_gateway.state import Gateway
+    from vtsserving_gateway.state import GatewayState
 
 LINGER_S: Final = 2.0
 """How long a connection that was refused is still read, so that the client sees the answer and not a reset."""
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        gateway: Gateway,
+        gateway: GatewayState,
     ) -> None:
         """Create it as uvicorn does, with what all connections share."""
         super().__init__(config, server_state, app_state, _loop)

@@ -39,7 +39,7 @@ class Refusal:
         self._connection = connection
         self._error = error
         self._request_id = request_id
-        self._api = connection.gateway.families.errors(connection.url)
+        self._api = connection.gateway.apis.errors(connection.url)
 
     def feed(self, chunk: bytes) -> None:
         """Nothing more is read."""

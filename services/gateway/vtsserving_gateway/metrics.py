@@ -30,7 +30,7 @@ LABELS: Final = ("route", "model", "version", "method")
 OTHER: Final = ("other", "", "", "")
 
 
-class Series:
+class MetricSeries:
     """Requests of one route, or of one method of one model."""
 
     __slots__ = ("buckets", "codes", "total_s")
@@ -53,12 +53,12 @@ class Series:
         self.total_s += duration_s
 
 
-class Metrics:
+class GatewayMetrics:
     """Numbers since the start of the process."""
 
     def __init__(self) -> None:
         """Nothing counted yet."""
-        self.series: dict[tuple[str, str, str, str], Series] = {}
+        self.series: dict[tuple[str, str, str, str], MetricSeries] = {}
         self.errors: Counter[str] = Counter()
         self.cancelled = 0
         self.in_progress = 0
@@ -66,14 +66,14 @@ class Metrics:
         self._live: Mapping[str, tuple[str, Callable[[], float]]] = {}
         self._registry.register(_Collector(self))
 
-    def of(self, route: str, model: str = "", version: str = "", method: str = "") -> Series:
+    def of(self, route: str, model: str = "", version: str = "", method: str = "") -> MetricSeries:
         """The series with these labels; one for all that come after MAX_SERIES others."""
         key = (route, model, version, method)
         series = self.series.get(key)
         if series is None:
             if len(self.series) >= MAX_SERIES:
                 key = OTHER
-            series = self.series.setdefault(key, Series())
+            series = self.series.setdefault(key, MetricSeries())
         return series
 
     def watch(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
@@ -136,7 +136,7 @@ def _cumulative(counts: list[int]) -> list[tuple[str, int]]:
 
 
 class _Collector(Collector):
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._inference.client import InferenceClient
-from vtsserving._inference.timer_wheel import Deadlines
+from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
 from vtsserving_gateway.auth.tokens import Access
 from vtsserving_gateway.functions.threads import FunctionThreads
-from vtsserving_gateway.metrics import PREDICT, Metrics, Series
+from vtsserving_gateway.metrics import PREDICT, GatewayMetrics, MetricSeries
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.routes import Route
-from vtsserving_gateway.server.api_registry import Families
+from vtsserving_gateway.server.api_registry import ApiRegistry
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_gateway.statistics import Statistics
 
@@ -57,17 +57,19 @@ class BoundRoute:
 
     __slots__ = ("entry", "route", "series", "statistics", "target")
 
-    def __init__(self, route: Route, entry: CatalogEntry, gateway: Gateway) -> None:
+    def __init__(self, route: Route, entry: CatalogEntry, gateway: GatewayState) -> None:
         """Bind; MethodNotFound if the model does not have the method."""
         self.route = route
         self.entry = entry
         preferred = route.prefers if route.prefers in entry.signatures else ""
         self.target = Target(entry, entry.method(route.method or preferred))
         self.statistics = gateway.statistics.of(entry.name, entry.version)
-        self.series: Series = gateway.metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
+        self.series: MetricSeries = gateway.metrics.of(
+            PREDICT, entry.name, entry.version, self.target.method.name
+        )
 
 
-class Gateway:
+class GatewayState:
     """One gateway process, as its connections see it."""
 
     def __init__(self, client: InferenceClient, catalog: Catalog, settings: GatewaySettings) -> None:
@@ -81,14 +83,14 @@ class Gateway:
         self.client = client
         self.catalog = catalog
         self.settings = settings
-        self.families = Families(settings.max_body_bytes)
-        self.metrics = Metrics()
+        self.apis = ApiRegistry(settings.max_body_bytes)
+        self.metrics = GatewayMetrics()
         self.statistics = Statistics()
         self.loop = asyncio.get_running_loop()
         self.access: Access | None = None
         self.threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
         self.function_threads = FunctionThreads(self.loop, settings.function_threads)
-        self.function_deadlines: Deadlines[FunctionCall] = Deadlines(self.loop, _expire_function)
+        self.function_deadlines: TimerWheel[FunctionCall] = TimerWheel(self.loop, _expire_function)
         self.functions: dict[bytes, ServedFunction] = {}
         """Path to function."""
         self.now_s = self.loop.time()

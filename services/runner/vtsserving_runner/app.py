@@ -19,12 +19,12 @@ from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving.exceptions import Unavailable, VtsServingException
 from vtsserving_runner import metrics
-from vtsserving_runner.intake import Intake
+from vtsserving_runner.intake import BatchIntake
 from vtsserving_runner.models.memory import free_bytes
 from vtsserving_runner.models.models import Models
-from vtsserving_runner.models.source import LocalSource, Source
+from vtsserving_runner.models.source import LocalSource, ModelSource
 from vtsserving_runner.process.devices import visible_gpus
-from vtsserving_runner.publish.publisher import ModelId, Outlet
+from vtsserving_runner.publish.publisher import ModelId, Publisher
 from vtsserving_runner.settings import RunnerSettings
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class RunnerApp:
     def __init__(
         self,
         bus: Bus,
-        source: Source,
+        source: ModelSource,
         own: RunnerSettings,
         catalog: Catalog | None = None,
         *,
@@ -62,13 +62,13 @@ class RunnerApp:
             patient: whether `start` leaves preloading to the background, where it is repeated until it works.
         """
         self.id = subjects.new_id()
-        self.counters = metrics.Counters()
+        self.counters = metrics.RunnerCounters()
         self._bus = bus
         self._settings = own
         self._catalog = catalog
-        self._outlet = outlet = Outlet(bus, self.id, self.counters)
-        self._models = Models(source, outlet, self.counters, own, self._beat)
-        self._intake = Intake(self._models, outlet, self.counters)
+        self._publisher = publisher = Publisher(bus, self.id, self.counters)
+        self._models = Models(source, publisher, self.counters, own, self._beat)
+        self._intake = BatchIntake(self._models, publisher, self.counters)
         self.exposition = metrics.exposition(self.counters, self._models.figures)
         self._traits = frames.encode(frames.Traits(self.id, traits_of(visible_gpus(os.environ))))
         self._loop = asyncio.get_running_loop()
@@ -93,7 +93,7 @@ class RunnerApp:
         for subject, handler in (
             (subjects.runner_batch(self.id), self._intake.handle),
             (subjects.runner_control(self.id), self._models.handle),
-            (subjects.runner_unrouted(self.id), self._outlet.unrouted),
+            (subjects.runner_unrouted(self.id), self._publisher.unrouted),
         ):
             self._subscriptions.append(await self._bus.subscribe(subject, handler))
         self._tick()
@@ -209,7 +209,7 @@ async def serve(stop: process.Stop) -> None:
         await bus.close()
 
 
-def _models(shared: settings.SharedSettings) -> tuple[Source, Catalog]:
+def _models(shared: settings.SharedSettings) -> tuple[ModelSource, Catalog]:
     """The store service with a cache on this disk where one is configured, else the local store."""
     if shared.store_url:
         from vtsserving._store_client.catalog import StoreCatalog

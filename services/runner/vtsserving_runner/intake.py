@@ -11,24 +11,24 @@ import logging
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import BadFrame, ProtocolError, ShuttingDown
-from vtsserving_runner.metrics import Counters
+from vtsserving_runner.metrics import RunnerCounters
 from vtsserving_runner.models.credits import STALE, Duplicate
 from vtsserving_runner.models.models import Models
 from vtsserving_runner.process.framing import now_us
 from vtsserving_runner.process.work import Work
-from vtsserving_runner.publish.publisher import ModelId, Outlet
+from vtsserving_runner.publish.publisher import ModelId, Publisher
 from vtsserving_runner.publish.replies import gateway_of
 
 _log = logging.getLogger(__name__)
 
 
-class Intake:
+class BatchIntake:
     """Handles the batches that batchers send to this runner."""
 
-    def __init__(self, models: Models, outlet: Outlet, counters: Counters) -> None:
+    def __init__(self, models: Models, publisher: Publisher, counters: RunnerCounters) -> None:
         """Feed the processes of `models`."""
         self._models = models
-        self._outlet = outlet
+        self._publisher = publisher
         self._counters = counters
         self.draining = False
 
@@ -66,6 +66,6 @@ class Intake:
     def _refuse(self, batch: frames.Batch, code: str) -> None:
         self._counters.nacks[code] += 1
         model = ModelId(batch.model, batch.version, batch.digest)
-        self._outlet.event(
+        self._publisher.event(
             batch.batcher, "nack", model, epoch=batch.epoch, batch_id=batch.batch_id, code=code
         )

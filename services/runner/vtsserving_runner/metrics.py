@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 
 @dataclass
-class Counters:
+class RunnerCounters:
     """Numbers since the start of the process."""
 
     batches: int = 0
@@ -42,7 +42,7 @@ class ProcessFigures(NamedTuple):
 
 
 class _Collector(Collector):
-    def __init__(self, counters: Counters, processes: Callable[[], Iterable[ProcessFigures]]) -> None:
+    def __init__(self, counters: RunnerCounters, processes: Callable[[], Iterable[ProcessFigures]]) -> None:
         self._counters = counters
         self._processes = processes
 
@@ -91,7 +91,9 @@ class _Collector(Collector):
         yield from (rss, held, warm)
 
 
-def exposition(counters: Counters, processes: Callable[[], Iterable[ProcessFigures]]) -> Callable[[], bytes]:
+def exposition(
+    counters: RunnerCounters, processes: Callable[[], Iterable[ProcessFigures]]
+) -> Callable[[], bytes]:
     """A function that renders the metrics.
 
     Args:

@@ -20,10 +20,10 @@ from vtsserving._runtime.listening import listen
 from vtsserving._runtime.settings import SharedSettings, read
 from vtsserving.exceptions import BusUnavailable, Forbidden, VtsServingException
 from vtsserving.version import __version__
-from vtsserving_store.components import Parts
-from vtsserving_store.http.dependencies import Context
+from vtsserving_store.components import StoreComponents
+from vtsserving_store.http.dependencies import RequestContext
 from vtsserving_store.http.errors import add_error_handlers
-from vtsserving_store.http.metrics import Metrics, Observe
+from vtsserving_store.http.metrics import StoreMetrics, StoreMetricsMiddleware
 from vtsserving_store.http.routes import admin as routes_admin
 from vtsserving_store.http.routes import aliases as routes_aliases
 from vtsserving_store.http.routes import blobs as routes_blobs
@@ -61,7 +61,7 @@ class StoreApp:
         self._connect = connect
         self._bus: Bus | None = None
         self._joining: asyncio.Task[None] | None = None
-        self._parts: Parts | None = None
+        self._parts: StoreComponents | None = None
         self._changes: Changes | None = None
         self._readiness: Readiness | None = None
         self._server: uvicorn.Server | None = None
@@ -77,22 +77,22 @@ class StoreApp:
             StoreUnavailable: it does not answer.
         """
         settings = self._settings
-        blobs = await run_sync(open_storage, settings)
-        await run_sync(probe, blobs)
-        self._parts = parts = Parts.on(blobs, settings)
+        objects = await run_sync(open_storage, settings)
+        await run_sync(probe, objects)
+        self._parts = parts = StoreComponents.on(objects, settings)
         self._changes = changes = Changes(parts.index.invalidate)
         changes.start()
         if self._connect is not None:
             self._joining = asyncio.get_running_loop().create_task(self._join(self._connect, changes))
         parts.index.warm_up()
-        self._readiness = Readiness(blobs)
+        self._readiness = Readiness(objects)
         listener = listen(settings.store.host, settings.store.port, backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
-        metrics = Metrics()
-        app = create_app(Context(parts, changes, settings), self._readiness, metrics)
+        metrics = StoreMetrics()
+        app = create_app(RequestContext(parts, changes, settings), self._readiness, metrics)
         self._server = server = uvicorn.Server(
             uvicorn.Config(
-                Observe(app, metrics),
+                StoreMetricsMiddleware(app, metrics),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -105,7 +105,7 @@ class StoreApp:
         )
         await _startup(server, listener)
         self._serving = asyncio.get_running_loop().create_task(_serve(server, listener))
-        where = {"host": settings.store.host, "port": self.port, "storage": blobs.describe()}
+        where = {"host": settings.store.host, "port": self.port, "storage": objects.describe()}
         _log.info("store_started", extra={**where, "needs_token": settings.needs_token})
 
     async def drain(self) -> None:
@@ -149,7 +149,7 @@ class StoreApp:
             await asyncio.gather(self._serving, return_exceptions=True)
 
 
-def create_app(context: Context, readiness: Readiness, metrics: Metrics) -> FastAPI:
+def create_app(context: RequestContext, readiness: Readiness, metrics: StoreMetrics) -> FastAPI:
     """The HTTP application.
 
     Args:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vtsserving_store.blobs.blob_store import Content
+from vtsserving_store.blobs.blob_store import BlobStore
 from vtsserving_store.blobs.leases import Leases
 from vtsserving_store.blobs.uploads import Uploads
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.registry.aliases import Aliases
 from vtsserving_store.registry.index import Index
 from vtsserving_store.registry.labels import Labels
@@ -18,15 +18,15 @@ from vtsserving_store.registry.options import ModelOptionRecords
 from vtsserving_store.registry.registry import Registry
 from vtsserving_store.registry.tokens import Tokens
 from vtsserving_store.settings import StoreSettings
-from vtsserving_store.upkeep.gc import Collector
+from vtsserving_store.upkeep.gc import GarbageCollector
 
 
 @dataclass(frozen=True)
-class Parts:
+class StoreComponents:
     """What the store consists of."""
 
-    blobs: Blobs
-    content: Content
+    objects: ObjectStore
+    content: BlobStore
     uploads: Uploads
     leases: Leases
     index: Index
@@ -35,39 +35,39 @@ class Parts:
     options: ModelOptionRecords
     registry: Registry
     tokens: Tokens
-    collector: Collector
+    collector: GarbageCollector
 
     @classmethod
-    def on(cls, blobs: Blobs, settings: StoreSettings) -> Parts:
+    def on(cls, objects: ObjectStore, settings: StoreSettings) -> StoreComponents:
         """Wire the parts onto a storage.
 
         Args:
-            blobs: the opened storage; `close` closes it.
+            objects: the opened storage; `close` closes it.
             settings: of the service.
         """
         own = settings.store
-        content = Content(blobs)
-        leases = Leases(blobs, content, lease_s=own.lease_s)
-        labels = Labels(blobs)
-        index = Index(blobs, labels, max_age_s=own.index_max_age_s)
-        aliases = Aliases(blobs)
-        options = ModelOptionRecords(blobs)
+        content = BlobStore(objects)
+        leases = Leases(objects, content, lease_s=own.lease_s)
+        labels = Labels(objects)
+        index = Index(objects, labels, max_age_s=own.index_max_age_s)
+        aliases = Aliases(objects)
+        options = ModelOptionRecords(objects)
         return cls(
-            blobs=blobs,
+            objects=objects,
             content=content,
-            uploads=Uploads(blobs, content),
+            uploads=Uploads(objects, content),
             leases=leases,
             index=index,
             aliases=aliases,
             labels=labels,
             options=options,
-            registry=Registry(blobs, content, leases, index, aliases, labels, options),
-            tokens=Tokens(blobs),
-            collector=Collector(blobs, leases, grace_s=own.grace_s),
+            registry=Registry(objects, content, leases, index, aliases, labels, options),
+            tokens=Tokens(objects),
+            collector=GarbageCollector(objects, leases, grace_s=own.grace_s),
         )
 
     def close(self) -> None:
         """Stop threads and close connections."""
         self.content.close()
         self.index.close()
-        self.blobs.close()
+        self.objects.close()

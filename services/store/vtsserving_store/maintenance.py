@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vtsserving.exceptions import NotFound
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.directory import DirectoryBlobs
+from vtsserving_store.objects.directory import DirectoryObjectStore
 from vtsserving_store.objects.probe import open_storage, probe
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.upkeep.backup import Copied, copy_store
@@ -17,7 +17,7 @@ from vtsserving_store.upkeep.fsck import Checker, Finding
 
 
 @contextlib.contextmanager
-def opened(settings: StoreSettings, *, existing: bool = False) -> Iterator[Parts]:
+def opened(settings: StoreSettings, *, existing: bool = False) -> Iterator[StoreComponents]:
     """Open the storage that the settings name and check that it is fit.
 
     Args:
@@ -29,10 +29,10 @@ def opened(settings: StoreSettings, *, existing: bool = False) -> Iterator[Parts
         NotFound: with `existing`, there is none.
         StoreUnavailable: it does not answer.
     """
-    blobs = open_storage(settings, existing=existing)
-    parts = Parts.on(blobs, settings)
+    objects = open_storage(settings, existing=existing)
+    parts = StoreComponents.on(objects, settings)
     try:
-        probe(blobs)
+        probe(objects)
         yield parts
     finally:
         parts.close()
@@ -41,13 +41,13 @@ def opened(settings: StoreSettings, *, existing: bool = False) -> Iterator[Parts
 def check(settings: StoreSettings, *, deep: bool) -> Iterator[Finding]:
     """Every inconsistency of the storage, as it is found; `deep` reads all blobs."""
     with opened(settings, existing=True) as parts:
-        yield from Checker(parts.blobs, deep=deep).findings()
+        yield from Checker(parts.objects, deep=deep).findings()
 
 
 def backup(settings: StoreSettings, directory: Path) -> Copied:
     """Copy the storage into a directory, adding to what is there."""
     with opened(settings, existing=True) as parts:
-        return copy_store(parts.blobs, DirectoryBlobs(directory))
+        return copy_store(parts.objects, DirectoryObjectStore(directory))
 
 
 def restore(settings: StoreSettings, directory: Path) -> Copied:
@@ -59,4 +59,4 @@ def restore(settings: StoreSettings, directory: Path) -> Copied:
     if not (directory / keys.MODELS).is_dir():
         raise NotFound(f"there is no backup in {directory}")
     with opened(settings) as parts:
-        return copy_store(DirectoryBlobs(directory), parts.blobs, repair=True)
+        return copy_store(DirectoryObjectStore(directory), parts.objects, repair=True)

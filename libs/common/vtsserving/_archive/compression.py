@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from vtsserving._archive.limits import KIB, MIB
-from vtsserving._archive.streams import Readable, Source, Writable, read_exactly
+from vtsserving._archive.streams import ByteSource, Readable, Writable, read_exactly
 from vtsserving.exceptions import CorruptArchive
 
 _READ_BYTES: Final = 256 * KIB
@@ -76,7 +76,7 @@ class _Gunzip:
 class _Decompressed:
     """The contents of a gz, xz or bz2 stream."""
 
-    def __init__(self, source: Source, decoder: _Decoder) -> None:
+    def __init__(self, source: ByteSource, decoder: _Decoder) -> None:
         self._source = source
         self._decoder = decoder
 
@@ -103,7 +103,7 @@ class _Decompressed:
 class _Unzstd:
     """The contents of a zstd frame, fed block by block: a block unpacks to 128 KiB at most."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         import zstandard
 
         self._source = source
@@ -148,7 +148,7 @@ class _Unzstd:
             raise _damaged(e) from e
 
 
-_OPENERS: Final[dict[str, Callable[[Source], Readable]]] = {
+_OPENERS: Final[dict[str, Callable[[ByteSource], Readable]]] = {
     "tar": lambda source: source,
     "vtsmodel": _Unzstd,
     "gz": lambda source: _Decompressed(source, _Gunzip()),
@@ -159,7 +159,7 @@ _OPENERS: Final[dict[str, Callable[[Source], Readable]]] = {
 }
 
 
-def decompressed(source: Source, archive_format: str) -> Readable:
+def decompressed(source: ByteSource, archive_format: str) -> Readable:
     """Read the tar stream inside a compressed archive.
 
     Args:

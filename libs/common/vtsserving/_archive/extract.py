@@ -15,7 +15,7 @@ from vtsserving._archive.disk import storage_errors
 from vtsserving._archive.formats import SNIFF_BYTES, sniff
 from vtsserving._archive.limits import CHUNK_BYTES, ArchiveLimits, Budget
 from vtsserving._archive.names import Names
-from vtsserving._archive.streams import Readable, Source
+from vtsserving._archive.streams import ByteSource, Readable
 from vtsserving.exceptions import ArchiveTooLarge
 
 _FILE_FLAGS: Final = (
@@ -65,7 +65,7 @@ def extract_archive(
         ArchiveTooLarge: more bytes, members or expansion than allowed.
     """
     limits = limits or ArchiveLimits()
-    source = Source(stream, on_progress)
+    source = ByteSource(stream, on_progress)
     archive_format = sniff(source.peek(SNIFF_BYTES))
     target = _Target(staged, Budget(limits, lambda: source.count_bytes))
     if archive_format == "zip":
@@ -149,7 +149,7 @@ def _extract_tar(tar: Readable, target: _Target, limits: ArchiveLimits) -> None:
             target.write(member.name, reader.chunks())
 
 
-def _extract_zip(source: Source, stream: Readable, target: _Target, limits: ArchiveLimits) -> None:
+def _extract_zip(source: ByteSource, stream: Readable, target: _Target, limits: ArchiveLimits) -> None:
     if _is_seekable(stream):
         source.count_bytes = cast(IO[bytes], stream).seek(0, os.SEEK_END)
         _extract_zip_file(cast(IO[bytes], stream), target, limits)

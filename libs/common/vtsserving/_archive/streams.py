@@ -24,7 +24,7 @@ class Writable(Protocol):
         ...
 
 
-class Source:
+class ByteSource:
     """A stream whose first bytes can be looked at, and whose read bytes are counted."""
 
     def __init__(self, stream: Readable, on_progress: Callable[[int], None] | None = None) -> None:

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from vtsserving._auth.tokens import Record, Token, new_token
+from vtsserving._auth.tokens import Token, TokenRecord, new_token
 from vtsserving.exceptions import ConfigurationError, NotFound
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -21,7 +21,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         """Use the file at `path`, which need not exist before the first token is made."""
         self._path = path
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, TokenRecord] = {}
         self._read_as: tuple[int, int, int] | None = None
 
     def create(self, name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Token, str]:
@@ -52,11 +52,11 @@ class TokenFile:
             raise NotFound(f"no token {token_id!a:.40}")
         self._write({id: record for id, record in kept.items() if id != token_id})
 
-    def find(self, token_id: str) -> Record | None:
+    def find(self, token_id: str) -> TokenRecord | None:
         """The record of a token; None if there is none. ConfigurationError if the file cannot be read."""
         return self._load().get(token_id)
 
-    def _load(self) -> dict[str, Record]:
+    def _load(self) -> dict[str, TokenRecord]:
         try:
             found = self._path.stat()
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -72,7 +72,7 @@ class TokenFile:
             ) from error
         return self._records
 
-    def _parse(self, text: bytes) -> dict[str, Record]:
+    def _parse(self, text: bytes) -> dict[str, TokenRecord]:
         if len(text) > MAX_FILE_BYTES:
             raise ConfigurationError(f"the token file {self._path} has more than {MAX_FILE_BYTES} bytes")
         records = {}
@@ -80,14 +80,14 @@ class TokenFile:
             if not line.strip():
                 continue
             try:
-                record = Record.from_json(line)
+                record = TokenRecord.from_json(line)
             except (ValueError, TypeError, KeyError, AttributeError):
                 # Not from the error: it could quote the line.
                 raise ConfigurationError(f"{self._path}, line {number}: not the record of a token") from None
             records[record.token.id] = record
         return records
 
-    def _write(self, records: dict[str, Record]) -> None:
+    def _write(self, records: dict[str, TokenRecord]) -> None:
         """Replace the file as a whole, readable for its owner only."""
         text = "".join(f"{record.to_json()}\n" for record in records.values())
         beside = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")

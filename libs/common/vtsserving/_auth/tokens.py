@@ -62,7 +62,7 @@ class Token:
         return dict(vars(self))
 
 
-class Record(NamedTuple):
+class TokenRecord(NamedTuple):
     """What is kept of a token.
 
     Attributes:
@@ -78,7 +78,7 @@ class Record(NamedTuple):
         return json.dumps({**self.token.to_dict(), "sha256": self.sha256})
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Record:
+    def from_json(cls, text: str | bytes) -> TokenRecord:
         """Read what `to_json` wrote; ValueError, TypeError or KeyError if it is none."""
         fields = json.loads(text)
         digest = str(fields.pop("sha256"))
@@ -100,7 +100,7 @@ class TokenKeeper(Protocol):
         """Make a token useless; NotFound if there is none."""
 
 
-def new_token(name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Record, str]:
+def new_token(name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[TokenRecord, str]:
     """Make a token.
 
     Args:
@@ -119,7 +119,7 @@ def new_token(name: str, scope: str, *, expires_in_s: float | None = None) -> tu
     return record_of(text, name, scope, expires_s), text
 
 
-def record_of(text: str, name: str, scope: str, expires_s: float | None = None) -> Record:
+def record_of(text: str, name: str, scope: str, expires_s: float | None = None) -> TokenRecord:
     """What to keep of a token that is made now.
 
     Args:
@@ -139,10 +139,10 @@ def record_of(text: str, name: str, scope: str, expires_s: float | None = None) 
     if not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
         raise InvalidArgument(f"a token needs a printable name of 1 to {_NAME_CHARS} characters")
     created_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
-    return Record(Token(match[1], name, scope, created_at, expires_s), _hash(match[2]))
+    return TokenRecord(Token(match[1], name, scope, created_at, expires_s), _hash(match[2]))
 
 
-def check_token(text: str, find: Callable[[str], Record | None]) -> Token:
+def check_token(text: str, find: Callable[[str], TokenRecord | None]) -> Token:
     """Find out whose request it is.
 
     Args:

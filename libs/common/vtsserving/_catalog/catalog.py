@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from vtsserving._catalog.placement import needs_of
+from vtsserving._catalog.placement import required_traits
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
@@ -119,7 +119,7 @@ class CatalogEntry:
             info.input_example,
             settings or {},
             info.options,
-            needs_of(info),
+            required_traits(info),
         )
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> CatalogEntry:

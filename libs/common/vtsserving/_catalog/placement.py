@@ -31,7 +31,7 @@ DISTRIBUTIONS: Final = (
 _CUDA: Final = re.compile(r"cuda(?::([0-9]{1,4}))?")
 
 
-def needs_of(info: ModelInfo) -> tuple[str, ...]:
+def required_traits(info: ModelInfo) -> tuple[str, ...]:
     """What a runner must have to load a model: what loading would refuse it for.
 
     Args:

@@ -15,12 +15,12 @@ from typing import Any
 from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.batchers import Batchers
-from vtsserving._inference.orders import Orders
+from vtsserving._inference.orders import OrderClient
 from vtsserving._inference.outbox import Outbox
-from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, Parked, bus_away, no_batcher
+from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, PendingQueue, bus_away, no_batcher
 from vtsserving._inference.request import Outcome, Part, Ticket, pieces
 from vtsserving._inference.retries import MAX_ATTEMPTS, MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
-from vtsserving._inference.timer_wheel import Deadlines
+from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._wire import frames, rows, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving._wire.limits import HEARTBEAT_S
@@ -54,12 +54,14 @@ class InferenceClient:
         self._parts: dict[int, Part] = {}
         self._next_id = 1
         self._batchers = Batchers()
-        self._parked = Parked(BATCHER_WAIT_S, lambda part: self._settle(part.ticket, no_batcher()))
-        self._busless = Parked(BUS_WAIT_S, lambda part: self._settle(part.ticket, bus_away()))
+        self._waiting_for_batcher = PendingQueue(
+            BATCHER_WAIT_S, lambda part: self._settle(part.ticket, no_batcher())
+        )
+        self._waiting_for_bus = PendingQueue(BUS_WAIT_S, lambda part: self._settle(part.ticket, bus_away()))
         self._offline_at_s = self._loop.time()
         self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._homeless)
-        self.orders = Orders(bus, self.id, self._batchers)
-        self._deadlines: Deadlines[Ticket] = Deadlines(self._loop, self._expired)
+        self.orders = OrderClient(bus, self.id, self._batchers)
+        self._timer_wheel: TimerWheel[Ticket] = TimerWheel(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._left: list[int] = []
@@ -104,7 +106,7 @@ class InferenceClient:
             self._settle(part.ticket, ShuttingDown("the gateway is shutting down; try again"))
         for timer in self._timers:
             timer.cancel()
-        self._deadlines.close()
+        self._timer_wheel.close()
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
         self._subscriptions.clear()
@@ -146,7 +148,7 @@ class InferenceClient:
             ticket.parts.append(part)
             self._parts[part.id] = part
             self._outbox.add(part)
-        self._deadlines.add(ticket, ticket.deadline_s)
+        self._timer_wheel.add(ticket, ticket.deadline_s)
         return ticket
 
     async def call(
@@ -240,7 +242,7 @@ class InferenceClient:
     def _refused(self, reply_subject: str, error: VtsServingException) -> None:
         """A batcher could not read a frame of ours."""
         if (publish := self._outbox.publish_of(reply_subject)) is None:
-            self.orders.unread(reply_subject, error)
+            self.orders.rejected(reply_subject, error)
             return
         for id in publish.ids:
             if (part := self._parts.get(id)) is not None:
@@ -278,7 +280,7 @@ class InferenceClient:
             _log.exception("a caller failed to take its answer")
 
     def _forget(self, ticket: Ticket) -> None:
-        self._deadlines.discard(ticket, ticket.deadline_s)
+        self._timer_wheel.discard(ticket, ticket.deadline_s)
         if ticket.waiting:
             for part in ticket.parts:
                 self._parts.pop(part.id, None)
@@ -317,9 +319,9 @@ class InferenceClient:
     def _unheard(self, reply_subject: str) -> None:
         """Nobody listened when these parts were published, so they were not taken: send them elsewhere."""
         if (publish := self._outbox.publish_of(reply_subject)) is None:
-            self.orders.unheard(reply_subject)
+            self.orders.batcher_gone(reply_subject)
             return
-        self._batchers.forget(publish.batcher)
+        self._batchers.remove(publish.batcher)
         for id in publish.ids:
             if (part := self._parts.get(id)) is not None:
                 # Not counted as an attempt: the message reached no batcher.
@@ -327,14 +329,14 @@ class InferenceClient:
 
     def _homeless(self, parts: Sequence[Part]) -> None:
         """No batcher is known, be it that none is alive or that nobody can be heard."""
-        (self._parked if self._bus.connected else self._busless).add(parts)
+        (self._waiting_for_batcher if self._bus.connected else self._waiting_for_bus).add(parts)
 
     def _unsendable(self, parts: Sequence[Part], error: VtsServingException) -> None:
         if isinstance(error, BusUnavailable):
             # Nothing was sent: it waits a moment for the bus to come back, and no loss of a batcher concerns it.
             for part in parts:
                 part.batcher = ""
-            self._busless.add(parts)
+            self._waiting_for_bus.add(parts)
             return
         for part in parts:
             if isinstance(error, MessageTooLarge):
@@ -354,8 +356,10 @@ class InferenceClient:
             return
         if beat.role != "batcher" or not subjects.is_id(beat.id):
             return
-        if self._batchers.hear(beat.id, beat.state != "draining", self._loop.time()) and len(self._batchers):
-            for part in self._parked.take():
+        if self._batchers.heartbeat(beat.id, beat.state != "draining", self._loop.time()) and len(
+            self._batchers
+        ):
+            for part in self._waiting_for_batcher.take():
                 self._send_again(part)
         if beat.state == "reconnected":
             self._send_lost([beat.id])
@@ -364,10 +368,10 @@ class InferenceClient:
         if not connected:
             self._offline_at_s = self._loop.time()
             return
-        self._batchers.refresh(self._loop.time())
+        self._batchers.touch_all(self._loop.time())
         self._beat()
         self._send_lost({part.batcher for part in self._parts.values() if part.batcher})
-        for part in self._busless.take():
+        for part in self._waiting_for_bus.take():
             self._send_again(part)
 
     def _tick(self) -> None:
@@ -376,7 +380,7 @@ class InferenceClient:
         if not self._bus.connected:
             return
         self._beat()
-        dead = self._batchers.bury(self._loop.time())
+        dead = self._batchers.evict_stale(self._loop.time())
         if dead:
             for part in [part for part in self._parts.values() if part.batcher in dead]:
                 if self._may_retry(part):

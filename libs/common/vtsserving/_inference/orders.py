@@ -38,7 +38,7 @@ FIRST_NUMBER: Final = 1_000_000
 """Reply subjects of orders are numbered from here, far above those of requests."""
 
 
-class Orders:
+class OrderClient:
     """The orders of one gateway that were not reported yet."""
 
     def __init__(self, bus: Bus, gateway_id: str, batchers: Batchers) -> None:
@@ -124,10 +124,10 @@ class Orders:
         if future is not None and not future.done():
             future.set_result(report)
 
-    def unheard(self, reply_subject: str) -> None:
+    def batcher_gone(self, reply_subject: str) -> None:
         """Nobody listened to the order that was sent with a reply subject: its batcher is gone."""
         self.reported(reply_subject, frames.Report(BatcherLost.code, "the batcher is gone", 0))
 
-    def unread(self, reply_subject: str, error: VtsServingException) -> None:
+    def rejected(self, reply_subject: str, error: VtsServingException) -> None:
         """A batcher could not read the order."""
         self.reported(reply_subject, frames.Report(error.code, error.message, 0))

@@ -114,7 +114,7 @@ class Outbox:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        homeless: list[Part] = []
+        unrouted: list[Part] = []
         for added in waiting.values():
             # Whoever left in this turn of the loop need not be sent.
             parts = [part for part in added if part.ticket.on_done is not None]
@@ -122,15 +122,15 @@ class Outbox:
                 continue
             batcher = self._batchers.owner(parts[0].ticket.entry.tag)
             if batcher is None:
-                homeless.extend(parts)
+                unrouted.extend(parts)
             else:
                 entry = parts[0].ticket.entry
                 if entry.needs and self._told.get(entry.digest) != batcher:
                     self._tell_needs(entry, batcher)
                 for group in _frame_sized(parts):
                     self._send(batcher, group)
-        if homeless:
-            self._no_batcher(homeless)
+        if unrouted:
+            self._no_batcher(unrouted)
 
     def _send(self, batcher: str, parts: list[Part]) -> None:
         slot = self._turn = (self._turn + 1) % PUBLISH_SLOTS

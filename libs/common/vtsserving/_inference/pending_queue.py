@@ -20,7 +20,7 @@ second all the same.
 """
 
 
-class Parked:
+class PendingQueue:
     """Keeps parts until they can be sent, or until they have waited long enough."""
 
     def __init__(self, wait_s: float, give_up: Callable[[Part], None]) -> None:

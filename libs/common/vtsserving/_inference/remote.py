@@ -51,7 +51,7 @@ class RemoteHandle:
         self._entry = entry.with_overrides(overrides)
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._calls = BlockingCalls(client, self._look)
+        self._calls = BlockingCalls(client, self._evict_stale)
         self._renewing: asyncio.Task[None] | None = None
 
     async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -68,7 +68,7 @@ class RemoteHandle:
         outcome = await self._client.call(self._entry, method, args, kwargs, timeout_s=timeout_s)
         return outcome.value()
 
-    def _look(self) -> None:
+    def _evict_stale(self) -> None:
         """Take up changed options for the calls from threads that come next; those that are here do not wait for it."""
         known = self._catalog.peek(self._known.tag)
         if known is not self._known and (self._renewing is None or self._renewing.done()):

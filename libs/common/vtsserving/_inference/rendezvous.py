@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 
-def owner(tag: str, batchers: Iterable[str]) -> str:
+def rendezvous_hash(tag: str, batchers: Iterable[str]) -> str:
     """The batcher that owns a model.
 
     Args:

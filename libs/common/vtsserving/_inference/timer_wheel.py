@@ -14,7 +14,7 @@ Waiter = TypeVar("Waiter")
 SLOT_S: Final = 0.01
 
 
-class Deadlines(Generic[Waiter]):
+class TimerWheel(Generic[Waiter]):
     """Calls `expired(ticket)` at most 20 ms after a ticket's deadline, unless it is discarded before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[Waiter], None]) -> None:

@@ -21,7 +21,7 @@ _HEAD: Final = re.compile(rb'\{"api_version":"[^"]{1,16}","creation_time":"([-0-
 _SHOWN: Final = 5
 
 
-class Version(NamedTuple):
+class VersionEntry(NamedTuple):
     """One version of a name; they sort oldest first.
 
     Attributes:
@@ -42,7 +42,7 @@ def names(root: Path) -> list[str]:
     return sorted(_folders(root))
 
 
-def versions(root: Path, name: str) -> list[Version]:
+def versions(root: Path, name: str) -> list[VersionEntry]:
     """All versions of a name, oldest first; none if there is no such name.
 
     Raises:
@@ -53,7 +53,7 @@ def versions(root: Path, name: str) -> list[Version]:
     for version in _folders(root / name):
         head = _head(f"{base}/{version}/{MANIFEST_FILE}")
         if head is not None:
-            found.append(Version(head, version))
+            found.append(VersionEntry(head, version))
     return sorted(found)
 
 
@@ -62,7 +62,7 @@ def exists(root: Path, tag: Tag) -> bool:
     return tag.is_exact_form and os.path.isfile(root / tag.name / str(tag.version) / MANIFEST_FILE)
 
 
-def pick(tag: Tag, known: list[Version], aliases: dict[str, str]) -> str | None:
+def pick(tag: Tag, known: list[VersionEntry], aliases: dict[str, str]) -> str | None:
     """Resolve a reference that is not an exact version: `latest`, an alias, a unique prefix.
 
     Args:
@@ -102,7 +102,7 @@ def model_not_found(root: Path, tag: Tag) -> ModelNotFound:
     return ModelNotFound(f"no model {tag.name!r} in the local store {root}; {hint}")
 
 
-def version_not_found(tag: Tag, known: list[Version], aliases: dict[str, str]) -> VersionNotFound:
+def version_not_found(tag: Tag, known: list[VersionEntry], aliases: dict[str, str]) -> VersionNotFound:
     """The error for a version that the name does not have, with near ones."""
     import difflib
 

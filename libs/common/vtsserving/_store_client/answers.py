@@ -55,7 +55,7 @@ class RemoteVersion:
 
 
 @dataclass(frozen=True)
-class Push:
+class Lease:
     """A push that has begun; its blobs are safe from garbage collection until `expires_s` are over."""
 
     id: str
@@ -65,7 +65,7 @@ class Push:
 
 
 @dataclass(frozen=True)
-class Upload:
+class RemoteUpload:
     """An upload in parts; the missing ones are numbered from 1."""
 
     id: str

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from vtsserving._model.manifest import Manifest, canonical_json
 from vtsserving._model.tag import LATEST, Tag
 from vtsserving._store_client import http as wire
-from vtsserving._store_client.answers import Push, RemoteVersion, Upload
+from vtsserving._store_client.answers import Lease, RemoteUpload, RemoteVersion
 from vtsserving.exceptions import (
     DigestMismatch,
     IntegrityError,
@@ -167,11 +167,11 @@ class RegistryClient:
 
     # --- pushing ------------------------------------------------------------------------------------------------
 
-    def begin_push(self, digests: list[str]) -> Push:
+    def begin_push(self, digests: list[str]) -> Lease:
         """Protect a model's blobs and learn which are missing."""
         return self._push(self._json("POST", "/api/v1/pushes", json={"digests": digests}))
 
-    def renew_push(self, push: Push) -> Push:
+    def renew_push(self, push: Lease) -> Lease:
         """Prolong a push."""
         return self._push(self._json("POST", f"/api/v1/pushes/{push.id}"))
 
@@ -179,7 +179,7 @@ class RegistryClient:
         """Send a small blob."""
         self._call("PUT", f"/api/v1/blobs/{digest}", content=content)
 
-    def begin_upload(self, digest: str, size_bytes: int, resume_key: str) -> Upload:
+    def begin_upload(self, digest: str, size_bytes: int, resume_key: str) -> RemoteUpload:
         """Begin or resume an upload in parts.
 
         Args:
@@ -191,12 +191,12 @@ class RegistryClient:
         answer = self._json("POST", "/api/v1/uploads", json=body)
         with self._schema():
             missing = sorted(set(range(1, answer["parts"] + 1)) - set(answer["received"]))
-            return Upload(
+            return RemoteUpload(
                 answer["id"], answer["size"], answer["part_bytes"], tuple(missing), answer["direct"]
             )
 
     def put_part(
-        self, upload: Upload, number: int, open_part: Callable[[], Iterator[bytes]], sha256: str
+        self, upload: RemoteUpload, number: int, open_part: Callable[[], Iterator[bytes]], sha256: str
     ) -> None:
         """Send one part, straight to the storage where the store allows that.
 
@@ -219,11 +219,11 @@ class RegistryClient:
                     return
         self._call("PUT", path, body=open_part, headers={"content-length": length, "x-part-sha256": sha256})
 
-    def complete_upload(self, upload: Upload) -> None:
+    def complete_upload(self, upload: RemoteUpload) -> None:
         """Let the store check all parts and make them a blob."""
         self._call("POST", f"/api/v1/uploads/{upload.id}/complete", timeout_s=SLOW_TIMEOUT_S)
 
-    def commit(self, manifest: Manifest, push: Push) -> tuple[RemoteVersion, bool]:
+    def commit(self, manifest: Manifest, push: Lease) -> tuple[RemoteVersion, bool]:
         """Make the model visible.
 
         Returns:
@@ -318,9 +318,9 @@ class RegistryClient:
                 dict(answer.get("settings", {})),
             )
 
-    def _push(self, answer: dict[str, Any]) -> Push:
+    def _push(self, answer: dict[str, Any]) -> Lease:
         with self._schema():
-            return Push(answer["id"], tuple(answer["missing"]), answer["expires_s"], answer["part_bytes"])
+            return Lease(answer["id"], tuple(answer["missing"]), answer["expires_s"], answer["part_bytes"])
 
     def _schema(self) -> wire.SchemaErrors:
         return wire.SchemaErrors(self.url)

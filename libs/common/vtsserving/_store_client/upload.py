@@ -14,7 +14,7 @@ from vtsserving._local_store.files import write_durably
 from vtsserving._local_store.home import home
 from vtsserving._model.manifest import FileEntry
 from vtsserving._model.model import Model
-from vtsserving._store_client.answers import Push, Upload
+from vtsserving._store_client.answers import Lease, RemoteUpload
 from vtsserving._store_client.client import CHUNK_BYTES, RegistryClient
 from vtsserving._store_client.progress import Progress
 from vtsserving.exceptions import DigestMismatch, IntegrityError, StorageError
@@ -23,10 +23,10 @@ RENEW_FRACTION: Final = 3
 """A push is renewed when a third of its time is over."""
 
 
-class _Lease:
+class _LeaseKeeper:
     """Keeps a push alive while its blobs travel."""
 
-    def __init__(self, client: RegistryClient, push: Push) -> None:
+    def __init__(self, client: RegistryClient, push: Lease) -> None:
         self._client = client
         self.push = push
         self._lock = threading.Lock()
@@ -41,8 +41,13 @@ class _Lease:
 
 
 def upload_blobs(
-    client: RegistryClient, model: Model, push: Push, digests: Sequence[str], threads: int, progress: Progress
-) -> Push:
+    client: RegistryClient,
+    model: Model,
+    push: Lease,
+    digests: Sequence[str],
+    threads: int,
+    progress: Progress,
+) -> Lease:
     """Send the blobs that a push lacks.
 
     Args:
@@ -63,7 +68,7 @@ def upload_blobs(
     by_digest = {entry.sha256: entry for entry in model.manifest.files if f"sha256:{entry.sha256}" in wanted}
     entries = sorted(by_digest.values(), key=lambda entry: -entry.size)
     progress.begin({entry.path: entry.size for entry in entries})
-    lease = _Lease(client, push)
+    lease = _LeaseKeeper(client, push)
     key = _resume_key() if any(entry.size > push.part_bytes for entry in entries) else ""
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="push")
     try:
@@ -92,7 +97,7 @@ class _File:
     """One file on its way."""
 
     def __init__(
-        self, client: RegistryClient, model: Model, entry: FileEntry, lease: _Lease, progress: Progress
+        self, client: RegistryClient, model: Model, entry: FileEntry, lease: _LeaseKeeper, progress: Progress
     ) -> None:
         self._client = client
         self._model = model
@@ -113,7 +118,9 @@ class _File:
         self._progress.advance(self._entry.path, len(content))
 
     def send_parts(
-        self, submit: Callable[[Callable[[Upload, int], None], Upload, int], Future[None]], resume_key: str
+        self,
+        submit: Callable[[Callable[[RemoteUpload, int], None], RemoteUpload, int], Future[None]],
+        resume_key: str,
     ) -> list[Future[None]]:
         """Begin to send a large file; the last part to arrive completes it.
 
@@ -131,7 +138,7 @@ class _File:
             return [submit(self._complete, upload, 0)]
         return [submit(self._send_part, upload, number) for number in missing]
 
-    def _send_part(self, upload: Upload, number: int) -> None:
+    def _send_part(self, upload: RemoteUpload, number: int) -> None:
         self._lease.keep()
         start, length = upload.span(number)
         digest = hashlib.sha256()
@@ -155,7 +162,7 @@ class _File:
         if last:
             self._complete(upload, number)
 
-    def _complete(self, upload: Upload, _number: int) -> None:
+    def _complete(self, upload: RemoteUpload, _number: int) -> None:
         self._lease.keep()
         try:
             self._client.complete_upload(upload)

@@ -20,7 +20,7 @@ _MAX_CACHED_BYTES: Final = 4_096
 """Longer heads are parsed each time: they hold large arguments, and 512 of those would be a leak."""
 
 
-class Hole(NamedTuple):
+class Placeholder(NamedTuple):
     """One batched leaf as the receiver knows it."""
 
     kind: int
@@ -82,16 +82,18 @@ class Layout:
     def __init__(self, head: bytes) -> None:
         """Parse `head`; BadFrame if it is none."""
         check_msgpack(head, values.NESTED)
-        self.holes: list[Hole] = []
+        self.placeholders: list[Placeholder] = []
         self._head = head
         self._fill(self._collect)
-        if not self.holes:
+        if not self.placeholders:
             raise BadFrame("a head without a batched leaf")
-        self._contiguous = len(self.holes) == 1 and self.holes[0].fixed and self.holes[0].axis == 0
-        self._row_bytes = self.holes[0].size(1) if self._contiguous else 0
+        self._contiguous = (
+            len(self.placeholders) == 1 and self.placeholders[0].fixed and self.placeholders[0].axis == 0
+        )
+        self._row_bytes = self.placeholders[0].size(1) if self._contiguous else 0
         template = self._fill(lambda _code, _data: Leaf)
         self._is_bare = template is Leaf
-        spec = self.holes[0].spec
+        spec = self.placeholders[0].spec
         self._tail = spec.shape[1:] if spec is not None else ()
         self._plain = self._plain_dtype() if self._is_bare and self._row_bytes else None
         # Not `==`, which would go into arrays of the template.
@@ -104,7 +106,7 @@ class Layout:
 
     def _plain_dtype(self) -> np.dtype[Any] | None:
         """The dtype of a value that is one array of numbers, so that it is read in one step; None for all others."""
-        spec = self.holes[0].spec
+        spec = self.placeholders[0].spec
         if spec is None or spec.container != tensors.NUMPY:
             return None
         is_number = spec.dtype not in (tensors.STR, tensors.BFLOAT16, tensors.BOOL)
@@ -115,19 +117,19 @@ class Layout:
             spec, end = tensors.unpack_spec(memoryview(data)[1:])
             if end + 1 != len(data) or data[0] >= len(spec.shape):
                 raise BadTensor("a tensor hole whose axis is not one of its dimensions")
-            self.holes.append(Hole(code, data[0], spec))
+            self.placeholders.append(Placeholder(code, data[0], spec))
         elif code == LIST_HOLE:
-            self.holes.append(Hole(code, 0, None))
+            self.placeholders.append(Placeholder(code, 0, None))
         else:
-            self.holes.append(Hole(code, 0, None, _table_kind(data)))
+            self.placeholders.append(Placeholder(code, 0, None, _table_kind(data)))
         return None
 
-    def _fill(self, hole: Callable[[int, bytes], Any]) -> Any:
+    def _fill(self, placeholder: Callable[[int, bytes], Any]) -> Any:
         """Unpack the head anew, with `hole` called for each hole in order."""
 
         def extension(code: int, data: bytes) -> Any:
             if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE):
-                return hole(code, data)
+                return placeholder(code, data)
             if code == values.TUPLE:
                 return tuple(values.unpack_checked(data, extension))
             return values.from_extension(code, data)
@@ -148,7 +150,7 @@ class Layout:
             BadFrame, BadTensor: a body does not have the size that its rows and the head say.
         """
         if self._contiguous:
-            hole = self.holes[0]
+            placeholder = self.placeholders[0]
             # Each alone, or one body that is too short would shift the rows of the next.
             width = self._row_bytes
             if list(map(len, bodies)) != [count * width for count in rows]:
@@ -158,7 +160,7 @@ class Layout:
                 array = np.frombuffer(bodies[0], self._plain)
                 return array.reshape(rows[0], *self._tail) if self._tail else array
             data = bodies[0] if len(bodies) == 1 else memoryview(bytearray().join(bodies))
-            value = hole.decode(data, sum(rows))
+            value = placeholder.decode(data, sum(rows))
             if self._is_bare:
                 return value
             if self._is_one_argument:
@@ -167,18 +169,18 @@ class Layout:
         else:
             parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
             joined = iter(
-                hole.concatenate(
-                    [hole.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
+                placeholder.concatenate(
+                    [placeholder.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
                 )
-                for i, hole in enumerate(self.holes)
+                for i, placeholder in enumerate(self.placeholders)
             )
         return self._fill(lambda _code, _data: next(joined))
 
     def _leaves(self, body: Bytes, rows: int) -> list[memoryview]:
         view, position, leaves = memoryview(body), 0, []
-        for hole in self.holes:
-            if hole.fixed:
-                size = hole.size(rows)
+        for placeholder in self.placeholders:
+            if placeholder.fixed:
+                size = placeholder.size(rows)
             else:
                 if position + SIZE.size > len(view):
                     raise BadFrame("truncated body")
@@ -207,7 +209,8 @@ class Layout:
             BadFrame, BadTensor: the body does not have the size that its rows and the head say.
         """
         slicers = [
-            _slicer(hole, leaf, rows) for hole, leaf in zip(self.holes, self._leaves(body, rows), strict=True)
+            _slicer(placeholder, leaf, rows)
+            for placeholder, leaf in zip(self.placeholders, self._leaves(body, rows), strict=True)
         ]
         for start, stop in ranges(counts):
             yield b"".join([slicer(start, stop) for slicer in slicers])
@@ -221,16 +224,16 @@ def _table_kind(data: bytes) -> list[Any]:
     return kind
 
 
-def _slicer(hole: Hole, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
+def _slicer(placeholder: Placeholder, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
     """What gives the bytes of some rows of a leaf; tensors are cut as bytes, whatever their dtype or container."""
-    if not hole.fixed:
-        return Leaf(hole.decode(data, rows), hole.axis, "value").part
-    spec = cast(tensors.Spec, hole.spec)
-    if hole.axis == 0:
+    if not placeholder.fixed:
+        return Leaf(placeholder.decode(data, rows), placeholder.axis, "value").part
+    spec = cast(tensors.Spec, placeholder.spec)
+    if placeholder.axis == 0:
         width = len(data) // rows
         return lambda start, stop: bytes(data[start * width : stop * width])
-    outer = math.prod(spec.shape[: hole.axis])
-    inner_bytes = math.prod(spec.shape[hole.axis + 1 :]) * tensors.ITEM_BYTES[spec.dtype]
+    outer = math.prod(spec.shape[: placeholder.axis])
+    inner_bytes = math.prod(spec.shape[placeholder.axis + 1 :]) * tensors.ITEM_BYTES[spec.dtype]
     if not outer * inner_bytes:
         return lambda start, stop: b""
     array = np.frombuffer(data, np.uint8).reshape(outer, rows, inner_bytes)

@@ -60,14 +60,19 @@ def sized(data: bytes) -> bytes:
     return SIZE.pack(len(data)) + data
 
 
-def mark(value: Any, axis: int, where: str, leaves: list[Leaf], depth: int = 1) -> Any:
+def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth: int = 1) -> Any:
     """The value with each batched leaf replaced by a Leaf, which is collected in order."""
     if depth > MAX_VALUE_DEPTH:
         raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
     if isinstance(value, dict):
-        return {key: mark(item, axis, f"{where}[{key!r}]", leaves, depth + 1) for key, item in value.items()}
+        return {
+            key: extract_leaves(item, axis, f"{where}[{key!r}]", leaves, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, tuple):
-        return tuple([mark(item, axis, f"{where}[{i}]", leaves, depth + 1) for i, item in enumerate(value)])
+        return tuple(
+            [extract_leaves(item, axis, f"{where}[{i}]", leaves, depth + 1) for i, item in enumerate(value)]
+        )
     if isinstance(value, list) or tables.is_table(value):
         ndim = 1
     elif isinstance(value, np.ndarray) or tensors.is_torch(value):
@@ -98,7 +103,7 @@ def rows_of(leaves: Sequence[Leaf]) -> int:
 
 
 def pack_head(marked: Any, where: str) -> bytes:
-    """The head of a value of `mark`, which errors name `where`."""
+    """The head of a value of `extract_leaves`, which errors name `where`."""
     deepest = values.check_plain(marked, where)
 
     def extension(node: Any) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 
 from vtsserving._wire import tensors, values
 from vtsserving._wire.layout import Bytes, Layout, layout
-from vtsserving._wire.leaves import Leaf, mark, pack_head, ranges, rows_of
+from vtsserving._wire.leaves import Leaf, extract_leaves, pack_head, ranges, rows_of
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape
 
@@ -67,8 +67,8 @@ def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], axis: int | None) 
             return packed
     leaves: list[Leaf] = []
     marked = [
-        [mark(value, axis, f"argument {i + 1}", leaves) for i, value in enumerate(args)],
-        {key: mark(value, axis, f"argument {key!r}", leaves) for key, value in kwargs.items()},
+        [extract_leaves(value, axis, f"argument {i + 1}", leaves) for i, value in enumerate(args)],
+        {key: extract_leaves(value, axis, f"argument {key!r}", leaves) for key, value in kwargs.items()},
     ]
     if not leaves:
         return Packed(b"", 0, values.encode_value([list(args), dict(kwargs)], "the call"))
@@ -146,7 +146,7 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
         ]
     leaves: list[Leaf] = []
     try:
-        marked = mark(result, axis, "the model's output", leaves)
+        marked = extract_leaves(result, axis, "the model's output", leaves)
         rows = rows_of(leaves) if leaves else 0
     except BadShape as error:
         raise BadModelOutput(error.message) from error
@@ -198,9 +198,9 @@ def join_results(parts: Sequence[Packed]) -> Any:
 
 def _join_unlike(results: list[Any], first: Layout) -> Any:
     """Parts whose heads differ (a dtype that widened in one of them): numpy's own promotion decides."""
-    if len(first.holes) == 1 and all(isinstance(result, np.ndarray) for result in results):
+    if len(first.placeholders) == 1 and all(isinstance(result, np.ndarray) for result in results):
         try:
-            return np.concatenate(results, axis=first.holes[0].axis)
+            return np.concatenate(results, axis=first.placeholders[0].axis)
         except ValueError as error:
             raise BadModelOutput(
                 f"the parts of a large request gave results that do not fit: {error}"

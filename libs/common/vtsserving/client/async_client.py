@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vtsserving.client import http, models
 from vtsserving.client.attempts import Deadline, policy
-from vtsserving.client.call import Answer, Call, Conversation, Failure, checked
+from vtsserving.client.call import Answer, Call, CallFailure, Conversation, checked
 from vtsserving.client.conversations import (
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT_S,
     Conversations,
-    RemoteModel,
+    GatewayModel,
     Settings,
     check_public,
     check_timeout,
@@ -126,9 +126,9 @@ class AsyncClient:
         talk = self._conversations.function(name, args, kwargs or {}, idempotent=idempotent)
         return await self._run(talk, timeout)
 
-    def model(self, model: Any) -> RemoteModel:
+    def model(self, model: Any) -> GatewayModel:
         """A handle on a model, with its methods as attributes."""
-        return RemoteModel(self, model)
+        return GatewayModel(self, model)
 
     async def models(self) -> list[dict[str, Any]]:
         """What the gateway knows of all models, newest first."""
@@ -164,7 +164,7 @@ class AsyncClient:
         except StopIteration as end:
             result: T = end.value
             return result
-        except Failure as failure:
+        except CallFailure as failure:
             raise failure.error from failure.__cause__
 
     async def _answered(self, call: Call, deadline: Deadline) -> Answer:

@@ -76,7 +76,7 @@ class Conversations:
         )
 
 
-class RemoteModel:
+class GatewayModel:
     """A model behind the gateway; its methods are attributes: `client.model("iris_clf:latest").predict(rows)`.
 
     Calling it calls its `__call__`, or its only method. With an AsyncClient, calls are awaited.

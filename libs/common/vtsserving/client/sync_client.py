@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vtsserving.client import http, models
 from vtsserving.client.attempts import Deadline, policy
-from vtsserving.client.call import Answer, Call, Conversation, Failure, checked
+from vtsserving.client.call import Answer, Call, CallFailure, Conversation, checked
 from vtsserving.client.conversations import (
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT_S,
     Conversations,
-    RemoteModel,
+    GatewayModel,
     Settings,
     check_public,
     check_timeout,
@@ -129,9 +129,9 @@ class Client:
         talk = self._conversations.function(name, args, kwargs or {}, idempotent=idempotent)
         return self._run(talk, timeout)
 
-    def model(self, model: Any) -> RemoteModel:
+    def model(self, model: Any) -> GatewayModel:
         """A handle on a model, with its methods as attributes."""
-        return RemoteModel(self, model)
+        return GatewayModel(self, model)
 
     def models(self) -> list[dict[str, Any]]:
         """What the gateway knows of all models, newest first."""
@@ -167,7 +167,7 @@ class Client:
         except StopIteration as end:
             result: T = end.value
             return result
-        except Failure as failure:
+        except CallFailure as failure:
             raise failure.error from failure.__cause__
 
     def _answered(self, call: Call, deadline: Deadline) -> Answer:

@@ -67,7 +67,7 @@ def check_not_hidden(tag: Tag) -> None:
         )
 
 
-def needs_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
+def dependencies_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
     """The models that a manifest says are needed.
 
     Raises:

@@ -26,21 +26,21 @@ from vtsserving_gateway.api.oip_document import infer_paths
 from vtsserving_gateway.api.openapi import error_answer, install
 from vtsserving_gateway.api.services import ServiceRoutes
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
-from vtsserving_gateway.cluster.fleet import Fleet
-from vtsserving_gateway.cluster.rollover import Succession
+from vtsserving_gateway.cluster.rollover import VersionRollover
+from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.http.respond import INTERNAL, error_body, error_headers
 from vtsserving_gateway.predict import oip_codec
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    gateway: Gateway,
-    fleet: Fleet,
-    succession: Succession,
+    gateway: GatewayState,
+    fleet: ClusterView,
+    rollover: VersionRollover,
     not_ready: Callable[[], str],
     served: ServiceRoutes | None = None,
 ) -> FastAPI:
@@ -49,7 +49,7 @@ def create_app(
     Args:
         gateway: shared with the connections.
         fleet: knows what is loaded where.
-        succession: knows which versions wait to take the place of others.
+        rollover: knows which versions wait to take the place of others.
         not_ready: why requests would be refused now; empty when they would not.
         served: the functions of a service, if one is served.
 
@@ -66,7 +66,7 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
-    models = ModelRoutes(gateway, fleet, succession)
+    models = ModelRoutes(gateway, fleet, rollover)
     models.add_to(app)
     OipRoutes(gateway, fleet, models, not_ready).add_to(app)
     for path, allowed in (*CALLED_PATHS.items(), *((path, "POST") for path in infer_paths())):
@@ -83,7 +83,7 @@ def create_app(
     return app
 
 
-def _add_health(app: FastAPI, gateway: Gateway, not_ready: Callable[[], str]) -> None:
+def _add_health(app: FastAPI, gateway: GatewayState, not_ready: Callable[[], str]) -> None:
     reads: dict[str, Any] = {"methods": ["GET"], "tags": ["health"]}
 
     async def live() -> Response:

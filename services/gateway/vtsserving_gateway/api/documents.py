@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.api.model_documents import model_paths
 from vtsserving_gateway.http.json_text import answer
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 _FILES: Final = {
     "/docs": ("docs.html", "text/html; charset=utf-8"),
@@ -28,7 +28,7 @@ _HEADERS: Final = {
 }
 
 
-def add_documents(app: FastAPI, gateway: Gateway) -> None:
+def add_documents(app: FastAPI, gateway: GatewayState) -> None:
     """Add the routes; the document is made for each request, since models come and go."""
 
     async def openapi() -> Response:

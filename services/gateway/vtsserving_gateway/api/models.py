@@ -11,12 +11,12 @@ from fastapi import FastAPI, Header, Request, Response
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._inference.orders import Op
 from vtsserving_gateway.api.openapi import SECONDS_PATTERN, error_answer
-from vtsserving_gateway.cluster.fleet import Fleet
-from vtsserving_gateway.cluster.rollover import Succession
+from vtsserving_gateway.cluster.rollover import VersionRollover
+from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.predict.routes import Route, known_tag
 from vtsserving_gateway.server.auth_middleware import require_admin
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 LOADED: Final = "/v1/models/{tag}/loaded"
 
@@ -45,17 +45,17 @@ Timeout = Annotated[
 class ModelRoutes:
     """The handlers; what they tell comes from the catalog, from heartbeats and from the gateway's counters."""
 
-    def __init__(self, gateway: Gateway, fleet: Fleet, succession: Succession) -> None:
+    def __init__(self, gateway: GatewayState, fleet: ClusterView, rollover: VersionRollover) -> None:
         """Answer for one gateway.
 
         Args:
             gateway: shared with the connections.
             fleet: knows what is loaded where.
-            succession: knows which versions wait to take the place of others.
+            rollover: knows which versions wait to take the place of others.
         """
         self._gateway = gateway
         self._fleet = fleet
-        self._succession = succession
+        self._rollover = rollover
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes; `loaded` comes before what would take it for a method."""
@@ -110,7 +110,7 @@ class ModelRoutes:
     def _described(self, entry: CatalogEntry) -> dict[str, Any]:
         counted = self._gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
         described = {**self._shown(entry), "statistics": counted}
-        successor = self._succession.of(entry)
+        successor = self._rollover.of(entry)
         return described if successor is None else {**described, "successor": successor.to_dict()}
 
     def _shown(self, entry: CatalogEntry) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from vtsserving._codecs.json_strict import read
 from vtsserving.exceptions import BadInput, Unavailable
 from vtsserving.version import __version__
 from vtsserving_gateway.api.models import ModelRoutes
-from vtsserving_gateway.cluster.fleet import Fleet
+from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_codec import PREFERRED_METHOD, route_of
 from vtsserving_gateway.predict.oip_tensors import datatype_of
 from vtsserving_gateway.predict.routes import Route
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 from vtsserving_gateway.statistics import ModelStatistics
 
 PLATFORM: Final = "vtsserving"
@@ -35,7 +35,7 @@ class OipRoutes:
     """The handlers; what they tell comes from the catalog, the runners' heartbeats and the gateway's counters."""
 
     def __init__(
-        self, gateway: Gateway, fleet: Fleet, models: ModelRoutes, not_ready: Callable[[], str]
+        self, gateway: GatewayState, fleet: ClusterView, models: ModelRoutes, not_ready: Callable[[], str]
     ) -> None:
         """Answer for one gateway.
 

@@ -18,8 +18,8 @@ from vtsserving.exceptions import DeadlineExceeded
 from vtsserving.io.specs import INPUT, OUTPUT
 from vtsserving.service.service import InferenceApi, Service
 from vtsserving_gateway.api.openapi import error_answer
-from vtsserving_gateway.functions.functions import BODILESS, Given, Reply, ServedFunction
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
+from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ServiceRoutes:
         models: exact tag to what its runners call, once it has started.
     """
 
-    def __init__(self, service: Service, gateway: Gateway, catalog: Catalog) -> None:
+    def __init__(self, service: Service, gateway: GatewayState, catalog: Catalog) -> None:
         """Prepare; `start` binds the runners.
 
         Args:
@@ -129,7 +129,7 @@ class _WholeMount(Mount):
 class _Endpoint:
     """The ASGI application of one function, for requests that a middleware must see."""
 
-    def __init__(self, function: ServedFunction, gateway: Gateway) -> None:
+    def __init__(self, function: ServedFunction, gateway: GatewayState) -> None:
         self._function = function
         self._gateway = gateway
 
@@ -150,7 +150,7 @@ class _Endpoint:
         )
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _answer(self, request: Request) -> FunctionReply:
         headers = request.headers
         given = Given(
             await request.body(),

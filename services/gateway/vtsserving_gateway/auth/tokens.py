@@ -53,7 +53,7 @@ HERE: Final = "this gateway"
 Find = Callable[[str, float], Token]
 
 
-class _Checked(NamedTuple):
+class _CheckedToken(NamedTuple):
     token: Token
     checked_s: float
     ask_again_s: float
@@ -71,7 +71,7 @@ class Access:
         self._find = find
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
-        self._good: dict[bytes, _Checked] = {}
+        self._good: dict[bytes, _CheckedToken] = {}
         self._bad: dict[bytes, tuple[str, float]] = {}
         self._asking: dict[bytes, asyncio.Task[Token]] = {}
 
@@ -148,7 +148,7 @@ class Access:
         if len(self._good) >= MAX_REMEMBERED:
             self._good.clear()
         now_s = self._loop.time()
-        self._good[key] = _Checked(token, now_s, now_s + RENEW_S)
+        self._good[key] = _CheckedToken(token, now_s, now_s + RENEW_S)
         self._bad.pop(key, None)
         return token
 

@@ -15,7 +15,7 @@ from typing import Final
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._inference.client import InferenceClient
 from vtsserving.exceptions import DeadlineExceeded, ModelLoading, ShuttingDown, VtsServingException
-from vtsserving_gateway.cluster.fleet import Fleet
+from vtsserving_gateway.cluster.view import ClusterView
 
 _log = logging.getLogger(__name__)
 
@@ -56,17 +56,17 @@ class Successor:
         return {"tag": self.new.tag, "state": state, "reason": self.reason}
 
 
-class Succession:
+class VersionRollover:
     """Decides when names that moved mean their new version."""
 
-    def __init__(self, catalog: Catalog, client: InferenceClient, fleet: Fleet) -> None:
+    def __init__(self, catalog: Catalog, client: InferenceClient, fleet: ClusterView) -> None:
         """Decide for `catalog`, by what `fleet` hears; new versions are asked for through `client`."""
         self._catalog = catalog
         self._client = client
         self._fleet = fleet
         self._successors: dict[str, Successor] = {}
         catalog.on_move(self._moved)
-        fleet.on_beat = self._look
+        fleet.on_beat = self._on_heartbeat
 
     def of(self, entry: CatalogEntry) -> Successor | None:
         """What is to take the place of a version; None if nothing is."""
@@ -95,7 +95,7 @@ class Succession:
         found.tags.add(tag)
         return old
 
-    def _look(self) -> None:
+    def _on_heartbeat(self) -> None:
         """After a heartbeat of a runner: switch to what is warm."""
         for digest, successor in list(self._successors.items()):
             is_over = self._fleet.runners(successor.new.tag) or not self._fleet.runners(successor.old.tag)

@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from vtsserving._inference.remote import DEADLINE_S
 from vtsserving.exceptions import DeadlineExceeded, VtsServingException
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
-from vtsserving_gateway.functions.functions import BODILESS, Given, Reply, ServedFunction
+from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
 from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import connection_line
-from vtsserving_gateway.metrics import Series
+from vtsserving_gateway.metrics import MetricSeries
 from vtsserving_gateway.predict.native_codec import NATIVE
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class FunctionCall(DirectExchange):
         else:
             self._done(reply, None)
 
-    def _block(self, given: Given) -> Reply:
+    def _block(self, given: Given) -> FunctionReply:
         """In a thread."""
         if self._is_settled:
             raise DeadlineExceeded("the deadline passed before a thread was free")
@@ -114,7 +114,7 @@ class FunctionCall(DirectExchange):
         if self._task is not None:
             self._task.cancel()
 
-    def _done(self, reply: Reply | None, error: BaseException | None) -> None:
+    def _done(self, reply: FunctionReply | None, error: BaseException | None) -> None:
         if self._is_settled:
             return
         self._is_settled = True
@@ -149,7 +149,7 @@ class FunctionCall(DirectExchange):
 
     # --- the answer ----------------------------------------------------------------------------------------------
 
-    def _succeed(self, reply: Reply) -> None:
+    def _succeed(self, reply: FunctionReply) -> None:
         first = STATUS_LINE.get(reply.status)
         if first is None:
             self._is_settled = False
@@ -171,5 +171,5 @@ class FunctionCall(DirectExchange):
     def _error_body(self, error: VtsServingException) -> tuple[int, bytes]:
         return NATIVE.error(error, self._request_id.decode("ascii"))
 
-    def _series(self) -> Series:
+    def _series(self) -> MetricSeries:
         return self._function.series

@@ -16,7 +16,7 @@ from vtsserving.service.context import Context, RequestContext
 from vtsserving.service.service import InferenceApi
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.predict.predict import LARGE_BYTES
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,7 +26,7 @@ BODILESS: Final = (204, 304)
 """Statuses of answers without a body."""
 
 
-class Reply(NamedTuple):
+class FunctionReply(NamedTuple):
     """What a function answers.
 
     Attributes:
@@ -61,13 +61,13 @@ class Given(NamedTuple):
 class ServedFunction:
     """One API in one gateway."""
 
-    def __init__(self, api: InferenceApi, gateway: Gateway) -> None:
+    def __init__(self, api: InferenceApi, gateway: GatewayState) -> None:
         """Serve `api`."""
         self.api = api
         self.series = gateway.metrics.of(api.route)
         self._gateway = gateway
 
-    def call(self, given: Given) -> Reply:
+    def call(self, given: Given) -> FunctionReply:
         """Answer with a sync function, in a thread of its own.
 
         Raises:
@@ -78,11 +78,11 @@ class ServedFunction:
         args, kwargs = self.api.arguments(self._read(given), context)
         return self._written(self.api.function(*args, **kwargs), given, context)
 
-    async def answer(self, given: Given) -> Reply:
+    async def answer(self, given: Given) -> FunctionReply:
         """Answer on the event loop, or in a thread for a sync function; raises as `call`."""
         api, gateway = self.api, self._gateway
         if not api.is_async:
-            reply: Reply = await gateway.function_threads.run(functools.partial(self.call, given))
+            reply: FunctionReply = await gateway.function_threads.run(functools.partial(self.call, given))
             return reply
         context = self._context(given)
         if len(given.data) > LARGE_BYTES:
@@ -109,7 +109,7 @@ class ServedFunction:
         self.api.input.check_media_type(body)
         return self.api.input.read(body)
 
-    def _written(self, result: Any, given: Given, context: Context | None) -> Reply:
+    def _written(self, result: Any, given: Given, context: Context | None) -> FunctionReply:
         try:
             content = self.api.output.write_as(result, given.accept)
         except BadModelOutput as error:
@@ -117,7 +117,7 @@ class ServedFunction:
                 f"what {self.api.name} returned is not its output: {error.message}"
             ) from error
         if context is None:
-            return Reply(200, [(b"content-type", content.media_type.encode("latin-1"))], content.data)
+            return FunctionReply(200, [(b"content-type", content.media_type.encode("latin-1"))], content.data)
         return _reply(content.data, content.media_type, context)
 
 
@@ -132,7 +132,7 @@ def _request_context(request: Request) -> RequestContext:
     )
 
 
-def _reply(data: bytes, media_type: str, context: Context) -> Reply:
+def _reply(data: bytes, media_type: str, context: Context) -> FunctionReply:
     """A reply with what the function added to it.
 
     Raises:
@@ -155,4 +155,4 @@ def _reply(data: bytes, media_type: str, context: Context) -> Reply:
     headers = [(name, value) for name, value in response.raw_headers if name.lower() not in _OWN]
     if any(_LINE_BREAKS.search(name + value) for name, value in headers):
         raise BadModelOutput("the function set a response header with a line break in it")
-    return Reply(status, headers, b"" if status in BODILESS else data)
+    return FunctionReply(status, headers, b"" if status in BODILESS else data)

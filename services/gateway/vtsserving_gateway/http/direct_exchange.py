@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtsserving.exceptions import Overloaded, VtsServingException
 from vtsserving_gateway.http.respond import INTERNAL, connection_line, error_response
-from vtsserving_gateway.metrics import Series
+from vtsserving_gateway.metrics import MetricSeries
 
 if TYPE_CHECKING:
     from vtsserving_gateway.connection import Connection
@@ -115,7 +115,7 @@ class DirectExchange(abc.ABC):
         """Status and body of a refusal."""
 
     @abc.abstractmethod
-    def _series(self) -> Series:
+    def _series(self) -> MetricSeries:
         """Where the answer is counted."""
 
     def _log_fields(self) -> dict[str, Any]:

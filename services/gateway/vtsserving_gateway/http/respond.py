@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from vtsserving._inference.request import Outcome
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.http.json_text import sendable
-from vtsserving_gateway.predict.codec import Content
+from vtsserving_gateway.predict.codec import ResponseContent
 
 INTERNAL: Final = "internal error; the server's log has it under this request id"
 _CLOSE: Final = b"connection: close\r\n"
@@ -26,7 +26,7 @@ def connection_line(keep_alive: bool, http_10: bool) -> bytes:
 
 
 def result_response(
-    content: Content, outcome: Outcome, request_id: bytes, date: bytes, connection: bytes
+    content: ResponseContent, outcome: Outcome, request_id: bytes, date: bytes, connection: bytes
 ) -> bytes:
     """The response to a call that succeeded.
 

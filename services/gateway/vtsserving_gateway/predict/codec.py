@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vtsserving_gateway.predict.routes import Route
 
 
-class Content(NamedTuple):
+class ResponseContent(NamedTuple):
     """The body of an answer.
 
     Attributes:
@@ -27,7 +27,7 @@ class Content(NamedTuple):
     body: bytes
 
 
-class Dialect(Protocol):
+class Codec(Protocol):
     """How one request is read and its answer written."""
 
     @property
@@ -37,7 +37,7 @@ class Dialect(Protocol):
     def decode(self, target: Target, body: Body) -> Packed:
         """The call that a body means; BadInput of its many kinds if it means none."""
 
-    def answer(self, outcome: Outcome, route: Route) -> Content:
+    def answer(self, outcome: Outcome, route: Route) -> ResponseContent:
         """The answer to a call that has ended; raises its error, or that the result cannot be written."""
 
 
@@ -47,7 +47,7 @@ class Api(Protocol):
     def route(self, url: bytes) -> Route:
         """What a URL names; NotFound if it names nothing that could exist."""
 
-    def dialect(self, headers: Mapping[bytes, bytes]) -> Dialect:
+    def codec(self, headers: Mapping[bytes, bytes]) -> Codec:
         """How a request with these headers (lower-case names) is read and answered.
 
         Raises:

@@ -11,14 +11,14 @@ from vtsserving._inference.request import Outcome
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.http.respond import error_body
-from vtsserving_gateway.predict.codec import Content
+from vtsserving_gateway.predict.codec import ResponseContent
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.forms import JSON, Form, form_of_answer, form_of_body, read_body
 from vtsserving_gateway.predict.results import numpy_value
 from vtsserving_gateway.predict.routes import Route, parse_route
 
 
-class NativeDialect:
+class NativeCodec:
     """A pair of forms; holds nothing of a request, so one serves many."""
 
     __slots__ = ("_content_type", "_reads", "_writes")
@@ -37,13 +37,13 @@ class NativeDialect:
             return target.decode(body)
         return target.decode_value(read_body(self._reads, body))
 
-    def answer(self, outcome: Outcome, route: Route) -> Content:
+    def answer(self, outcome: Outcome, route: Route) -> ResponseContent:
         """See Dialect."""
-        return Content(self._content_type, self._writes.write(numpy_value(outcome)))
+        return ResponseContent(self._content_type, self._writes.write(numpy_value(outcome)))
 
 
-_PLAIN: Final = NativeDialect(JSON, JSON)
-_dialect = lru_cache(maxsize=64)(NativeDialect)
+_PLAIN: Final = NativeCodec(JSON, JSON)
+_codec = lru_cache(maxsize=64)(NativeCodec)
 
 
 class NativeApi:
@@ -53,10 +53,10 @@ class NativeApi:
         """See Api."""
         return parse_route(url)
 
-    def dialect(self, headers: Mapping[bytes, bytes]) -> NativeDialect:
+    def codec(self, headers: Mapping[bytes, bytes]) -> NativeCodec:
         """See Api."""
         reads, writes = form_of_body(headers), form_of_answer(headers)
-        return _PLAIN if reads is writes is JSON else _dialect(reads, writes)
+        return _PLAIN if reads is writes is JSON else _codec(reads, writes)
 
     def error(self, error: VtsServingException, request_id: str) -> tuple[int, bytes]:
         """See Api."""

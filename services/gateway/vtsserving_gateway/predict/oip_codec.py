@@ -25,7 +25,7 @@ from vtsserving.exceptions import (
 )
 from vtsserving_gateway.http.json_text import sendable
 from vtsserving_gateway.predict.casting import cast
-from vtsserving_gateway.predict.codec import Content
+from vtsserving_gateway.predict.codec import ResponseContent
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_tensors import (
     datatype_of,
@@ -80,7 +80,7 @@ def route_of(model: str, version: str = "") -> Route:
     return Route(known_tag(f"{model}:{version}" if version else model), "", PREFERRED_METHOD, ordinal)
 
 
-class OipDialect:
+class OipCodec:
     """One inference."""
 
     def __init__(self, headers: Mapping[bytes, bytes], max_body_bytes: int) -> None:
@@ -184,7 +184,7 @@ class OipDialect:
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    def answer(self, outcome: Outcome, route: Route) -> Content:
+    def answer(self, outcome: Outcome, route: Route) -> ResponseContent:
         """See Dialect."""
         assert self._target is not None
         outputs = to_outputs(numpy_value(outcome), self._target.output_names)
@@ -211,9 +211,9 @@ class OipDialect:
         except orjson.JSONEncodeError as error:
             raise BadModelOutput(f"the result has no JSON form: {error}") from error
         if not binary:
-            return Content(_JSON, body)
+            return ResponseContent(_JSON, body)
         headers = b"content-type: application/octet-stream\r\n%b: %d\r\n" % (HEADER_LENGTH, len(body))
-        return Content(headers, b"".join((body, *binary)))
+        return ResponseContent(headers, b"".join((body, *binary)))
 
 
 def _arguments(target: Target, inputs: dict[str, Any]) -> list[Any]:
@@ -251,9 +251,9 @@ class OipApi:
         """See Api."""
         return parse_infer(url)
 
-    def dialect(self, headers: Mapping[bytes, bytes]) -> OipDialect:
+    def codec(self, headers: Mapping[bytes, bytes]) -> OipCodec:
         """See Api."""
-        return OipDialect(headers, self._max_body_bytes)
+        return OipCodec(headers, self._max_body_bytes)
 
     def error(self, error: VtsServingException, request_id: str) -> tuple[int, bytes]:
         """See Api."""

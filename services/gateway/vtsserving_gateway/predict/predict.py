@@ -11,8 +11,8 @@ from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded, TooManyRows, VtsServingException
 from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import connection_line, result_response
-from vtsserving_gateway.metrics import Series
-from vtsserving_gateway.predict.codec import Api, Content, Dialect
+from vtsserving_gateway.metrics import MetricSeries
+from vtsserving_gateway.predict.codec import Api, Codec, ResponseContent
 from vtsserving_gateway.state import BoundRoute
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class Predict(DirectExchange):
     """An exchange whose answer comes over the bus: no task, no queue here."""
 
-    __slots__ = ("_api", "_bound", "_dialect", "_rows", "_ticket")
+    __slots__ = ("_api", "_bound", "_codec", "_rows", "_ticket")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Predict(DirectExchange):
         super().__init__(connection, headers, keep_alive=keep_alive, http_10=http_10)
         self._api = api
         self._rows = 0
-        self._dialect: Dialect
+        self._codec: Codec
         self._bound: BoundRoute | None = None
         self._ticket: Ticket | None = None
 
@@ -70,7 +70,7 @@ class Predict(DirectExchange):
             self._check()
             access = self._gateway.access
             is_admitted = access is None or access.known(self._headers) is not None
-            self._dialect = self._api.dialect(self._headers)
+            self._codec = self._api.codec(self._headers)
             self._deadline_s = self._started_s + self._gateway.timeout_s(
                 self._headers.get(b"x-request-timeout")
             )
@@ -79,7 +79,7 @@ class Predict(DirectExchange):
                 self._spawn(self._bind_and_decode(bound, is_admitted))
             else:
                 self._bound = bound
-                self._submit(bound, self._dialect.decode(bound.target, self._body))
+                self._submit(bound, self._codec.decode(bound.target, self._body))
         except VtsServingException as error:
             self._refuse(error)
         except Exception as error:
@@ -94,10 +94,10 @@ class Predict(DirectExchange):
             bound = await self._in_time(gateway.bind(self._url, self._api.route), "the model was not found")
         self._bound = bound
         if len(body) > LARGE_BYTES:
-            decoding = gateway.loop.run_in_executor(gateway.threads, self._dialect.decode, bound.target, body)
+            decoding = gateway.loop.run_in_executor(gateway.threads, self._codec.decode, bound.target, body)
             packed = await self._in_time(decoding, "the body was not decoded")
         else:
-            packed = self._dialect.decode(bound.target, body)
+            packed = self._codec.decode(bound.target, body)
         self._submit(bound, packed)
 
     async def _in_time(self, work: Awaitable[T], complaint: str) -> T:
@@ -116,7 +116,7 @@ class Predict(DirectExchange):
                 f"the request has {packed.rows} rows; at most {gateway.settings.max_rows} are allowed"
             )
         timeout_s = max(self._deadline_s - gateway.loop.time(), 0.001)
-        wanted_s = self._dialect.timeout_s
+        wanted_s = self._codec.timeout_s
         if wanted_s is not None:
             timeout_s = min(timeout_s, wanted_s)
         ticket = gateway.client.submit(
@@ -135,7 +135,7 @@ class Predict(DirectExchange):
             if sum([len(part.body) for part in outcome.packed()]) > LARGE_BYTES:
                 self._spawn(self._write_apart(outcome, self._bound))
                 return
-            content = self._dialect.answer(outcome, self._bound.route)
+            content = self._codec.answer(outcome, self._bound.route)
         except VtsServingException as error:
             self._refuse(error)
         except Exception as error:
@@ -146,7 +146,7 @@ class Predict(DirectExchange):
     async def _write_apart(self, outcome: Outcome, bound: BoundRoute) -> None:
         """Write a result that would hold up all other requests."""
         gateway = self._gateway
-        writing = gateway.loop.run_in_executor(gateway.threads, self._dialect.answer, outcome, bound.route)
+        writing = gateway.loop.run_in_executor(gateway.threads, self._codec.answer, outcome, bound.route)
         self._succeed(outcome, bound, await self._in_time(writing, "the result was not written"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -163,7 +163,7 @@ class Predict(DirectExchange):
 
     # --- the answer ----------------------------------------------------------------------------------------------
 
-    def _succeed(self, outcome: Outcome, bound: BoundRoute, content: Content) -> None:
+    def _succeed(self, outcome: Outcome, bound: BoundRoute, content: ResponseContent) -> None:
         keep_alive = self._keep_alive and not self._connection.last
         connection = connection_line(keep_alive, self._http_10)
         data = result_response(content, outcome, self._request_id, self._gateway.date, connection)
@@ -182,7 +182,7 @@ class Predict(DirectExchange):
             self._bound.statistics.failed(self._duration_s())
         return self._api.error(error, self._request_id.decode("ascii"))
 
-    def _series(self) -> Series:
+    def _series(self) -> MetricSeries:
         return self._gateway.unrouted if self._bound is None else self._bound.series
 
     def _log_fields(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from vtsserving_gateway.predict.routes import PREFIX
 OIP_ROOT: Final = b"/v2"
 
 
-class Families:
+class ApiRegistry:
     """The ways to call a model that one gateway knows."""
 
     def __init__(self, max_body_bytes: int) -> None:

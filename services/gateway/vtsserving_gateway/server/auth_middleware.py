@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 OPEN: Final = frozenset(
     (
@@ -24,11 +24,11 @@ TOKEN: Final = "vtsserving.token"
 """Key of the caller's token in the ASGI scope, where one is needed."""
 
 
-class Guard:
+class AuthMiddleware:
     """ASGI middleware around all routes."""
 
     def __init__(
-        self, app: Any, gateway: Gateway, refuse: Callable[[Request, VtsServingException], Response]
+        self, app: Any, gateway: GatewayState, refuse: Callable[[Request, VtsServingException], Response]
     ) -> None:
         """Wrap an application.
 
@@ -58,7 +58,7 @@ class Guard:
         await self._app(scope, receive, send)
 
 
-def require_admin(gateway: Gateway, request: Request) -> None:
+def require_admin(gateway: GatewayState, request: Request) -> None:
     """Raise Forbidden unless the caller may load and unload models."""
     if gateway.access is not None:
         request.scope[TOKEN].require("admin")

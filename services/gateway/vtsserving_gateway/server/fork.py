@@ -158,7 +158,7 @@ class GatewayProtocol(Connection):
         self._body_bytes = self._raw_bytes = self._progress_bytes = 0
         self.deadline_s = math.inf
         exchange: Exchange
-        api = self.gateway.families.call(self.url) if is_post else None
+        api = self.gateway.apis.call(self.url) if is_post else None
         if api is not None:
             if has_body and self.gateway.access is not None:
                 self._check_caller(headers)

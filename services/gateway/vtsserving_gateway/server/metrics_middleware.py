@@ -9,15 +9,15 @@ from typing import Any
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.http.respond import INTERNAL, error_body
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
 
 
-class Observe:
+class MetricsMiddleware:
     """ASGI middleware; outermost."""
 
-    def __init__(self, app: Any, gateway: Gateway) -> None:
+    def __init__(self, app: Any, gateway: GatewayState) -> None:
         """Wrap `app`."""
         self._app = app
         self._gateway = gateway

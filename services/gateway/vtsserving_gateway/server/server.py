@@ -15,7 +15,7 @@ from uvicorn._types import ASGIApplication
 
 from vtsserving._runtime import listening
 from vtsserving_gateway.server.fork import GatewayProtocol
-from vtsserving_gateway.state import Gateway
+from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
 class GatewayServer(uvicorn.Server):
     """Serves one application on one listening socket until it is told to drain."""
 
-    def __init__(self, app: ASGIApplication, gateway: Gateway, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApplication, gateway: GatewayState, listener: socket.socket) -> None:
         """Prepare; `start` begins to accept.
 
         Args:

@@ -42,7 +42,7 @@ _MAX_REASON_CHARS: Final = 500
 Answer = Result | Fault
 
 
-class Computer:
+class BatchExecutor:
     """Runs batches on the methods of one model."""
 
     def __init__(

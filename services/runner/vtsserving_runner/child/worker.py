@@ -29,7 +29,7 @@ from vtsserving._runtime import logs
 from vtsserving._saving.input_example import WarmupCall, warmup_calls
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
-from vtsserving_runner.child.executor import Computer, method_of, owned
+from vtsserving_runner.child.executor import BatchExecutor, method_of, owned
 from vtsserving_runner.child.padding import padded
 from vtsserving_runner.process.framing import BlockingLink, now_us
 from vtsserving_runner.process.shm_ring import Ring
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     _send_loaded(link)
     info = model.info
     alive = functools.partial(_send_loaded, link)
-    serve(link, Computer(loaded, info.signatures, alive=alive, pad_to=info.options.pad_to or ()))
+    serve(link, BatchExecutor(loaded, info.signatures, alive=alive, pad_to=info.options.pad_to or ()))
     return 0
 
 
@@ -145,12 +145,12 @@ def warm_up(loaded: object, calls: Iterable[WarmupCall]) -> None:
             _log.warning("warm_up_raised", exc_info=True, extra={"method": call.method})
 
 
-def serve(link: BlockingLink, computer: Computer) -> None:
+def serve(link: BlockingLink, executor: BatchExecutor) -> None:
     """Answer batches until the runner closes the socket.
 
     Args:
         link: to the runner.
-        computer: of the loaded model.
+        executor: of the loaded model.
 
     Raises:
         BadFrame: the runner sent something else than a batch; this process ends.
@@ -161,7 +161,7 @@ def serve(link: BlockingLink, computer: Computer) -> None:
         if not isinstance(batch, frames.Batch):
             raise BadFrame(f"a model process takes no {type(batch).__name__}")
         started_us = now_us()
-        for answer in computer.run(batch, arrived_us):
+        for answer in executor.run(batch, arrived_us):
             link.send(started_us, answer, finish=answer.last)
         # Nothing of this batch is kept while waiting for the next one.
         del batch, data, message

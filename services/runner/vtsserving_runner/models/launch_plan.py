@@ -13,9 +13,9 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import VtsServingException
-from vtsserving.runner.package_tags import needs_of
+from vtsserving.runner.package_tags import dependencies_of
 from vtsserving_runner.models.loaded_model import MAX_REPLICAS
-from vtsserving_runner.models.source import Source
+from vtsserving_runner.models.source import ModelSource
 from vtsserving_runner.process.devices import assign, visible_gpus
 from vtsserving_runner.process.launch import Launch
 from vtsserving_runner.publish.publisher import ModelId
@@ -24,10 +24,10 @@ from vtsserving_runner.settings import RunnerSettings
 _log = logging.getLogger(__name__)
 
 
-class Preparing:
+class LaunchPlanner:
     """Prepares models; its methods block and run in threads."""
 
-    def __init__(self, source: Source, settings: RunnerSettings) -> None:
+    def __init__(self, source: ModelSource, settings: RunnerSettings) -> None:
         """Prepare models from `source`.
 
         Raises:
@@ -66,7 +66,7 @@ class Preparing:
         self._needs.pop(digest, None)
 
     def _needed(self, digest: str, model: Model) -> Iterator[Provided]:
-        needs = needs_of(model.manifest.extra)
+        needs = dependencies_of(model.manifest.extra)
         self._needs[digest] = frozenset(need.digest for need in needs)
         for need in needs:
             path = self._source.fetch(need.tag.name, str(need.tag.version), need.digest)

@@ -10,13 +10,13 @@ from typing import Final
 from vtsserving._wire import frames
 from vtsserving._wire.limits import REPLICA_BITS
 from vtsserving.exceptions import VtsServingException
-from vtsserving_runner.metrics import Counters, ProcessFigures
+from vtsserving_runner.metrics import ProcessFigures, RunnerCounters
 from vtsserving_runner.models.replica import Replica
 from vtsserving_runner.process.launch import Launch
-from vtsserving_runner.process.process import ModelProcess, State
+from vtsserving_runner.process.process import ModelProcess, ProcessState
 from vtsserving_runner.process.usage import Allowance
 from vtsserving_runner.process.work import Work
-from vtsserving_runner.publish.publisher import ModelId, Outlet
+from vtsserving_runner.publish.publisher import ModelId, Publisher
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ REPLACE_AGAIN_S: Final = 60.0
 """When it is tried again to replace a process whose successor could not be loaded."""
 
 
-class HostedModel:
+class LoadedModel:
     """One version of a model with one or more processes.
 
     Attributes:
@@ -39,23 +39,23 @@ class HostedModel:
     def __init__(
         self,
         id: ModelId,
-        outlet: Outlet,
-        counters: Counters,
+        publisher: Publisher,
+        counters: RunnerCounters,
         next_epoch: Callable[[], int],
-        on_change: Callable[[HostedModel, VtsServingException | None], None],
+        on_change: Callable[[LoadedModel, VtsServingException | None], None],
     ) -> None:
         """Describe a model that is not loaded yet.
 
         Args:
             id: name, version, digest.
-            outlet: where events and answers go.
+            publisher: where events and answers go.
             counters: what is counted.
             next_epoch: gives numbers that only grow.
             on_change: called with (model, None) when it becomes warm or ceases to be, (model, error) when it failed.
         """
         self.id = id
         self.owner = ""
-        self.outlet = outlet
+        self.publisher = publisher
         self.counters = counters
         self.next_epoch = next_epoch
         self.replicas: list[Replica] = []
@@ -75,7 +75,7 @@ class HostedModel:
     @property
     def warm(self) -> bool:
         """Whether it computes batches now."""
-        return any(replica.process.state is State.WARM for replica in self.replicas)
+        return any(replica.process.state is ProcessState.WARM for replica in self.replicas)
 
     @property
     def busy(self) -> bool:
@@ -103,7 +103,7 @@ class HostedModel:
             return
         for replica in self.replicas:
             process = replica.process
-            if process.state is not State.WARM or replica.number in self._successors:
+            if process.state is not ProcessState.WARM or replica.number in self._successors:
                 continue
             reason = allowance.exceeded(process.warm_usage, process.usage(), process.batches)
             if reason:
@@ -182,7 +182,7 @@ class HostedModel:
 
     def changed(self, replica: Replica) -> None:
         """A process became warm, or ceased to be."""
-        if not self.loaded.done() and all(r.process.state is State.WARM for r in self.replicas):
+        if not self.loaded.done() and all(r.process.state is ProcessState.WARM for r in self.replicas):
             self.loaded.set_result(None)
         if self.warm is not self._was_warm:
             self._was_warm = self.warm
@@ -223,5 +223,5 @@ class HostedModel:
                 process.pid or 0,
                 process.usage().rss_bytes,
                 process.holds,
-                process.state is State.WARM,
+                process.state is ProcessState.WARM,
             )

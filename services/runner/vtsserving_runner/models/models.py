@@ -17,15 +17,15 @@ from vtsserving.exceptions import (
     Unavailable,
     VtsServingException,
 )
-from vtsserving_runner.metrics import Counters, ProcessFigures
+from vtsserving_runner.metrics import ProcessFigures, RunnerCounters
 from vtsserving_runner.models import eviction
 from vtsserving_runner.models.credits import epochs
 from vtsserving_runner.models.eviction import Resident
-from vtsserving_runner.models.launch_plan import Preparing
-from vtsserving_runner.models.loaded_model import HostedModel
-from vtsserving_runner.models.source import Source
+from vtsserving_runner.models.launch_plan import LaunchPlanner
+from vtsserving_runner.models.loaded_model import LoadedModel
+from vtsserving_runner.models.source import ModelSource
 from vtsserving_runner.process.usage import Allowance
-from vtsserving_runner.publish.publisher import ModelId, Outlet
+from vtsserving_runner.publish.publisher import ModelId, Publisher
 from vtsserving_runner.settings import RunnerSettings
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ FIRST_GUESS_BYTES: Final = 128 * 1024 * 1024
 """What a model is taken to need before it was loaded once; then it is measured."""
 
 
-class _Failure(NamedTuple):
+class _RecentFailure(NamedTuple):
     error: VtsServingException
     until_s: float
 
@@ -49,9 +49,9 @@ class Models:
 
     def __init__(
         self,
-        source: Source,
-        outlet: Outlet,
-        counters: Counters,
+        source: ModelSource,
+        publisher: Publisher,
+        counters: RunnerCounters,
         settings: RunnerSettings,
         on_change: Callable[[], None],
     ) -> None:
@@ -59,31 +59,31 @@ class Models:
 
         Args:
             source: where their files come from.
-            outlet: where their events and answers go.
+            publisher: where their events and answers go.
             counters: what is counted.
             settings: limits.
             on_change: called when the set of warm models changed.
         """
         self._source = source
-        self._preparing = Preparing(source, settings)
-        self._outlet = outlet
+        self._launch_planner = LaunchPlanner(source, settings)
+        self._publisher = publisher
         self._counters = counters
         self._settings = settings
         self._on_change = on_change
         self._epochs = epochs()
         self._loop = asyncio.get_running_loop()
-        self._models: dict[str, HostedModel] = {}
-        self._leaving: set[HostedModel] = set()
+        self._models: dict[str, LoadedModel] = {}
+        self._leaving: set[LoadedModel] = set()
         self._told: dict[str, set[str]] = {}
         self._kept: set[str] = set()
         self._superseded: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._allowance = Allowance(settings.recycle_growth_bytes, settings.recycle_batches)
-        self._failures: dict[str, _Failure] = {}
+        self._failures: dict[str, _RecentFailure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
 
-    def find(self, digest: str) -> HostedModel | None:
+    def find(self, digest: str) -> LoadedModel | None:
         """The model with this digest, warm or not."""
         return self._models.get(digest)
 
@@ -118,11 +118,11 @@ class Models:
     def load(self, id: ModelId, batcher: str) -> None:
         """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
         if self.draining:
-            self._tell_failed(id, batcher, ShuttingDown("the runner is draining"))
+            self._report_failed(id, batcher, ShuttingDown("the runner is draining"))
             return
         failure = self._recent_failure(id.digest)
         if failure is not None:
-            self._tell_failed(id, batcher, failure)
+            self._report_failed(id, batcher, failure)
             return
         self._hosted(id).give_to(batcher)
 
@@ -143,7 +143,7 @@ class Models:
         if any(model.id == id for model in self._leaving):
             self._told.setdefault(id.digest, set()).add(batcher)
         else:
-            self._outlet.event(batcher, "unloaded", id)
+            self._publisher.event(batcher, "unloaded", id)
 
     def release(self, id: ModelId) -> None:
         """Another version took a model's place: it leaves when nobody has called it for a while, preloaded or not."""
@@ -160,7 +160,7 @@ class Models:
         """The bus was gone: batches and events may be lost, so the batchers had better ask which credits are free."""
         for model in self._models.values():
             if model.owner:
-                self._outlet.event(model.owner, "reconnected", model.id)
+                self._publisher.event(model.owner, "reconnected", model.id)
 
     async def preload(self, id: ModelId) -> None:
         """Load a model before anybody asks, and keep it: it leaves on command only.
@@ -177,18 +177,18 @@ class Models:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
-    def _hosted(self, id: ModelId) -> HostedModel:
+    def _hosted(self, id: ModelId) -> LoadedModel:
         model = self._models.get(id.digest)
         if model is None:
-            model = self._models[id.digest] = HostedModel(
-                id, self._outlet, self._counters, lambda: next(self._epochs), self._changed
+            model = self._models[id.digest] = LoadedModel(
+                id, self._publisher, self._counters, lambda: next(self._epochs), self._changed
             )
             self._run(self._start(model))
         return model
 
-    async def _start(self, model: HostedModel) -> None:
+    async def _start(self, model: LoadedModel) -> None:
         try:
-            launches = await asyncio.to_thread(self._preparing.launches, model.id)
+            launches = await asyncio.to_thread(self._launch_planner.launches, model.id)
         except Unavailable as error:
             model.fail(error)  # the store is down, which is no fault of the model
         except VtsServingException as error:
@@ -201,25 +201,25 @@ class Models:
                 self._make_room(self._sizes.get(model.id.digest, FIRST_GUESS_BYTES))
                 model.start(launches, self._settings.load_timeout_s)
 
-    def _changed(self, model: HostedModel, error: VtsServingException | None) -> None:
+    def _changed(self, model: LoadedModel, error: VtsServingException | None) -> None:
         """A model became warm, ceased to be, or failed."""
         if error is not None and self._models.get(model.id.digest) is model:
             del self._models[model.id.digest]
             self._remember_failure(model.id, error)
             if model.owner:
-                self._tell_failed(model.id, model.owner, error)
+                self._report_failed(model.id, model.owner, error)
             self._leaving.add(model)
             model.revoke()
             self._run(self._retire(model))
         self._on_change()
 
-    async def _retire(self, model: HostedModel) -> None:
+    async def _retire(self, model: LoadedModel) -> None:
         """Finish what was taken, then end the processes."""
         await model.idle()
         await model.stop()
         self._leaving.discard(model)
         for batcher in self._told.pop(model.id.digest, ()):
-            self._outlet.event(batcher, "unloaded", model.id)
+            self._publisher.event(batcher, "unloaded", model.id)
         self._release(model.id.digest)
         _log.info("unloaded", extra={"model": str(model.id)})
 
@@ -227,9 +227,9 @@ class Models:
         """Let go of the files of a model that is gone, and of those that its class used, unless others use them."""
         if digest in self._models:
             return
-        needed = {digest, *self._preparing.needs(digest)}
-        self._preparing.forget(digest)
-        used = set(self._models).union(*map(self._preparing.needs, self._models))
+        needed = {digest, *self._launch_planner.needs(digest)}
+        self._launch_planner.forget(digest)
+        used = set(self._models).union(*map(self._launch_planner.needs, self._models))
         for unused in sorted(needed - used):
             self._source.release(unused)
 
@@ -317,7 +317,7 @@ class Models:
         _log.error("model_load_failed", extra={"model": str(id), "code": error.code, "reason": error.message})
         if len(self._failures) >= MAX_FAILURES:
             self._failures.clear()
-        self._failures[id.digest] = _Failure(error, self._loop.time() + REMEMBER_FAILURE_S)
+        self._failures[id.digest] = _RecentFailure(error, self._loop.time() + REMEMBER_FAILURE_S)
 
-    def _tell_failed(self, id: ModelId, batcher: str, error: VtsServingException) -> None:
-        self._outlet.event(batcher, "failed", id, code=error.code, message=error.message)
+    def _report_failed(self, id: ModelId, batcher: str, error: VtsServingException) -> None:
+        self._publisher.event(batcher, "failed", id, code=error.code, message=error.message)

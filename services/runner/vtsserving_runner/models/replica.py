@@ -9,11 +9,11 @@ from vtsserving._wire.limits import REPLICA_BITS
 from vtsserving.exceptions import ModelLoadFailed
 from vtsserving_runner.models.credits import Credits
 from vtsserving_runner.process.launch import Launch
-from vtsserving_runner.process.process import Answer, ModelProcess, State
+from vtsserving_runner.process.process import Answer, ModelProcess, ProcessState
 from vtsserving_runner.process.work import Work
 
 if TYPE_CHECKING:
-    from vtsserving_runner.models.loaded_model import HostedModel
+    from vtsserving_runner.models.loaded_model import LoadedModel
 
 
 class Replica:
@@ -21,7 +21,7 @@ class Replica:
 
     def __init__(
         self,
-        model: HostedModel,
+        model: LoadedModel,
         number: int,
         launch: Launch,
         load_timeout_s: float,
@@ -38,12 +38,12 @@ class Replica:
     def grant(self, *, afresh: bool) -> None:
         """Tell the owner which credits are free; `afresh` under a new epoch."""
         model = self._model
-        if not model.owner or self.is_retired or self.process.state is not State.WARM:
+        if not model.owner or self.is_retired or self.process.state is not ProcessState.WARM:
             return
         if afresh or self.credits.owner != model.owner:
             self.revoke()
             self.credits.open(model.owner, model.next_epoch() << REPLICA_BITS | self.number)
-        model.outlet.event(
+        model.publisher.event(
             model.owner, "credit", model.id, epoch=self.credits.epoch, credits=self.credits.free()
         )
 
@@ -52,7 +52,7 @@ class Replica:
         owner, epoch = self.credits.owner, self.credits.epoch
         if owner:
             self.credits.close()
-            self._model.outlet.event(owner, "gone", self._model.id, epoch=epoch)
+            self._model.publisher.event(owner, "gone", self._model.id, epoch=epoch)
 
     # --- process.Reports -------------------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ class Replica:
         """Pass answers on to the gateways."""
         if isinstance(answer, frames.Fault):
             self._model.counters.faults[answer.code] += len(answer.index)
-        self._model.outlet.answer(work, answer)
+        self._model.publisher.answer(work, answer)
 
     def finished(self, work: Work) -> None:
         """Renew the credit of a batch."""
@@ -70,7 +70,7 @@ class Replica:
     def refused(self, work: Work) -> None:
         """Give a batch back that was not begun."""
         self._model.wake()
-        self._model.outlet.event(
+        self._model.publisher.event(
             work.batch.batcher,
             "nack",
             self._model.id,
@@ -101,7 +101,7 @@ class Replica:
             self._model.fail(ModelLoadFailed.of(self._model.id, reason))
 
     def _done(self, work: Work, credits: list[int]) -> None:
-        self._model.outlet.event(
+        self._model.publisher.event(
             work.batch.batcher,
             "done",
             self._model.id,

@@ -12,7 +12,7 @@ from vtsserving._model.tag import Tag
 from vtsserving.exceptions import VersionNotFound
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """Fetches models."""
 
     def fetch(self, name: str, version: str, digest: str) -> Path:
@@ -57,16 +57,16 @@ class LocalSource:
         self._runner_options = runner_options or {}
 
     def fetch(self, name: str, version: str, digest: str) -> Path:
-        """See Source.fetch."""
+        """See ModelSource.fetch."""
         model = self._store.get(Tag(name, version))
         if model.digest != digest:
             raise VersionNotFound(f"the local store has another {model.tag}, with other content")
         return model.path
 
     def settings(self, name: str, version: str) -> Mapping[str, Any]:
-        """See Source.settings."""
+        """See ModelSource.settings."""
         given = self._runner_options.get(f"{name}:{version}", {})
         return merge(given, self._store.settings(Tag(name, version)))
 
     def release(self, digest: str) -> None:
-        """See Source.release; models of the local store stay where they are."""
+        """See ModelSource.release; models of the local store stay where they are."""

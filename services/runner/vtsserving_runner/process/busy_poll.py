@@ -16,7 +16,7 @@ from typing import Final
 _CHUNK_BYTES: Final = 256 * 1024
 
 
-class Attention:
+class SpinPolicy:
     """Whether it pays to stay awake, learned from the last wait."""
 
     def __init__(self, limit_us: int) -> None:
@@ -48,32 +48,32 @@ class Polling:
     """Reads from a socket, for a thread that may wait."""
 
     def __init__(self, limit_us: int) -> None:
-        """See Attention."""
-        self._attention = Attention(limit_us)
+        """See SpinPolicy."""
+        self._spin_policy = SpinPolicy(limit_us)
 
     def receive(self, sock: socket.socket) -> bytes:
         """What the socket has to read, at least one byte; nothing when the other side has closed."""
-        attention = self._attention
-        attention.begin()
-        while attention.awake:
+        spin_policy = self._spin_policy
+        spin_policy.begin()
+        while spin_policy.awake:
             try:
                 return sock.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 # Anybody else who has work on this processor goes first.
                 os.sched_yield()
-            attention.look()
+            spin_policy.look()
         data = sock.recv(_CHUNK_BYTES)
-        attention.end()
+        spin_policy.end()
         return data
 
 
-class WakefulLoop:
+class BusyPollLoop:
     """Keeps an event loop from sleeping during a wait: it goes round and looks at its sockets each time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit_us: int) -> None:
-        """See Attention."""
+        """See SpinPolicy."""
         self._loop = loop
-        self._attention = Attention(limit_us)
+        self._spin_policy = SpinPolicy(limit_us)
         self._is_waiting = False
         self._is_turning = False
 
@@ -82,8 +82,8 @@ class WakefulLoop:
         if self._is_waiting:
             return
         self._is_waiting = True
-        self._attention.begin()
-        if self._attention.awake and not self._is_turning:
+        self._spin_policy.begin()
+        if self._spin_policy.awake and not self._is_turning:
             self._is_turning = True
             self._loop.call_soon(self._turn)
 
@@ -91,10 +91,10 @@ class WakefulLoop:
         """The wait is over."""
         if self._is_waiting:
             self._is_waiting = False
-            self._attention.end()
+            self._spin_policy.end()
 
     def _turn(self) -> None:
-        if self._is_waiting and self._attention.look():
+        if self._is_waiting and self._spin_policy.look():
             self._loop.call_soon(self._turn)
         else:
             self._is_turning = False

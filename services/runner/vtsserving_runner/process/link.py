@@ -10,7 +10,7 @@ from typing import Final
 
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ProtocolError
-from vtsserving_runner.process.busy_poll import WakefulLoop
+from vtsserving_runner.process.busy_poll import BusyPollLoop
 from vtsserving_runner.process.framing import INLINE, PREFIX, Assembler, Prefix
 from vtsserving_runner.process.launch import Child, Launch
 from vtsserving_runner.process.shm_ring import Ring
@@ -51,7 +51,7 @@ class Link(asyncio.Protocol):
         self._on_end = on_end
         self._assembler = Assembler()
         self._loop = asyncio.get_running_loop()
-        self._wakeful = WakefulLoop(self._loop, launch.poll_us)
+        self._wakeful = BusyPollLoop(self._loop, launch.poll_us)
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self._status: int | None = None

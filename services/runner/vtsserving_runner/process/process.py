@@ -58,7 +58,7 @@ class Reports(Protocol):
         """The model cannot be loaded; this object is of no more use."""
 
 
-class State(Enum):
+class ProcessState(Enum):
     """Where a model process stands."""
 
     STARTING = "starting"
@@ -84,7 +84,7 @@ class ModelProcess:
             reports: told what happens.
             load_timeout_s: longest time for loading and warm-up, seconds.
         """
-        self.state = State.STARTING
+        self.state = ProcessState.STARTING
         self._launch = launch
         self._reports = reports
         self._load_timeout_s: Final = load_timeout_s
@@ -116,13 +116,13 @@ class ModelProcess:
 
     def start(self) -> None:
         """Start the process; `warm` or `failed` follows."""
-        self.state = State.STARTING
+        self.state = ProcessState.STARTING
         self._starting = self._loop.create_task(self._start())
 
     def submit(self, work: Work) -> None:
         """Compute a batch after those that were submitted before."""
         self._queue.append(work)
-        if self.state is not State.WARM:
+        if self.state is not ProcessState.WARM:
             return
         head = self._queue[0]
         if head.singles is None:
@@ -132,7 +132,7 @@ class ModelProcess:
 
     async def stop(self) -> None:
         """End the process at once; batches that are not finished get no answer."""
-        self.state = State.STOPPED
+        self.state = ProcessState.STOPPED
         self._queue.clear()
         self._watchdog.stop()
         if self._restart is not None:
@@ -147,7 +147,7 @@ class ModelProcess:
     # --- start -------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        if self.state is State.STOPPED:
+        if self.state is ProcessState.STOPPED:
             return
         try:
             self._link = Link(self._launch, self._on_frame, self._on_end)
@@ -157,7 +157,7 @@ class ModelProcess:
             self._fail(f"the model process cannot be started: {error.strerror or error}")
 
     def _on_loaded(self, loaded: frames.Loaded) -> None:
-        if self.state is State.WARM:  # a sign of life between the calls of one batch
+        if self.state is ProcessState.WARM:  # a sign of life between the calls of one batch
             if self._queue:
                 self._watch(self._queue[0])
             return
@@ -165,7 +165,7 @@ class ModelProcess:
             self._killed_because = loaded.message
             return  # it ends now by itself; the timer sees to it otherwise
         self._watchdog.rest()
-        self.state = State.WARM
+        self.state = ProcessState.WARM
         self._killed_loading = 0
         self.warm_usage, self.batches = self.usage(), 0
         _log.info("model_process_warm", extra={"model": str(self._launch.tag), "pid": self.pid})
@@ -175,7 +175,7 @@ class ModelProcess:
             self._reports.warm(self)
 
     def _fail(self, reason: str) -> None:
-        self.state = State.STOPPED
+        self.state = ProcessState.STOPPED
         self._watchdog.rest()
         while self._queue:
             work = self._queue[0]
@@ -238,7 +238,7 @@ class ModelProcess:
         """The head is through. The process gets on with the next before anybody hears of it and submits more."""
         work = self._queue.popleft()
         self.batches += 1
-        if self.state is State.WARM:
+        if self.state is ProcessState.WARM:
             if work.singles is not None:
                 self._send_from_head()
             elif self._queue:
@@ -247,7 +247,7 @@ class ModelProcess:
                 self._watchdog.rest()
         self._reports.finished(work)
         # A process that runs a suspected batch may not live long: only now it counts as warm.
-        if work.singles is not None and self.state is State.WARM:
+        if work.singles is not None and self.state is ProcessState.WARM:
             self._reports.warm(self)
 
     # --- ends --------------------------------------------------------------------------------------------------------
@@ -257,16 +257,16 @@ class ModelProcess:
         self._watchdog.rest()
         reason, self._killed_because = self._killed_because, None
         was, how = self.state, describe_exit(status)
-        if was is State.STOPPED:
+        if was is ProcessState.STOPPED:
             return
-        if was is State.STARTING:
+        if was is ProcessState.STARTING:
             if status == -signal.SIGKILL and reason is None and self._killed_loading < MAX_KILLED_LOADING:
                 self._killed_loading += 1
                 self.start()
             else:
                 self._fail(reason or f"the model process ended while loading: {how}")
             return
-        self.state = State.WAITING
+        self.state = ProcessState.WAITING
         _log.error("model_process_lost", extra={"model": str(self._launch.tag), "how": reason or how})
         self._reports.lost(self, reason or how)
         if self._queue:
@@ -281,7 +281,7 @@ class ModelProcess:
 
     def _start_again(self) -> None:
         self._restart = None
-        if self.state is State.WAITING:
+        if self.state is ProcessState.WAITING:
             self.start()
 
     def _suspect(self, work: Work, how: str, *, hung: bool) -> None:
@@ -322,7 +322,7 @@ class ModelProcess:
         if self._link is not None:
             self._killed_because = (
                 "took too long to load"
-                if self.state is State.STARTING
+                if self.state is ProcessState.STARTING
                 else "took too long to compute a batch"
             )
             self._link.kill()

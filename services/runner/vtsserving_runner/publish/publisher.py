@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Payload
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import VtsServingException
-from vtsserving_runner.metrics import Counters
+from vtsserving_runner.metrics import RunnerCounters
 from vtsserving_runner.process.work import Work
 from vtsserving_runner.publish.replies import replies
 
@@ -30,10 +30,10 @@ class ModelId(NamedTuple):
         return f"{self.name}:{self.version}"
 
 
-class Outlet:
+class Publisher:
     """Sends what the parts of the runner have to say."""
 
-    def __init__(self, bus: Bus, runner_id: str, counters: Counters) -> None:
+    def __init__(self, bus: Bus, runner_id: str, counters: RunnerCounters) -> None:
         """Send on `bus` in the name of `runner_id`."""
         self.runner_id = runner_id
         self._bus = bus

@@ -9,7 +9,7 @@ from typing import Final
 
 from vtsserving.exceptions import BadDigest, BlobNotFound, DigestMismatch
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 
 _CHECK_THREADS: Final = 16
 
@@ -30,11 +30,11 @@ def check_digest(digest: str) -> str:
     return digest
 
 
-class Content:
+class BlobStore:
     """The store's blobs."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
         self._threads = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="store-check")
 
     def close(self) -> None:
@@ -48,24 +48,24 @@ class Content:
             BadDigest: one is malformed.
         """
         wanted = list(dict.fromkeys(check_digest(digest) for digest in digests))
-        found = self._threads.map(lambda digest: self._blobs.stat(keys.blob(digest)), wanted)
+        found = self._threads.map(lambda digest: self._objects.stat(keys.blob(digest)), wanted)
         return [digest for digest, entry in zip(wanted, found, strict=True) if entry is None]
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int | None]:
         """The size of each blob in bytes; None where there is none."""
         wanted = list(dict.fromkeys(digests))
-        found = self._threads.map(lambda digest: self._blobs.stat(keys.blob(digest)), wanted)
+        found = self._threads.map(lambda digest: self._objects.stat(keys.blob(digest)), wanted)
         return {
             d: None if entry is None else entry.size_bytes for d, entry in zip(wanted, found, strict=True)
         }
 
-    def stat(self, digest: str) -> Entry:
+    def stat(self, digest: str) -> ObjectEntry:
         """The blob's entry.
 
         Raises:
             BlobNotFound: there is none.
         """
-        entry = self._blobs.stat(keys.blob(check_digest(digest)))
+        entry = self._objects.stat(keys.blob(check_digest(digest)))
         if entry is None:
             raise BlobNotFound(f"no blob {digest}")
         return entry
@@ -82,9 +82,9 @@ class Content:
         actual = "sha256:" + hashlib.sha256(data).hexdigest()
         if actual != check_digest(digest):
             raise DigestMismatch(f"the content has digest {actual}; {digest} was announced")
-        if self._blobs.stat(keys.blob(digest)) is not None:
+        if self._objects.stat(keys.blob(digest)) is not None:
             return False
-        self._blobs.put(keys.blob(digest), data)
+        self._objects.put(keys.blob(digest), data)
         return True
 
     def assemble(self, digest: str, size_bytes: int, part_keys: Iterable[str]) -> None:
@@ -97,14 +97,14 @@ class Content:
 
         def chunks() -> Iterator[bytes]:
             for key in part_keys:
-                yield from self._blobs.stream(key)
+                yield from self._objects.stream(key)
 
-        self._blobs.assemble(keys.blob(digest), chunks(), size_bytes=size_bytes, digest=digest)
+        self._objects.assemble(keys.blob(digest), chunks(), size_bytes=size_bytes, digest=digest)
 
     def stream(self, digest: str, *, start: int, length: int) -> Iterator[bytes]:
         """Bytes `start` to `start + length` of a blob, in chunks."""
-        return self._blobs.stream(keys.blob(digest), start=start, length=length)
+        return self._objects.stream(keys.blob(digest), start=start, length=length)
 
     def download_url(self, digest: str, *, expires_s: int) -> str | None:
         """A URL from which a client may fetch the blob itself; None where there are none."""
-        return self._blobs.presign("GET", keys.blob(check_digest(digest)), expires_s=expires_s)
+        return self._objects.presign("GET", keys.blob(check_digest(digest)), expires_s=expires_s)

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vtsserving.exceptions import InvalidArgument, NotFound, StoreUnavailable
-from vtsserving_store.blobs.blob_store import Content, check_digest
+from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import clock, keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 
 MAX_LEASE_BYTES: Final = 8 << 20
 CONDEMNED_EXPIRES_S: Final = 1200.0
@@ -31,9 +31,9 @@ _FIRST_PAUSE_S: Final = 0.02
 class Leases:
     """The leases of live pushes."""
 
-    def __init__(self, blobs: Blobs, content: Content, *, lease_s: float) -> None:
-        self._blobs = blobs
-        self._content = content
+    def __init__(self, objects: ObjectStore, content: BlobStore, *, lease_s: float) -> None:
+        self._objects = objects
+        self._blobs = content
         self._lease_s = lease_s
 
     def take(self, digests: Iterable[str]) -> tuple[str, list[str]]:
@@ -77,7 +77,7 @@ class Leases:
         """
         if not keys.is_id(push):
             raise InvalidArgument(f"{push!a:.80} is not the id of a push")
-        self._blobs.delete(keys.lease(push))
+        self._objects.delete(keys.lease(push))
 
     @contextlib.contextmanager
     def held(self, digests: Iterable[str]) -> Iterator[list[str]]:
@@ -90,19 +90,19 @@ class Leases:
 
     def protected(self) -> set[str]:
         """Digests that live leases name."""
-        oldest = clock.now_s(self._blobs) - self._lease_s
+        oldest = clock.now_s(self._objects) - self._lease_s
         found: set[str] = set()
-        for entry in list(self._blobs.entries(keys.LEASES)):
+        for entry in list(self._objects.entries(keys.LEASES)):
             if entry.modified_s >= oldest:
                 found.update(self._read(entry.key.rsplit("/", 1)[-1]) or ())
         return found
 
     def remove_expired(self) -> int:
         """Remove leases that protect nothing any more; returns how many."""
-        oldest = clock.now_s(self._blobs) - self._lease_s
-        expired = [entry.key for entry in self._blobs.entries(keys.LEASES) if entry.modified_s < oldest]
+        oldest = clock.now_s(self._objects) - self._lease_s
+        expired = [entry.key for entry in self._objects.entries(keys.LEASES) if entry.modified_s < oldest]
         for key in expired:
-            self._blobs.delete(key)
+            self._objects.delete(key)
         return len(expired)
 
     def _missing(self, wanted: list[str]) -> list[str]:
@@ -116,23 +116,23 @@ class Leases:
                 )
             time.sleep(pause_s)
             pause_s *= 2
-        return self._content.missing(wanted)
+        return self._blobs.missing(wanted)
 
     def _condemned(self) -> set[str]:
-        condemned = list(self._blobs.entries(keys.CONDEMNED))
+        condemned = list(self._objects.entries(keys.CONDEMNED))
         if not condemned:
             return set()
-        oldest = clock.now_s(self._blobs) - CONDEMNED_EXPIRES_S
+        oldest = clock.now_s(self._objects) - CONDEMNED_EXPIRES_S
         return {keys.blob_digest(entry.key) for entry in condemned if entry.modified_s >= oldest}
 
     def _write(self, push: str, digests: list[str]) -> None:
         body = json.dumps(digests).encode()
         if len(body) > MAX_LEASE_BYTES:
             raise InvalidArgument(f"a push names too many blobs ({len(digests)})")
-        self._blobs.put(keys.lease(push), body)
+        self._objects.put(keys.lease(push), body)
 
     def _read(self, push: str) -> list[str] | None:
         if not keys.is_id(push):
             return None
-        body = self._blobs.read(keys.lease(push), limit_bytes=MAX_LEASE_BYTES)
+        body = self._objects.read(keys.lease(push), limit_bytes=MAX_LEASE_BYTES)
         return None if body is None else [str(digest) for digest in json.loads(body)]

@@ -20,9 +20,9 @@ from vtsserving.exceptions import (
     RangeNotSatisfiable,
     SizeMismatch,
 )
-from vtsserving_store.blobs.blob_store import Content, check_digest
+from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import PART_BYTES, Blobs
+from vtsserving_store.objects.object_store import PART_BYTES, ObjectStore
 
 MAX_PARTS: Final = 10_000
 MAX_PART_BYTES: Final = 64 << 20
@@ -31,7 +31,7 @@ _SESSION_LIMIT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
-class Upload:
+class UploadSession:
     """One session.
 
     Attributes:
@@ -65,11 +65,11 @@ class Upload:
 class Uploads:
     """All upload sessions."""
 
-    def __init__(self, blobs: Blobs, content: Content) -> None:
-        self._blobs = blobs
-        self._content = content
+    def __init__(self, objects: ObjectStore, content: BlobStore) -> None:
+        self._objects = objects
+        self._blobs = content
 
-    def begin(self, digest: str, size_bytes: int, resume_key: str) -> Upload:
+    def begin(self, digest: str, size_bytes: int, resume_key: str) -> UploadSession:
         """Open a session, or find the one that was opened with the same arguments.
 
         Args:
@@ -87,12 +87,14 @@ class Uploads:
                 f"a blob has 0 to {MAX_BLOB_BYTES} bytes ({MAX_PARTS} parts), not {size_bytes}"
             )
         seed = json.dumps([digest, size_bytes, resume_key]).encode()
-        upload = Upload(hashlib.sha256(seed).hexdigest()[:32], digest, size_bytes, _part_bytes(size_bytes))
+        upload = UploadSession(
+            hashlib.sha256(seed).hexdigest()[:32], digest, size_bytes, _part_bytes(size_bytes)
+        )
         body = json.dumps({"digest": digest, "size": size_bytes, "part_bytes": upload.part_bytes}).encode()
-        self._blobs.create(keys.session(upload.id), body)
+        self._objects.create(keys.session(upload.id), body)
         return upload
 
-    def get(self, upload_id: str) -> Upload:
+    def get(self, upload_id: str) -> UploadSession:
         """Find a session.
 
         Raises:
@@ -100,19 +102,19 @@ class Uploads:
         """
         body = None
         if keys.is_id(upload_id):
-            body = self._blobs.read(keys.session(upload_id), limit_bytes=_SESSION_LIMIT_BYTES)
+            body = self._objects.read(keys.session(upload_id), limit_bytes=_SESSION_LIMIT_BYTES)
         if body is None:
             raise NotFound(f"no upload {upload_id!a:.80}: it was given up, or never opened")
         fields: dict[str, Any] = json.loads(body)
-        return Upload(upload_id, fields["digest"], fields["size"], fields["part_bytes"])
+        return UploadSession(upload_id, fields["digest"], fields["size"], fields["part_bytes"])
 
-    def received(self, upload: Upload) -> list[int]:
+    def received(self, upload: UploadSession) -> list[int]:
         """Numbers of the parts that are there, ascending."""
-        entries = self._blobs.entries(keys.parts(upload.id))
+        entries = self._objects.entries(keys.parts(upload.id))
         found = ((keys.record_number(entry.key), entry.size_bytes) for entry in entries)
         return [n for n, size in found if n <= upload.part_count and size == upload.size_of(n)]
 
-    def put_part(self, upload: Upload, number: int, data: bytearray, sha256: str) -> None:
+    def put_part(self, upload: UploadSession, number: int, data: bytearray, sha256: str) -> None:
         """Store a part; storing it again replaces it.
 
         Args:
@@ -131,14 +133,14 @@ class Uploads:
             raise SizeMismatch(f"part {number} has {expected} bytes; {len(data)} were sent")
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             raise DigestMismatch(f"part {number} changed on its way; send it again")
-        self._blobs.put(keys.part(upload.id, number), data)
+        self._objects.put(keys.part(upload.id, number), data)
 
-    def part_url(self, upload: Upload, number: int, *, expires_s: int) -> str | None:
+    def part_url(self, upload: UploadSession, number: int, *, expires_s: int) -> str | None:
         """A URL to which the client may PUT the part itself; None where there are none."""
         upload.size_of(number)
-        return self._blobs.presign("PUT", keys.part(upload.id, number), expires_s=expires_s)
+        return self._objects.presign("PUT", keys.part(upload.id, number), expires_s=expires_s)
 
-    def complete(self, upload: Upload) -> None:
+    def complete(self, upload: UploadSession) -> None:
         """Make the blob of its parts.
 
         The session stays until `gc` finds it old, so that whoever did not hear the answer may ask again.
@@ -147,34 +149,34 @@ class Uploads:
             SizeMismatch: parts are missing.
             DigestMismatch: the bytes are not what was announced; the session starts over.
         """
-        if self._content.missing([upload.digest]):
+        if self._blobs.missing([upload.digest]):
             received = self.received(upload)
             if len(received) != upload.part_count:
                 raise SizeMismatch(
                     f"{upload.part_count - len(received)} of {upload.part_count} parts are missing"
                 )
             try:
-                self._content.assemble(upload.digest, upload.size_bytes, self._part_keys(upload))
+                self._blobs.assemble(upload.digest, upload.size_bytes, self._part_keys(upload))
             except (DigestMismatch, SizeMismatch):
                 self._remove_parts(upload)
                 raise
             except BlobNotFound:
                 # Another replica completed the same session and removed its parts.
-                if self._content.missing([upload.digest]):
+                if self._blobs.missing([upload.digest]):
                     raise
         self._remove_parts(upload)
 
-    def discard(self, upload: Upload) -> None:
+    def discard(self, upload: UploadSession) -> None:
         """Give a session up; its parts are removed."""
-        self._blobs.delete(keys.session(upload.id))
+        self._objects.delete(keys.session(upload.id))
         self._remove_parts(upload)
 
-    def _part_keys(self, upload: Upload) -> Sequence[str]:
+    def _part_keys(self, upload: UploadSession) -> Sequence[str]:
         return [keys.part(upload.id, number) for number in range(1, upload.part_count + 1)]
 
-    def _remove_parts(self, upload: Upload) -> None:
-        for entry in list(self._blobs.entries(keys.parts(upload.id))):
-            self._blobs.delete(entry.key)
+    def _remove_parts(self, upload: UploadSession) -> None:
+        for entry in list(self._objects.entries(keys.parts(upload.id))):
+            self._objects.delete(entry.key)
 
 
 def _part_bytes(size_bytes: int) -> int:

@@ -12,7 +12,7 @@ from fastapi import Depends, Path, Request
 from vtsserving._auth.tokens import Token, presented
 from vtsserving._model.tag import MAX_PART_CHARS
 from vtsserving.exceptions import SizeMismatch, TooLarge
-from vtsserving_store.components import Parts
+from vtsserving_store.components import StoreComponents
 from vtsserving_store.registry.changes import Changes
 from vtsserving_store.settings import StoreSettings
 
@@ -23,23 +23,23 @@ ExactVersion = Annotated[str, Path(description="An exact version.")]
 Digest = Annotated[str, Path(description="`sha256:` and 64 lower-case hexadecimal digits.")]
 
 
-class Context:
+class RequestContext:
     """What the application hangs on its state."""
 
-    def __init__(self, parts: Parts, changes: Changes, settings: StoreSettings) -> None:
+    def __init__(self, parts: StoreComponents, changes: Changes, settings: StoreSettings) -> None:
         self.parts = parts
         self.changes = changes
         self.settings = settings
         self.transfers = anyio.Semaphore(settings.store.concurrent_transfers)
 
 
-def context(request: Request) -> Context:
+def context(request: Request) -> RequestContext:
     """The application's context."""
-    found: Context = request.app.state.context
+    found: RequestContext = request.app.state.context
     return found
 
 
-InContext = Annotated[Context, Depends(context)]
+InContext = Annotated[RequestContext, Depends(context)]
 
 NOBODY = Token("", "", "admin", "", None)
 """Who asks where no token is needed."""

@@ -19,7 +19,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 
 
-class Metrics:
+class StoreMetrics:
     """The store's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Observe:
+class StoreMetricsMiddleware:
     """Gives requests their id and counts them."""
 
-    def __init__(self, app: App, metrics: Metrics) -> None:
+    def __init__(self, app: App, metrics: StoreMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

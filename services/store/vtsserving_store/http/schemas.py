@@ -11,13 +11,13 @@ DigestText = Annotated[str, Field(max_length=100, examples=["sha256:" + "0" * 64
 LabelKey = Annotated[str, Field(max_length=63)]
 
 
-class Body(BaseModel):
+class StoreSchema(BaseModel):
     """A request's body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class PushBody(Body):
+class PushBody(StoreSchema):
     """Begin a push."""
 
     digests: list[DigestText] = Field(max_length=MAX_BLOBS_PER_PUSH, description="Of all files of the model.")
@@ -32,7 +32,7 @@ class PushAnswer(BaseModel):
     part_bytes: int = Field(description="Larger blobs are uploaded in parts.")
 
 
-class UploadBody(Body):
+class UploadBody(StoreSchema):
     """Begin or resume an upload."""
 
     digest: DigestText
@@ -121,7 +121,7 @@ class VersionAnswer(BaseModel):
     pushed_by: str
 
 
-class AliasBody(Body):
+class AliasBody(StoreSchema):
     """Move an alias."""
 
     version: str = Field(
@@ -149,7 +149,7 @@ class AliasMoveAnswer(BaseModel):
     by: str
 
 
-class LabelsBody(Body):
+class LabelsBody(StoreSchema):
     """Edit labels."""
 
     labels: dict[LabelKey, Annotated[str, Field(max_length=1024)] | None] = Field(
@@ -163,7 +163,7 @@ class LabelsAnswer(BaseModel):
     labels: dict[str, str]
 
 
-class SettingsBody(Body):
+class SettingsBody(StoreSchema):
     """Change options of a model."""
 
     version: str | None = Field(
@@ -195,7 +195,7 @@ class SettingsRecordAnswer(BaseModel):
     by: str
 
 
-class TokenBody(Body):
+class TokenBody(StoreSchema):
     """Make a token."""
 
     name: str = Field(min_length=1, max_length=63)
@@ -219,7 +219,7 @@ class NewTokenAnswer(TokenAnswer):
     token: str
 
 
-class CollectBody(Body):
+class CollectBody(StoreSchema):
     """Collect garbage."""
 
     dry_run: bool = False
@@ -238,7 +238,7 @@ class CollectAnswer(BaseModel):
     examples: list[str]
 
 
-class MissingBody(Body):
+class MissingBody(StoreSchema):
     """Ask which blobs are missing."""
 
     digests: list[DigestText] = Field(max_length=MAX_BLOBS_PER_PUSH)

@@ -10,19 +10,19 @@ import secrets
 import time
 
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 
 
-def now_s(blobs: Blobs) -> float:
+def now_s(objects: ObjectStore) -> float:
     """Seconds since 1970 on the storage's clock; costs three small requests.
 
     Read from a listing, as the ages that it is compared with: where an answer about one object dates it in whole
     seconds (HTTP's form) and a listing in milliseconds, new objects would lie in the future for up to a second.
     """
     key = keys.PROBES + secrets.token_hex(8)
-    blobs.put(key, b"")
+    objects.put(key, b"")
     try:
-        written = next(blobs.entries(key), None)
+        written = next(objects.entries(key), None)
     finally:
-        blobs.delete(key)
+        objects.delete(key)
     return time.time() if written is None else written.modified_s

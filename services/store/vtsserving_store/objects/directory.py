@@ -17,7 +17,7 @@ from typing import Final
 
 from vtsserving.exceptions import BlobNotFound, IntegrityError, NoSpace, StorageError, StoreUnavailable
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import CHUNK_BYTES, Entry, verified
+from vtsserving_store.objects.object_store import CHUNK_BYTES, ObjectEntry, verified
 
 STALE_TEMPORARY_S: Final = 24 * 3600.0
 """Temporary files older than this belong to nobody any more."""
@@ -28,7 +28,7 @@ RETRY_AFTER_S: Final = 2.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class DirectoryBlobs:
+class DirectoryObjectStore:
     """Implements `Blobs` on a local file system."""
 
     def __init__(self, root: Path) -> None:
@@ -113,7 +113,7 @@ class DirectoryBlobs:
                     left -= len(chunk)
                     yield chunk
 
-    def stat(self, key: str) -> Entry | None:
+    def stat(self, key: str) -> ObjectEntry | None:
         """See Blobs."""
         with _disk_errors(self._root):
             try:
@@ -123,7 +123,7 @@ class DirectoryBlobs:
                 return None
             return _entry(key, found)
 
-    def entries(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str, *, after: str = "") -> Iterator[ObjectEntry]:
         """See Blobs."""
         folder = prefix.rpartition("/")[0]
         with _disk_errors(self._root):
@@ -160,7 +160,7 @@ class DirectoryBlobs:
             raise StorageError(f"{key!r} is not a key of the store; this is a defect of the store service")
         return self._root / key
 
-    def _walk(self, folder: Path, base: str, after: str) -> Iterator[Entry]:
+    def _walk(self, folder: Path, base: str, after: str) -> Iterator[ObjectEntry]:
         """Depth first in the order of whole keys, where `a-b` comes before `a/b`."""
         try:
             with os.scandir(folder) as scanned:
@@ -259,8 +259,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _entry(key: str, found: os.stat_result) -> Entry:
-    return Entry(key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_ino:x}", found.st_mtime)
+def _entry(key: str, found: os.stat_result) -> ObjectEntry:
+    return ObjectEntry(key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_ino:x}", found.st_mtime)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ PART_BYTES: Final = 8 << 20
 """Objects above this are written in parts of this size."""
 
 
-class Entry(NamedTuple):
+class ObjectEntry(NamedTuple):
     """One object in a listing."""
 
     key: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     """When it was written, seconds since 1970 on the storage's own clock."""
 
 
-class Blobs(Protocol):
+class ObjectStore(Protocol):
     """Storage for the store service."""
 
     def describe(self) -> str:
@@ -76,11 +76,11 @@ class Blobs(Protocol):
         """
         ...
 
-    def stat(self, key: str) -> Entry | None:
+    def stat(self, key: str) -> ObjectEntry | None:
         """The object's entry; None when there is none."""
         ...
 
-    def entries(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str, *, after: str = "") -> Iterator[ObjectEntry]:
         """Objects whose key starts with `prefix`, in the order of their keys, those greater than `after`."""
         ...
 

@@ -6,11 +6,11 @@ import secrets
 
 from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.settings import StoreSettings
 
 
-def open_storage(settings: StoreSettings, *, existing: bool = False) -> Blobs:
+def open_storage(settings: StoreSettings, *, existing: bool = False) -> ObjectStore:
     """Open the directory or the bucket that the settings name; nothing is checked yet.
 
     Args:
@@ -28,29 +28,29 @@ def open_storage(settings: StoreSettings, *, existing: bool = False) -> Blobs:
             )
         if existing and not settings.store.dir.is_dir():
             raise NotFound(f"there is no store in {settings.store.dir}")
-        from vtsserving_store.objects.directory import DirectoryBlobs
+        from vtsserving_store.objects.directory import DirectoryObjectStore
 
-        return DirectoryBlobs(settings.store.dir)
+        return DirectoryObjectStore(settings.store.dir)
     if not settings.s3.endpoint:
         raise ConfigurationError(
             "the store has no storage: name a directory with --dir or VTSSERVING_STORE__DIR, or set "
             "VTSSERVING_S3__ENDPOINT, VTSSERVING_S3__BUCKET, VTSSERVING_S3__ACCESS_KEY and VTSSERVING_S3__SECRET_KEY"
         )
-    from vtsserving_store.objects.s3 import S3Blobs
+    from vtsserving_store.objects.s3 import S3ObjectStore
 
-    blobs = S3Blobs(settings.s3)
+    objects = S3ObjectStore(settings.s3)
     if settings.s3.create_bucket:
-        if existing and not blobs.has_bucket():
-            raise NotFound(f"there is no {blobs.describe()}")
-        blobs.ensure_bucket()
-    return blobs
+        if existing and not objects.has_bucket():
+            raise NotFound(f"there is no {objects.describe()}")
+        objects.ensure_bucket()
+    return objects
 
 
-def probe(blobs: Blobs) -> None:
+def probe(objects: ObjectStore) -> None:
     """Check that of two create-only writes of one key the second is refused.
 
     Args:
-        blobs: the storage; left as it was.
+        objects: the storage; left as it was.
 
     Raises:
         StorageError: it is not; models could be overwritten on such a storage.
@@ -58,13 +58,13 @@ def probe(blobs: Blobs) -> None:
     """
     key = keys.PROBES + secrets.token_hex(8)
     try:
-        first = blobs.create(key, b"1")
-        second = blobs.create(key, b"2")
-        kept = blobs.read(key, limit_bytes=16)
+        first = objects.create(key, b"1")
+        second = objects.create(key, b"2")
+        kept = objects.read(key, limit_bytes=16)
     finally:
-        blobs.delete(key)
+        objects.delete(key)
     if not first or second or kept != b"1":
         raise StorageError(
-            f"{blobs.describe()} ignores create-only writes (PUT with If-None-Match: *), so models could be "
+            f"{objects.describe()} ignores create-only writes (PUT with If-None-Match: *), so models could be "
             "overwritten: use a storage that honours them"
         )

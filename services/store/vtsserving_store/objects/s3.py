@@ -22,7 +22,7 @@ from minio.datatypes import Part
 from minio.error import MinioException, S3Error
 
 from vtsserving.exceptions import BlobNotFound, IntegrityError, StoreUnavailable
-from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, Entry, regrouped, verified
+from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, ObjectEntry, regrouped, verified
 from vtsserving_store.objects.s3_errors import is_missing, is_transient, translated
 from vtsserving_store.settings import S3Settings
 
@@ -35,7 +35,7 @@ _POOL_CONNECTIONS: Final = 32
 T = TypeVar("T")
 
 
-class S3Blobs:
+class S3ObjectStore:
     """Implements `Blobs` on a bucket."""
 
     def __init__(self, settings: S3Settings) -> None:
@@ -159,12 +159,12 @@ class S3Blobs:
                     raise translated(error, self.describe()) from error
                 _pause(failures - 1)
 
-    def stat(self, key: str) -> Entry | None:
+    def stat(self, key: str) -> ObjectEntry | None:
         """See Blobs."""
         found = self._retry_or_none(lambda: self._client.stat_object(self._bucket, key))
         return None if found is None else _entry(found, key)
 
-    def entries(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str, *, after: str = "") -> Iterator[ObjectEntry]:
         """See Blobs."""
         failures = 0
         while True:
@@ -264,9 +264,9 @@ def _client(settings: S3Settings, endpoint: str) -> Minio:
     return client
 
 
-def _entry(found: Any, key: str) -> Entry:
+def _entry(found: Any, key: str) -> ObjectEntry:
     modified = found.last_modified
-    return Entry(
+    return ObjectEntry(
         key, int(found.size), str(found.etag or "").strip('"'), modified.timestamp() if modified else 0.0
     )
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from vtsserving.exceptions import Conflict
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
-from vtsserving_store.registry.records import Record, Series
+from vtsserving_store.objects.object_store import ObjectStore
+from vtsserving_store.registry.records import Record, RecordSeries
 
 ANY: Final = object()
 """The alias may point anywhere, or not exist."""
@@ -16,8 +16,8 @@ ANY: Final = object()
 class Aliases:
     """The aliases of all models."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._series = Series(blobs)
+    def __init__(self, objects: ObjectStore) -> None:
+        self._series = RecordSeries(objects)
 
     def all(self, name: str) -> dict[str, str]:
         """Alias to exact version, sorted by alias; removed ones left out."""

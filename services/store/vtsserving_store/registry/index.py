@@ -16,10 +16,10 @@ from typing import Final
 from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 from vtsserving_store.registry import snapshot
 from vtsserving_store.registry.labels import Labels
-from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Summary, Version
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Summary, VersionRecord
 
 SLOW_LIST_S: Final = 0.5
 """Where listing everything takes longer than this, callers get the list of before while it is renewed."""
@@ -37,15 +37,15 @@ _log = logging.getLogger(__name__)
 class Index:
     """Finds versions by name, or all of them."""
 
-    def __init__(self, blobs: Blobs, labels: Labels, *, max_age_s: float) -> None:
+    def __init__(self, objects: ObjectStore, labels: Labels, *, max_age_s: float) -> None:
         """Create an empty index.
 
         Args:
-            blobs: the storage.
+            objects: the storage.
             labels: edited labels, which listings show instead of those that a model was saved with.
             max_age_s: how old the list over all names may be, in seconds, while listing is quick.
         """
-        self._blobs = blobs
+        self._objects = objects
         self._labels = labels
         self._max_age_s = max_age_s
         self._known: dict[str, tuple[str, Summary]] = {}
@@ -83,7 +83,7 @@ class Index:
 
     def of_name(self, name: str) -> list[Summary]:
         """All versions of a name as the storage has them now, newest first."""
-        found = self._summaries(self._blobs.entries(f"{keys.MODELS}{name}/"), self._name_threads)
+        found = self._summaries(self._objects.entries(f"{keys.MODELS}{name}/"), self._name_threads)
         return sorted(found, reverse=True)
 
     def labelled(self, name: str) -> list[Summary]:
@@ -135,9 +135,9 @@ class Index:
             began_s = time.monotonic()
             with self._lock:
                 self._changed_while_listing = set()
-            entries = list(self._blobs.entries(keys.MODELS))
+            entries = list(self._objects.entries(keys.MODELS))
             if self._is_new:
-                self._known = {**snapshot.load(self._blobs), **self._known}
+                self._known = {**snapshot.load(self._objects), **self._known}
                 self._is_new = False
             unread = sum(1 for entry in entries if self._etag_of(entry.key) != entry.etag)
             edited = self._labels.edited(each=self._list_threads.map)
@@ -147,7 +147,7 @@ class Index:
                 by_name.setdefault(summary.name, []).append(_relabelled(summary, edited))
             self._forget_others({entry.key for entry in entries})
             if unread >= SNAPSHOT_AFTER:
-                self._background.submit(snapshot.save, self._blobs, dict(self._known))
+                self._background.submit(snapshot.save, self._objects, dict(self._known))
             with self._lock:
                 self._by_name = by_name
                 # The listing may have missed them.
@@ -162,21 +162,21 @@ class Index:
         except VtsServingException as error:
             _log.warning("index_not_refreshed", extra={"code": error.code, "reason": error.message})
 
-    def _summaries(self, entries: Iterable[Entry], threads: ThreadPoolExecutor) -> list[Summary]:
+    def _summaries(self, entries: Iterable[ObjectEntry], threads: ThreadPoolExecutor) -> list[Summary]:
         found = threads.map(self._summary, entries)
         return [summary for summary in found if summary is not None]
 
-    def _summary(self, entry: Entry) -> Summary | None:
+    def _summary(self, entry: ObjectEntry) -> Summary | None:
         known = self._known.get(entry.key)
         if known is not None and known[0] == entry.etag:
             return known[1]
         if self._damaged.get(entry.key) == entry.etag:
             return None
-        stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
+        stored = self._objects.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
         if stored is None:
             return None
         try:
-            summary = Version.from_bytes(stored, *keys.model_parts(entry.key)).summary()
+            summary = VersionRecord.from_bytes(stored, *keys.model_parts(entry.key)).summary()
         except (IntegrityError, ValueError, KeyError, TypeError):
             # One damaged record must not hide the others; reading it by its tag says what is wrong with it.
             self._damaged[entry.key] = entry.etag

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from vtsserving.exceptions import InvalidMetadata
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
-from vtsserving_store.registry.records import Each, Record, Series
+from vtsserving_store.objects.object_store import ObjectStore
+from vtsserving_store.registry.records import Each, Record, RecordSeries
 
 MAX_LABELS: Final = 64
 MAX_KEY_CHARS: Final = 63
@@ -18,8 +18,8 @@ MAX_VALUE_CHARS: Final = 1024
 class Labels:
     """The edited labels of all versions."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._series = Series(blobs)
+    def __init__(self, objects: ObjectStore) -> None:
+        self._series = RecordSeries(objects)
 
     def get(self, name: str, version: str) -> dict[str, str] | None:
         """The labels as last edited; None if they never were."""

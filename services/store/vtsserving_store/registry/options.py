@@ -7,15 +7,15 @@ from typing import Any
 
 from vtsserving._model import settings
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
-from vtsserving_store.registry.records import Record, Series
+from vtsserving_store.objects.object_store import ObjectStore
+from vtsserving_store.registry.records import Record, RecordSeries
 
 
 class ModelOptionRecords:
     """The changed options of all models; see vtsserving._model.settings for what a record holds."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._series = Series(blobs)
+    def __init__(self, objects: ObjectStore) -> None:
+        self._series = RecordSeries(objects)
 
     def of_version(self, name: str, version: str) -> dict[str, Any]:
         """What counts for one version."""

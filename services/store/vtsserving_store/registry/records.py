@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 
 MAX_RECORD_BYTES: Final = 256 * 1024
 MAX_REMEMBERED: Final = 20_000
@@ -40,7 +40,7 @@ class Each(Protocol):
     """`map`, or that of a thread pool."""
 
     def __call__(
-        self, function: Callable[[Entry], Record | None], entries: Iterable[Entry], /
+        self, function: Callable[[ObjectEntry], Record | None], entries: Iterable[ObjectEntry], /
     ) -> Iterator[Record | None]:
         """The results, in order."""
         ...
@@ -51,23 +51,23 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
 
 
-class Series:
+class RecordSeries:
     """Reads and extends series of records."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
         self._read_before: dict[tuple[str, str], Record] = {}
 
     def last(self, prefix: str) -> Record | None:
         """The newest record of a series; None if there is none."""
         newest = None
-        for entry in self._blobs.entries(prefix):
+        for entry in self._objects.entries(prefix):
             newest = entry
         return None if newest is None else self._read(newest)
 
     def history(self, prefix: str) -> list[Record]:
         """All records of a series, newest first."""
-        found = [self._read(entry) for entry in self._blobs.entries(prefix)]
+        found = [self._read(entry) for entry in self._objects.entries(prefix)]
         return [record for record in reversed(found) if record is not None]
 
     def last_of_each(self, prefix: str, *, within: str = "", each: Each = map) -> dict[str, Record]:
@@ -78,8 +78,8 @@ class Series:
             within: only series whose rest begins so.
             each: reads the records; that of a thread pool reads many at once.
         """
-        newest: dict[str, Entry] = {}
-        for entry in self._blobs.entries(prefix + within):
+        newest: dict[str, ObjectEntry] = {}
+        for entry in self._objects.entries(prefix + within):
             newest[entry.key[len(prefix) :].rpartition("/")[0]] = entry
         read = each(self._read, newest.values())
         return {series: record for series, record in zip(newest, read, strict=True) if record is not None}
@@ -109,7 +109,7 @@ class Series:
             record = Record(last.number + 1 if last else 1, now(), by, value)
             # The nonce tells a repeated request of ours from another writer's equal record.
             body = {"at": record.at, "by": by, "value": value, "nonce": secrets.token_hex(8)}
-            if self._blobs.create(
+            if self._objects.create(
                 keys.numbered(prefix, record.number), json.dumps(body, sort_keys=True).encode()
             ):
                 return record
@@ -117,14 +117,14 @@ class Series:
 
     def remove(self, prefix: str) -> None:
         """Remove a series."""
-        for entry in list(self._blobs.entries(prefix)):
-            self._blobs.delete(entry.key)
+        for entry in list(self._objects.entries(prefix)):
+            self._objects.delete(entry.key)
 
-    def _read(self, entry: Entry) -> Record | None:
+    def _read(self, entry: ObjectEntry) -> Record | None:
         known = self._read_before.get((entry.key, entry.etag))
         if known is not None:
             return known
-        body = self._blobs.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
+        body = self._objects.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
         if body is None:
             return None
         try:

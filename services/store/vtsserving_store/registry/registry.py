@@ -29,15 +29,15 @@ from vtsserving.exceptions import (
     TooLarge,
     VersionNotFound,
 )
-from vtsserving_store.blobs.blob_store import Content
+from vtsserving_store.blobs.blob_store import BlobStore
 from vtsserving_store.blobs.leases import Leases
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.registry.aliases import Aliases
 from vtsserving_store.registry.index import Index
 from vtsserving_store.registry.labels import Labels
 from vtsserving_store.registry.options import ModelOptionRecords
-from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Summary, Version
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Summary, VersionRecord
 
 MAX_MANIFEST_BYTES: Final = 8 << 20
 """Largest manifest that can be pushed: some 50,000 files."""
@@ -72,16 +72,16 @@ class Registry:
 
     def __init__(
         self,
-        blobs: Blobs,
-        content: Content,
+        objects: ObjectStore,
+        content: BlobStore,
         leases: Leases,
         index: Index,
         aliases: Aliases,
         labels: Labels,
         options: ModelOptionRecords,
     ) -> None:
-        self._blobs = blobs
-        self._content = content
+        self._objects = objects
+        self._blobs = content
         self._leases = leases
         self._index = index
         self._aliases = aliases
@@ -90,7 +90,7 @@ class Registry:
 
     def commit(
         self, name: str, version: str, raw_manifest: bytes, *, push: str = "", by: str = ""
-    ) -> tuple[Version, bool]:
+    ) -> tuple[VersionRecord, bool]:
         """Make a version visible.
 
         Args:
@@ -125,12 +125,12 @@ class Registry:
             self._leases.drop(push)
         return existing, created
 
-    def find(self, name: str, version: str) -> Version | None:
+    def find(self, name: str, version: str) -> VersionRecord | None:
         """An exact version; None if there is none."""
-        stored = self._blobs.read(keys.model(name, version), limit_bytes=MAX_VERSION_BYTES)
-        return None if stored is None else Version.from_bytes(stored, name, version)
+        stored = self._objects.read(keys.model(name, version), limit_bytes=MAX_VERSION_BYTES)
+        return None if stored is None else VersionRecord.from_bytes(stored, name, version)
 
-    def get(self, name: str, ref: str) -> Version:
+    def get(self, name: str, ref: str) -> VersionRecord:
         """Find a version.
 
         Args:
@@ -210,12 +210,12 @@ class Registry:
             raise InUse(f"{name}:{version} has the alias {_some(pointing)}: move or remove it first")
         for alias in pointing:
             self._aliases.move(name, alias, None, by="")
-        self._blobs.delete(keys.model(name, version))
+        self._objects.delete(keys.model(name, version))
         self._labels.forget(name, version)
         self._options.forget(name, version)
         return found.summary()
 
-    def _create(self, manifest: Manifest, by: str) -> tuple[Version, bool]:
+    def _create(self, manifest: Manifest, by: str) -> tuple[VersionRecord, bool]:
         digests = list(dict.fromkeys(f"sha256:{entry.sha256}" for entry in manifest.files))
         with self._leases.held(digests) as missing:
             if missing:
@@ -223,10 +223,10 @@ class Registry:
                     f"{len(missing)} files of {manifest.tag} were not pushed, for example {missing[0]}"
                 )
             self._check_sizes(manifest, digests)
-            wanted = Version.new(manifest, self._read_info(manifest), by=by)
+            wanted = VersionRecord.new(manifest, self._read_info(manifest), by=by)
             key = keys.model(manifest.name, manifest.version)
             for _ in range(_COMMIT_ATTEMPTS):
-                if self._blobs.create(key, wanted.to_bytes()):
+                if self._objects.create(key, wanted.to_bytes()):
                     return wanted, True
                 winner = self.find(manifest.name, manifest.version)
                 if winner is not None:
@@ -234,7 +234,7 @@ class Registry:
         raise StoreUnavailable(f"{manifest.tag} was created and deleted by others meanwhile; try again")
 
     def _check_sizes(self, manifest: Manifest, digests: Iterable[str]) -> None:
-        sizes = self._content.sizes(digests)
+        sizes = self._blobs.sizes(digests)
         for entry in manifest.files:
             actual = sizes[f"sha256:{entry.sha256}"]
             if actual != entry.size:
@@ -250,7 +250,7 @@ class Registry:
             raise InvalidManifest(
                 f"{MODEL_FILE} has {entry.size} bytes; at most {yaml_file.MAX_YAML_BYTES} are allowed"
             )
-        raw = self._blobs.read(keys.blob(f"sha256:{entry.sha256}"), limit_bytes=yaml_file.MAX_YAML_BYTES)
+        raw = self._objects.read(keys.blob(f"sha256:{entry.sha256}"), limit_bytes=yaml_file.MAX_YAML_BYTES)
         if raw is None or hashlib.sha256(raw).hexdigest() != entry.sha256:
             raise IntegrityError(f"the blob of {MODEL_FILE} is damaged in the store")
         try:

@@ -15,7 +15,7 @@ from typing import Final
 
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.registry.version_record import Summary
 
 MAX_PACKED_BYTES: Final = 64 << 20
@@ -27,22 +27,22 @@ Known = dict[str, tuple[str, Summary]]
 """Key of a version's record to its ETag and what it says."""
 
 
-def load(blobs: Blobs) -> Known:
+def load(objects: ObjectStore) -> Known:
     """What the snapshot says; nothing if there is none, or it cannot be used."""
     try:
-        return read(blobs)
+        return read(objects)
     except VtsServingException as error:
         _log.warning("index_snapshot_ignored", extra={"code": error.code, "reason": error.message})
         return {}
 
 
-def read(blobs: Blobs) -> Known:
+def read(objects: ObjectStore) -> Known:
     """What the snapshot says; nothing if there is none.
 
     Raises:
         IntegrityError: it is damaged.
     """
-    stored = blobs.read(keys.SNAPSHOT, limit_bytes=MAX_PACKED_BYTES)
+    stored = objects.read(keys.SNAPSHOT, limit_bytes=MAX_PACKED_BYTES)
     if stored is None:
         return {}
     seal, packed = stored[:_SEAL_BYTES], stored[_SEAL_BYTES:]
@@ -55,7 +55,7 @@ def read(blobs: Blobs) -> Known:
         raise IntegrityError(f"the store's index snapshot is damaged: {error}") from error
 
 
-def save(blobs: Blobs, known: Mapping[str, tuple[str, Summary]]) -> None:
+def save(objects: ObjectStore, known: Mapping[str, tuple[str, Summary]]) -> None:
     """Write the snapshot; a storage that refuses is no reason to fail."""
     rows = [[key, etag, summary] for key, (etag, summary) in sorted(known.items())]
     packed = zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)
@@ -64,7 +64,7 @@ def save(blobs: Blobs, known: Mapping[str, tuple[str, Summary]]) -> None:
         return
     digest = f"sha256:{hashlib.sha256(stored).hexdigest()}"
     try:
-        blobs.assemble(keys.SNAPSHOT, [stored], size_bytes=len(stored), digest=digest)
+        objects.assemble(keys.SNAPSHOT, [stored], size_bytes=len(stored), digest=digest)
     except VtsServingException as error:
         _log.warning("index_snapshot_not_written", extra={"code": error.code, "reason": error.message})
 

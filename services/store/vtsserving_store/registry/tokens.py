@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from vtsserving._auth.tokens import LEEWAY_S, Record, Token, check_token, new_token, record_of
+from vtsserving._auth.tokens import LEEWAY_S, Token, TokenRecord, check_token, new_token, record_of
 from vtsserving.exceptions import AuthError, Conflict, NotFound
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 
 __all__ = ["CACHE_S", "LEEWAY_S", "Token", "Tokens"]
 
@@ -22,9 +22,9 @@ _MAX_TOKEN_BYTES: Final = 4096
 class Tokens:
     """All tokens of the store."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self._cache: dict[str, tuple[float, Record]] = {}
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._cache: dict[str, tuple[float, TokenRecord]] = {}
 
     def create(self, name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Token, str]:
         """Make a token.
@@ -69,12 +69,12 @@ class Tokens:
                 f"the token {record.token.id} is there already, with another secret or scope"
             ) from error
 
-    def _keep(self, record: Record) -> bool:
-        return self._blobs.create(keys.token(record.token.id), record.to_json().encode())
+    def _keep(self, record: TokenRecord) -> bool:
+        return self._objects.create(keys.token(record.token.id), record.to_json().encode())
 
     def list(self) -> list[Token]:
         """All tokens, oldest first; expired ones too."""
-        found = [self._read(entry.key) for entry in list(self._blobs.entries(keys.TOKENS))]
+        found = [self._read(entry.key) for entry in list(self._objects.entries(keys.TOKENS))]
         return sorted(
             (record.token for record in found if record is not None), key=lambda token: token.created_at
         )
@@ -85,9 +85,9 @@ class Tokens:
         Raises:
             NotFound: there is no such token.
         """
-        if not keys.is_id(token_id) or self._blobs.stat(keys.token(token_id)) is None:
+        if not keys.is_id(token_id) or self._objects.stat(keys.token(token_id)) is None:
             raise NotFound(f"no token {token_id!a:.40}")
-        self._blobs.delete(keys.token(token_id))
+        self._objects.delete(keys.token(token_id))
         self._cache.pop(token_id, None)
 
     def check(self, text: str) -> Token:
@@ -101,7 +101,7 @@ class Tokens:
         """
         return check_token(text, self._cached)
 
-    def _cached(self, token_id: str) -> Record | None:
+    def _cached(self, token_id: str) -> TokenRecord | None:
         known = self._cache.get(token_id)
         if known is not None and time.monotonic() - known[0] < CACHE_S:
             return known[1]
@@ -113,6 +113,6 @@ class Tokens:
             self._cache[token_id] = (time.monotonic(), found)
         return found
 
-    def _read(self, key: str) -> Record | None:
-        body = self._blobs.read(key, limit_bytes=_MAX_TOKEN_BYTES)
-        return None if body is None else Record.from_json(body)
+    def _read(self, key: str) -> TokenRecord | None:
+        body = self._objects.read(key, limit_bytes=_MAX_TOKEN_BYTES)
+        return None if body is None else TokenRecord.from_json(body)

@@ -46,7 +46,7 @@ class Summary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Version:
+class VersionRecord:
     """A stored version.
 
     Attributes:
@@ -62,7 +62,7 @@ class Version:
     pushed_by: str
 
     @classmethod
-    def new(cls, manifest: Manifest, info: dict[str, Any], *, by: str) -> Version:
+    def new(cls, manifest: Manifest, info: dict[str, Any], *, by: str) -> VersionRecord:
         """A version that is being committed now."""
         return cls(manifest, info, now(), by)
 
@@ -110,7 +110,7 @@ class Version:
         return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
     @classmethod
-    def from_bytes(cls, stored: bytes, name: str, version: str) -> Version:
+    def from_bytes(cls, stored: bytes, name: str, version: str) -> VersionRecord:
         """Read a stored object.
 
         Raises:

@@ -13,8 +13,8 @@ from typing import Final
 from vtsserving._model.manifest_files import FileEntry
 from vtsserving.exceptions import BlobNotFound, Conflict, IntegrityError
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs, Entry, verified
-from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Version
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore, verified
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, VersionRecord
 
 RECORDS: Final = (keys.LABELS, keys.SETTINGS, keys.ALIASES, keys.MODELS)
 """Restored in this order: a model becomes visible last."""
@@ -31,7 +31,7 @@ class Copied:
     repaired: int = 0
 
 
-def copy_store(source: Blobs, target: Blobs, *, repair: bool = False) -> Copied:
+def copy_store(source: ObjectStore, target: ObjectStore, *, repair: bool = False) -> Copied:
     """Copy everything that models consist of; what is there already is not copied again.
 
     Tokens are left out: a copy should not open doors.
@@ -55,7 +55,7 @@ def copy_store(source: Blobs, target: Blobs, *, repair: bool = False) -> Copied:
     versions = {key: body for key, body in records.items() if key.startswith(keys.MODELS)}
     copier = _BlobCopier(source, target, done, repair=repair)
     for key, body in versions.items():
-        copier.copy(Version.from_bytes(body, *keys.model_parts(key)))
+        copier.copy(VersionRecord.from_bytes(body, *keys.model_parts(key)))
     for prefix in RECORDS:
         for key in sorted(key for key in records if key.startswith(prefix)):
             _copy_record(target, key, records[key], done)
@@ -66,20 +66,20 @@ def copy_store(source: Blobs, target: Blobs, *, repair: bool = False) -> Copied:
 class _BlobCopier:
     """Copies the blobs of one version after the other, each blob once."""
 
-    def __init__(self, source: Blobs, target: Blobs, done: Copied, *, repair: bool) -> None:
+    def __init__(self, source: ObjectStore, target: ObjectStore, done: Copied, *, repair: bool) -> None:
         self._source = source
         self._target = target
         self._done = done
         self._repair = repair
         self._seen: set[str] = set()
 
-    def copy(self, version: Version) -> None:
+    def copy(self, version: VersionRecord) -> None:
         for file in version.manifest.files:
             if file.sha256 not in self._seen:
                 self._seen.add(file.sha256)
                 self._copy_file(version, file)
 
-    def _copy_file(self, version: Version, file: FileEntry) -> None:
+    def _copy_file(self, version: VersionRecord, file: FileEntry) -> None:
         digest = f"sha256:{file.sha256}"
         key = keys.blob(digest)
         found = self._target.stat(key)
@@ -96,7 +96,7 @@ class _BlobCopier:
         self._done.blobs += 1
         self._done.bytes += file.size
 
-    def _is_whole(self, found: Entry, digest: str, size_bytes: int) -> bool:
+    def _is_whole(self, found: ObjectEntry, digest: str, size_bytes: int) -> bool:
         if found.size_bytes != size_bytes:
             return False
         chunks = verified(self._target.stream(found.key), size_bytes=size_bytes, digest=digest)
@@ -107,7 +107,7 @@ class _BlobCopier:
         return True
 
 
-def _copy_record(target: Blobs, key: str, body: bytes, done: Copied) -> None:
+def _copy_record(target: ObjectStore, key: str, body: bytes, done: Copied) -> None:
     if target.create(key, body):
         return
     present = target.read(key, limit_bytes=MAX_VERSION_BYTES)
@@ -117,8 +117,8 @@ def _copy_record(target: Blobs, key: str, body: bytes, done: Copied) -> None:
     if key.startswith(keys.MODELS) and present is not None:
         name_version = keys.model_parts(key)
         if (
-            Version.from_bytes(present, *name_version).digest
-            == Version.from_bytes(body, *name_version).digest
+            VersionRecord.from_bytes(present, *name_version).digest
+            == VersionRecord.from_bytes(body, *name_version).digest
         ):
             done.present += 1
             return

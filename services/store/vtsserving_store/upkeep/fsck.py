@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 from vtsserving.exceptions import VtsServingException
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs, Entry
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 from vtsserving_store.registry import snapshot
 from vtsserving_store.registry.records import MAX_RECORD_BYTES
-from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Version
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, VersionRecord
 
 _MEND_BLOB: Final = "restore a backup, or remove the object and push its models again"
 
@@ -34,14 +34,14 @@ class Finding(NamedTuple):
 class Checker:
     """Looks at a whole storage and changes nothing; a store may run meanwhile."""
 
-    def __init__(self, blobs: Blobs, *, deep: bool = False) -> None:
+    def __init__(self, objects: ObjectStore, *, deep: bool = False) -> None:
         """Create it.
 
         Args:
-            blobs: the storage.
+            objects: the storage.
             deep: read every blob and compare it with its digest.
         """
-        self._blobs = blobs
+        self._objects = objects
         self._deep = deep
         self._sizes: dict[str, int] = {}
         self._damaged: set[str] = set()
@@ -55,24 +55,24 @@ class Checker:
 
     def blobs(self) -> Iterator[Finding]:
         """Blobs: right key, and with `deep`, right content."""
-        for entry in self._blobs.entries(keys.BLOBS):
+        for entry in self._objects.entries(keys.BLOBS):
             digest = keys.blob_digest(entry.key)
             if not keys.is_digest(digest) or keys.blob(digest) != entry.key:
                 yield Finding("warning", entry.key, "is no key of a blob; the store does not use it")
                 continue
             self._sizes[digest] = entry.size_bytes
             if self._deep:
-                yield from self._content(entry, digest)
+                yield from self._blobs(entry, digest)
 
     def versions(self) -> Iterator[Finding]:
         """Versions: readable, and all blobs there in the right size."""
-        for entry in self._blobs.entries(keys.MODELS):
+        for entry in self._objects.entries(keys.MODELS):
             try:
                 name, text = keys.model_parts(entry.key)
-                stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
+                stored = self._objects.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
                 if stored is None:
                     continue  # deleted meanwhile
-                version = Version.from_bytes(stored, name, text)
+                version = VersionRecord.from_bytes(stored, name, text)
             except (VtsServingException, ValueError, KeyError, TypeError) as error:
                 yield Finding(
                     "damage", entry.key, f"cannot be read ({error}): delete it and push the model again"
@@ -96,10 +96,10 @@ class Checker:
     def series(self) -> Iterator[Finding]:
         """Aliases and labels: readable, and of versions that exist."""
         for prefix in (keys.ALIASES, keys.LABELS):
-            for entry in self._blobs.entries(prefix):
+            for entry in self._objects.entries(prefix):
                 try:
                     keys.record_number(entry.key)
-                    body = self._blobs.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
+                    body = self._objects.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
                     value = json.loads(body)["value"] if body is not None else {}
                 except (VtsServingException, ValueError, KeyError, TypeError) as error:
                     yield Finding("damage", entry.key, f"cannot be read ({error}): remove the object")
@@ -111,29 +111,29 @@ class Checker:
         for digest in sorted(set(self._sizes) - self._needed):
             yield Finding("leftover", keys.blob(digest), "is needed by no version")
         for prefix in (keys.STAGING, keys.LEASES, keys.CONDEMNED, keys.PROBES):
-            for entry in self._blobs.entries(prefix):
+            for entry in self._objects.entries(prefix):
                 if prefix == keys.STAGING and entry.key.endswith("/session"):
                     continue  # a line about an upload that may be over; its parts are what takes room
                 yield Finding("leftover", entry.key, "belongs to a transfer or a collection, running or dead")
-        for entry in self._blobs.entries(""):
+        for entry in self._objects.entries(""):
             if not entry.key.startswith(keys.ALL_PREFIXES):
                 yield Finding("warning", entry.key, "is not an object of the store")
 
     def snapshot(self) -> Iterator[Finding]:
         """The index snapshot: readable, or replicas do without."""
         try:
-            snapshot.read(self._blobs)
+            snapshot.read(self._objects)
         except VtsServingException as error:
             text = f"cannot be read ({error}): replicas do without it, and write a new one"
             yield Finding("warning", keys.SNAPSHOT, text)
 
-    def _dangling(self, prefix: str, entry: Entry, value: dict[str, object]) -> Iterator[Finding]:
+    def _dangling(self, prefix: str, entry: ObjectEntry, value: dict[str, object]) -> Iterator[Finding]:
         parts = entry.key.split("/")
         if prefix == keys.LABELS and (parts[1], parts[2]) not in self._tags:
             yield Finding("warning", entry.key, "labels a version that does not exist")
         elif prefix == keys.ALIASES:
             target = value.get("version")
-            last = max(e.key for e in self._blobs.entries(keys.alias(parts[1], parts[2])))
+            last = max(e.key for e in self._objects.entries(keys.alias(parts[1], parts[2])))
             if entry.key == last and target and (parts[1], str(target)) not in self._tags:
                 yield Finding("warning", entry.key, f"points to {parts[1]}:{target}, which does not exist")
 
@@ -141,14 +141,14 @@ class Checker:
         known = self._sizes.get(digest)
         if known is None:
             # It may have been pushed after the blobs were listed.
-            entry = self._blobs.stat(keys.blob(digest))
+            entry = self._objects.stat(keys.blob(digest))
             known = None if entry is None else entry.size_bytes
         return known
 
-    def _content(self, entry: Entry, digest: str) -> Iterator[Finding]:
+    def _blobs(self, entry: ObjectEntry, digest: str) -> Iterator[Finding]:
         actual = hashlib.sha256()
         try:
-            for chunk in self._blobs.stream(entry.key):
+            for chunk in self._objects.stream(entry.key):
                 actual.update(chunk)
         except VtsServingException as error:
             yield Finding("damage", entry.key, f"cannot be read: {error}")

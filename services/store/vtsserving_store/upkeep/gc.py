@@ -16,8 +16,8 @@ from typing import Any, Final
 from vtsserving.exceptions import IntegrityError
 from vtsserving_store.blobs.leases import CONDEMNED_EXPIRES_S, Leases
 from vtsserving_store.objects import clock, keys
-from vtsserving_store.objects.object_store import Blobs, Entry
-from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, Version
+from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
+from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, VersionRecord
 
 BATCH_BLOBS: Final = 500
 """Blobs that are condemned together; pushes that need one of them wait for the batch."""
@@ -46,18 +46,18 @@ class Collected:
         return dict(vars(self))
 
 
-class Collector:
+class GarbageCollector:
     """Collects garbage; any number may run at once, on any replica."""
 
-    def __init__(self, blobs: Blobs, leases: Leases, *, grace_s: float) -> None:
+    def __init__(self, objects: ObjectStore, leases: Leases, *, grace_s: float) -> None:
         """Create it.
 
         Args:
-            blobs: the storage.
+            objects: the storage.
             leases: of live pushes.
             grace_s: blobs younger than this are never touched.
         """
-        self._blobs = blobs
+        self._objects = objects
         self._leases = leases
         self._grace_s = grace_s
         self._known: dict[tuple[str, str], list[str]] = {}
@@ -73,12 +73,12 @@ class Collector:
             IntegrityError: a version's record is damaged, so what it needs is unknown; nothing more is deleted.
         """
         done = Collected(dry_run)
-        now_s = clock.now_s(self._blobs)
+        now_s = clock.now_s(self._objects)
         oldest = now_s - (self._grace_s if grace_s is None else grace_s)
         needed = self._needed()
         unneeded = (
             entry
-            for entry in self._blobs.entries(keys.BLOBS)
+            for entry in self._objects.entries(keys.BLOBS)
             if entry.modified_s <= oldest and keys.blob_digest(entry.key) not in needed
         )
         for batch in _batches(unneeded, BATCH_BLOBS):
@@ -92,12 +92,12 @@ class Collector:
             self._remove_old_condemned(now_s)
         return done
 
-    def _delete(self, batch: list[Entry], done: Collected) -> None:
+    def _delete(self, batch: list[ObjectEntry], done: Collected) -> None:
         """Condemn, look again, delete what is still not needed, acquit."""
         condemned = [keys.condemned(keys.blob_digest(entry.key)) for entry in batch]
         mine = json.dumps({"by": secrets.token_hex(8)}).encode()
         # Another collector may have condemned the same blob; its record protects pushes as well as ours would.
-        own = [key for key in condemned if self._blobs.create(key, mine)]
+        own = [key for key in condemned if self._objects.create(key, mine)]
         try:
             needed = self._needed()
             decided_s = time.monotonic()
@@ -107,52 +107,52 @@ class Collector:
                 if late or key not in owned or keys.blob_digest(entry.key) in needed:
                     done.spared += 1
                     continue
-                self._blobs.delete(entry.key)
+                self._objects.delete(entry.key)
                 _count(done, [entry])
         finally:
             for key in own:
-                self._blobs.delete(key)
+                self._objects.delete(key)
 
     def _needed(self) -> set[str]:
         """Digests that leases or versions name; leases first, because a push ends with its version there."""
         needed = self._leases.protected()
         known = {}
-        for entry in self._blobs.entries(keys.MODELS):
+        for entry in self._objects.entries(keys.MODELS):
             digests = self._known.get((entry.key, entry.etag))
             known[entry.key, entry.etag] = self._digests(entry) if digests is None else digests
             needed.update(known[entry.key, entry.etag])
         self._known = known
         return needed
 
-    def _digests(self, entry: Entry) -> list[str]:
-        stored = self._blobs.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
+    def _digests(self, entry: ObjectEntry) -> list[str]:
+        stored = self._objects.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
         if stored is None:
             return []
         try:
-            return Version.from_bytes(stored, *keys.model_parts(entry.key)).blob_digests()
+            return VersionRecord.from_bytes(stored, *keys.model_parts(entry.key)).blob_digests()
         except (ValueError, KeyError, TypeError, IntegrityError) as error:
             raise IntegrityError(f"the record {entry.key} is damaged, so nothing is deleted") from error
 
     def _remove_old_uploads(self, now_s: float) -> int:
         oldest = now_s - UPLOAD_GRACE_S
         touched: dict[str, float] = {}
-        for entry in self._blobs.entries(keys.STAGING):
+        for entry in self._objects.entries(keys.STAGING):
             upload = entry.key.split("/")[1]
             touched[upload] = max(touched.get(upload, 0.0), entry.modified_s)
         old = [upload for upload, at in touched.items() if at < oldest]
         for upload in old:
-            for entry in list(self._blobs.entries(f"{keys.STAGING}{upload}/")):
-                self._blobs.delete(entry.key)
+            for entry in list(self._objects.entries(f"{keys.STAGING}{upload}/")):
+                self._objects.delete(entry.key)
         return len(old)
 
     def _remove_old_condemned(self, now_s: float) -> None:
         oldest = now_s - CONDEMNED_EXPIRES_S
-        for entry in list(self._blobs.entries(keys.CONDEMNED)):
+        for entry in list(self._objects.entries(keys.CONDEMNED)):
             if entry.modified_s < oldest:
-                self._blobs.delete(entry.key)
+                self._objects.delete(entry.key)
 
 
-def _count(done: Collected, entries: Iterable[Entry]) -> None:
+def _count(done: Collected, entries: Iterable[ObjectEntry]) -> None:
     for entry in entries:
         done.blobs += 1
         done.bytes += entry.size_bytes
@@ -160,6 +160,6 @@ def _count(done: Collected, entries: Iterable[Entry]) -> None:
             done.examples.append(keys.blob_digest(entry.key))
 
 
-def _batches(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
+def _batches(entries: Iterator[ObjectEntry], size: int) -> Iterator[list[ObjectEntry]]:
     while batch := list(islice(entries, size)):
         yield batch

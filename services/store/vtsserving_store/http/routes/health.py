@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from vtsserving.exceptions import VtsServingException
 from vtsserving_store.objects import keys
-from vtsserving_store.objects.object_store import Blobs
+from vtsserving_store.objects.object_store import ObjectStore
 
 READY_CACHE_S: Final = 2.0
 router = APIRouter(include_in_schema=False)
@@ -19,8 +19,8 @@ router = APIRouter(include_in_schema=False)
 class Readiness:
     """Whether the storage answers; asked at most every READY_CACHE_S."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
         self._lock = threading.Lock()
         self._asked_s = float("-inf")
         self._reason = ""
@@ -33,7 +33,7 @@ class Readiness:
         with self._lock:
             if time.monotonic() - self._asked_s > READY_CACHE_S:
                 try:
-                    self._blobs.stat(keys.PROBES + "ready")
+                    self._objects.stat(keys.PROBES + "ready")
                     self._reason = ""
                 except VtsServingException as error:
                     self._reason = error.message

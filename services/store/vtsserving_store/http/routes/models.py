@@ -16,11 +16,11 @@ from vtsserving.exceptions import BadRequest
 from vtsserving_store.http.dependencies import (
     CanPull,
     CanPush,
-    Context,
     ExactVersion,
     InContext,
     Name,
     Ref,
+    RequestContext,
     error_responses,
     read_body,
 )
@@ -34,7 +34,7 @@ from vtsserving_store.http.schemas import (
 )
 from vtsserving_store.objects import keys
 from vtsserving_store.registry.registry import MAX_MANIFEST_BYTES
-from vtsserving_store.registry.version_record import Summary, Version
+from vtsserving_store.registry.version_record import Summary, VersionRecord
 
 MAX_PAGE: Final = 1000
 router = APIRouter(prefix="/api/v1", tags=["models"])
@@ -193,7 +193,7 @@ def edit_labels(here: InContext, token: CanPush, name: Name, ref: Ref, body: Lab
     return {"labels": labels}
 
 
-def _version_body(here: Context, version: Version) -> dict[str, Any]:
+def _version_body(here: RequestContext, version: VersionRecord) -> dict[str, Any]:
     name, exact = version.manifest.name, version.manifest.version
     edited = here.parts.labels.get(name, exact)
     return {

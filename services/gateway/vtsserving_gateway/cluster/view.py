@@ -13,7 +13,7 @@ from vtsserving.exceptions import ProtocolError
 StateName = Literal["ready", "loading", "unloading", "failed", "not_loaded"]
 
 
-class State(NamedTuple):
+class LoadState(NamedTuple):
     """How a model is.
 
     Attributes:
@@ -30,11 +30,11 @@ _REASONS: dict[str, str] = {
     "unloading": "it is being unloaded",
     "failed": "it could not be loaded",
 }
-NOT_LOADED = State("not_loaded", "not loaded; its first call loads it")
-READY = State("ready", "")
+NOT_LOADED = LoadState("not_loaded", "not loaded; its first call loads it")
+READY = LoadState("ready", "")
 
 
-class Fleet:
+class ClusterView:
     """The runners and batchers that this gateway hears."""
 
     def __init__(self, bus: Bus, now_s: Callable[[], float]) -> None:
@@ -46,8 +46,8 @@ class Fleet:
         """
         self._bus = bus
         self._now_s = now_s
-        self._heard: dict[str, tuple[float, frozenset[str]]] = {}
-        self._said: dict[str, tuple[float, dict[str, State]]] = {}
+        self._runners: dict[str, tuple[float, frozenset[str]]] = {}
+        self._batchers: dict[str, tuple[float, dict[str, LoadState]]] = {}
         self._subscriptions: list[Subscription] = []
         self.on_beat: Callable[[], None] = lambda: None
 
@@ -66,11 +66,11 @@ class Fleet:
         """Ids of the live runners that have loaded `name:version`."""
         return [runner for runner, models in self._alive() if tag in models]
 
-    def state(self, tag: str) -> State:
+    def state(self, tag: str) -> LoadState:
         """How `name:version` is, as the last heartbeats say."""
         since_s = self._now_s() - DEAD_AFTER_S
-        for heard_s, states in self._said.values():
-            if heard_s >= since_s and tag in states:
+        for last_seen_s, states in self._batchers.values():
+            if last_seen_s >= since_s and tag in states:
                 state = states[tag]
                 if state.name == "unloading" or not self.runners(tag):
                     return state
@@ -88,9 +88,9 @@ class Fleet:
 
     def _alive(self) -> list[tuple[str, frozenset[str]]]:
         since_s = self._now_s() - DEAD_AFTER_S
-        for runner in [id for id, (heard_s, _) in self._heard.items() if heard_s < since_s]:
-            del self._heard[runner]
-        return [(runner, models) for runner, (_, models) in self._heard.items()]
+        for runner in [id for id, (last_seen_s, _) in self._runners.items() if last_seen_s < since_s]:
+            del self._runners[runner]
+        return [(runner, models) for runner, (_, models) in self._runners.items()]
 
     def _on_heartbeat(self, message: Message) -> None:
         try:
@@ -101,19 +101,19 @@ class Fleet:
         if not isinstance(beat, frames.Heartbeat):
             return
         if beat.role == "runner" and subjects.is_id(beat.id):
-            self._heard[beat.id] = (self._now_s(), frozenset(beat.models))
+            self._runners[beat.id] = (self._now_s(), frozenset(beat.models))
             self.on_beat()
         elif beat.role == "batcher" and subjects.is_id(beat.id):
-            self._said[beat.id] = (self._now_s(), dict(map(_state_of, beat.models)))
-            for batcher in [id for id, (heard_s, _) in self._said.items() if heard_s < since_s]:
-                del self._said[batcher]
+            self._batchers[beat.id] = (self._now_s(), dict(map(_state_of, beat.models)))
+            for batcher in [id for id, (last_seen_s, _) in self._batchers.items() if last_seen_s < since_s]:
+                del self._batchers[batcher]
 
 
-def _state_of(line: str) -> tuple[str, State]:
+def _state_of(line: str) -> tuple[str, LoadState]:
     """Read what a batcher says of one model; see frames.Heartbeat."""
     tag, _, rest = line.partition(" ")
     name, _, reason = rest.partition(" ")
     if name not in _REASONS:
         return tag, NOT_LOADED
     text = f"{_REASONS[name]}: {reason}" if reason else _REASONS[name]
-    return tag, State(cast(StateName, name), text)
+    return tag, LoadState(cast(StateName, name), text)
