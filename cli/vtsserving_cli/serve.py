@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,11 +14,8 @@ from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import complete_tag
 
 if TYPE_CHECKING:
-    from vtsserving_embedded.app import EmbeddedApp
-    from vtsserving_embedded.targets import Targets
-    from vtsserving_embedded.workers import WorkersApp
-
-DEFAULT_URL_HOST = "127.0.0.1"
+    from vtsserving._embedded.report import Ready
+    from vtsserving_embedded.serve import Plan
 
 
 def add_serve(app: typer.Typer) -> None:
@@ -77,62 +76,30 @@ def serve(
     logs.configure("serve")
     if nats is not None and workers is None:
         raise InvalidArgument("--nats goes with --workers N")
+    from vtsserving_embedded.serve import Plan
     from vtsserving_embedded.targets import sort_targets
 
-    chosen = sort_targets(targets or [], model or [], service)
-    if not reload:
-        uvloop.run(_serve(chosen, host, port, workers, nats))
-        return
-    if workers is not None:
-        raise InvalidArgument("--reload serves in one process; leave --workers out")
-    if chosen.service is None:
-        raise InvalidArgument("--reload goes with a service, such as service.py:svc")
-    uvloop.run(_serve_and_reload(chosen, chosen.service, host, port))
+    plan = Plan(sort_targets(targets or [], model or [], service), host, port, workers, nats)
+    uvloop.run(_serve_and_reload(plan) if reload else _serve(plan))
 
 
-async def _serve(
-    chosen: Targets, host: str | None, port: int | None, workers: int | None, nats: str | None
-) -> None:
-    from vtsserving._runtime.process import serve_until, stop_event
-    from vtsserving.service.importing import load_service
+async def _serve(plan: Plan) -> None:
+    from vtsserving._runtime.process import stop_event
+    from vtsserving_embedded.serve import serve
 
-    stop = stop_event()
-    if workers is None:
-        from vtsserving_embedded.app import EmbeddedApp
-
-        app: EmbeddedApp | WorkersApp = EmbeddedApp(
-            chosen.tags,
-            host=host,
-            port=port,
-            service=load_service(chosen.service) if chosen.service else None,
-        )
-    else:
-        from vtsserving_embedded.workers import WorkersApp
-
-        app = WorkersApp(chosen.tags, workers, nats=nats, host=host, port=port, service=chosen.service)
-
-    def tell() -> None:
-        url = f"http://{host or DEFAULT_URL_HOST}:{app.port}"
-        what = ", ".join((*app.tags, *([chosen.service] if chosen.service else [])))
+    def say(ready: Ready) -> None:
+        what, url = ", ".join(ready.serving), ready.url
         Console.note(f"Serving {what} at {url} (docs at {url}/docs; Ctrl-C stops)")
 
-    await serve_until(app, stop, tell)
+    await serve(plan, stop_event(), say)
 
 
-async def _serve_and_reload(chosen: Targets, service: str, host: str | None, port: int | None) -> None:
+async def _serve_and_reload(plan: Plan) -> None:
     from vtsserving._runtime.process import stop_event
-    from vtsserving._runtime.settings import read
-    from vtsserving_embedded.reload import Reloader, folder_of
-    from vtsserving_gateway.server.server import listen
-    from vtsserving_gateway.settings import GatewaySettings
+    from vtsserving_embedded.serve import serve_and_reload
 
-    stop = stop_event()
-    settings = read(GatewaySettings)
-    listening = listen(host or settings.host, settings.port if port is None else port, None)
-    arguments = ["--service", service]
-    for tag in chosen.tags:
-        arguments += ["--model", tag]
-    if host is not None:
-        arguments += ["--host", host]
-    with listening:
-        await Reloader(arguments, listening, folder_of(service)).run(stop)
+    await serve_and_reload(plan, _child_command, stop_event(), Console())
+
+
+def _child_command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "vtsserving_cli", "--debug", "serve", *arguments]

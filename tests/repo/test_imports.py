@@ -31,34 +31,44 @@ def test_every_package_is_there_and_typed() -> None:
 
 
 def test_the_shared_library_imports_no_service_and_no_command_line() -> None:
-    assert offences(("vtsserving",), (*SERVICES, "vtsserving_cli")) == []
+    assert offences(("vtsserving",), (*SERVICES, "vtsserving_embedded", "vtsserving_cli")) == []
 
 
 def test_no_service_imports_another_service_or_the_command_line() -> None:
+    outside = ("vtsserving_embedded", "vtsserving_cli")
     found = [
         offence
         for service in SERVICES
-        for offence in offences((service,), (*(s for s in SERVICES if s != service), "vtsserving_cli"))
+        for offence in offences((service,), (*(s for s in SERVICES if s != service), *outside))
     ]
     assert found == []
 
 
-def test_the_command_line_takes_from_services_only_their_apps_and_what_these_are_made_of() -> None:
+def test_the_embedded_stack_takes_from_services_only_their_apps_and_what_these_are_made_of() -> None:
     doors = (
         *(f"{service}.{part}" for service in SERVICES for part in ("app", "settings")),
         "vtsserving_gateway.auth.tokens.check_access",
         "vtsserving_gateway.server.server.listen",
         "vtsserving_runner.models.source.LocalSource",
-        "vtsserving_store.maintenance",
     )
-    found = [
+    assert offences(("vtsserving_embedded",), ("vtsserving_cli",)) == []
+    assert through_other_doors("vtsserving_embedded", doors) == []
+
+
+def test_the_command_line_takes_from_services_only_the_stores_app_and_what_it_is_made_of() -> None:
+    doors = ("vtsserving_store.app", "vtsserving_store.settings", "vtsserving_store.maintenance")
+    assert through_other_doors("vtsserving_cli", doors) == []
+
+
+def through_other_doors(package: str, doors: tuple[str, ...]) -> list[str]:
+    """Imports of services by a package, but for those of the doors."""
+    return [
         f"{module} imports {name}"
         for module, path in modules()
-        if within(module, "vtsserving_cli")
+        if within(module, package)
         for name in sorted(imports(path))
         if within(name, *SERVICES) and not any(within(name, d) or within(d, name) for d in doors)
     ]
-    assert found == []
 
 
 def test_nothing_that_reads_from_a_socket_imports_pickle() -> None:

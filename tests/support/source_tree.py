@@ -14,12 +14,13 @@ PACKAGES: Final = {
     "vtsserving_store": REPOSITORY / "services/store/vtsserving_store",
     "vtsserving_batcher": REPOSITORY / "services/batcher/vtsserving_batcher",
     "vtsserving_runner": REPOSITORY / "services/runner/vtsserving_runner",
+    "vtsserving_embedded": REPOSITORY / "services/embedded/vtsserving_embedded",
     "vtsserving_cli": REPOSITORY / "cli/vtsserving_cli",
 }
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Every module of the six packages: dotted name and file."""
+    """Every module of the seven packages: dotted name and file."""
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
             parts = path.relative_to(folder).with_suffix("").parts

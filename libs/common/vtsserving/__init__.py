@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         transformers,
         xgboost,
     )
+    from vtsserving._embedded.server import Server, serve
     from vtsserving._model.model import Model, ModelContext, ModelInfo
     from vtsserving._model.options import ModelOptions
     from vtsserving._model.signature import ModelSignature
@@ -53,6 +54,7 @@ __all__ = [
     "ModelSignature",
     "Runnable",
     "Runner",
+    "Server",
     "Service",
     "Store",
     "Tag",
@@ -66,6 +68,7 @@ __all__ = [
     "picklable_model",
     "pytorch",
     "pytorch_lightning",
+    "serve",
     "sklearn",
     "torchscript",
     "transformers",
@@ -83,6 +86,8 @@ _HOMES: Final = {
     "ModelInfo": "_model.model",
     "ModelOptions": "_model.options",
     "ModelSignature": "_model.signature",
+    "Server": "_embedded.server",
+    "serve": "_embedded.server",
     "Runnable": "runner.runnable",
     "Runner": "runner.runner",
     "Store": "_store_client.remote_store",

@@ -15,6 +15,7 @@ may succeed later, unchanged). docs/errors.md is generated from this module.
         DeadlineExceeded         too late                               504
       IncompatibleEnvironment  Python or a framework is missing       500, exit 8
       StorageError             local disk or permission               500, exit 9
+      ServerEnded              vtsserving.serve()'s child is gone     500, exit 1
       ModelError               the model's own code                   500, exit 1
       ProtocolError            a frame that cannot be read            500, exit 1
       RemoteError              a code that this version does not know
@@ -580,6 +581,15 @@ class NoSpace(StorageError):
 
     code = "no_space"
     http_status = 507
+
+
+# --- a server started from Python --------------------------------------------------------------------------------
+
+
+class ServerEnded(VtsServingException):
+    """A server that was started from Python ended before it took requests; the end of its log is in the message."""
+
+    code = "server_ended"
 
 
 # --- the model's own code ---------------------------------------------------------------------------------------

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from vtsserving._runtime.process import Stop
-from vtsserving_cli.console import Console
 from vtsserving_embedded.child_process import end
 from vtsserving_embedded.file_watch import Snapshot, next_change, snapshot, syntax_error
 
@@ -23,18 +21,35 @@ STOP_TIMEOUT_S: Final = 5.0
 """Longest wait for requests under way when the code has changed; whoever develops waits for the new code."""
 
 
+class Notices(Protocol):
+    """Lines for people, while a service is reloaded."""
+
+    def note(self, text: str) -> None:
+        """A line as it is."""
+
+    def log(self, text: str) -> None:
+        """What was done."""
+
+    def warn(self, text: str) -> None:
+        """What needs the developer."""
+
+
 class Reloader:
     """Runs one command again and again; create it inside of a running event loop."""
 
-    def __init__(self, arguments: Sequence[str], listening: socket.socket, folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], listening: socket.socket, folder: Path, notices: Notices
+    ) -> None:
         """Prepare.
 
         Args:
-            arguments: of the command line, for the child.
+            command: the child's whole command line.
             listening: what the child serves on.
             folder: whose python files are watched.
+            notices: told what happens.
         """
-        self._arguments = list(arguments)
+        self._command = list(command)
+        self._notices = notices
         self._listening = listening
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
@@ -69,16 +84,16 @@ class Reloader:
                     change.cancel()
                     if ended.result() == 0:
                         return False
-                    Console.warn("the service could not be served; waiting for a change of its files")
+                    self._notices.warn("the service could not be served; waiting for a change of its files")
                     continue
                 changed = change.result()
                 known = await asyncio.to_thread(snapshot, self._folder)
                 error = syntax_error(changed)
                 if not error:
-                    Console.log(f"{_names(changed)} changed; starting anew")
+                    self._notices.log(f"{_names(changed)} changed; starting anew")
                     return True
-                Console.note(error)
-                Console.warn("not started anew, because of this error; waiting for a change")
+                self._notices.note(error)
+                self._notices.warn("not started anew, because of this error; waiting for a change")
         finally:
             stopping.cancel()
             ended.cancel()
@@ -87,12 +102,7 @@ class Reloader:
         number = self._listening.fileno()
         # A session of its own: Ctrl-C at the terminal reaches this process only, which then ends the child.
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "vtsserving_cli",
-            "--debug",
-            "serve",
-            *self._arguments,
+            *self._command,
             env={**os.environ, "VTSSERVING_GATEWAY__FD": str(number)},
             pass_fds=(number,),
             start_new_session=True,

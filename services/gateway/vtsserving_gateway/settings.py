@@ -1,4 +1,4 @@
-"""Settings of the gateway, from VTSSERVING_GATEWAY__*; see vtsserving._runtime.settings for those that all services share."""
+"""Settings of the gateway, from VTSSERVING_GATEWAY__*; those that all services share are in _runtime.settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The model process: loads one model, warms it up, then computes batches until the runner is gone. [R10, M8]
 
-Started by the runner as `python -m vtsserving_runner.child.worker`, with one end of a socketpair and an environment without
-credentials, because loading a model runs its author's code. It talks to nobody but the runner.
+Started by the runner as `python -m vtsserving_runner.child.worker`, with one end of a socketpair and an environment
+without credentials, because loading a model runs its author's code. It talks to nobody but the runner.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: `--fd` (the socket), `--parent` (the runner's pid), `--path` (the model's directory), `--tag`,
             `--device`, `--memory` (descriptors of the memory that is shared: towards this process, back), `--poll-us`
-            (see polling), `--provided` (models that the model's class uses; see vtsserving._local_store.injected_models).
+            (see process.busy_poll), `--provided` (models that the model's class uses).
 
     Returns:
         The exit status: 0 when the runner closed the socket, 1 when the model cannot be loaded.
