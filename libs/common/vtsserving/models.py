@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.model import Model
 from vtsserving._model.options import ModelOptions
@@ -60,7 +61,10 @@ class NewModel:
 
 
 def get(tag: str | Tag) -> Model:
-    """Find a model in the local store.
+    """Find a model in the local store, or wherever else this process finds models.
+
+    A model process of a custom Runnable finds those that its runner named in `models`; a gateway with a store service
+    finds those of that.
 
     Args:
         tag: `name`, or `name:` with a version, `latest`, an alias or a unique prefix of a version.
@@ -69,7 +73,7 @@ def get(tag: str | Tag) -> Model:
         InvalidTag: the tag breaks the grammar.
         ModelNotFound: it does not exist; the message has near names.
     """
-    return LocalStore().get(tag)
+    return current_resolver().get(tag)
 
 
 def list(
@@ -325,4 +329,4 @@ def _candidates(tag: str | Tag | None, limit: int | None, hidden: bool) -> built
     wanted = Tag.parse(tag)
     if wanted.version is None:
         return LocalStore().list(wanted.name, limit=limit)
-    return [LocalStore().get(wanted)]
+    return [current_resolver().get(wanted)]

@@ -236,9 +236,10 @@ def _service(shared: settings.SharedSettings) -> Service | None:
     if not shared.service:
         return None
     if shared.store_url:
-        from vtsserving._store_client.references import use_store
+        from vtsserving._local_store.resolver import use_resolver
+        from vtsserving._store_client.references import ReferenceModels
 
-        use_store(shared.store_url, shared.token)
+        use_resolver(ReferenceModels(shared.store_url, shared.token))
     loaded = load_service(shared.service)
     for tag, options in loaded.runner_options.items() if shared.store_url else ():
         names = sorted({"replicas", "threads", "device"} & options.keys())

@@ -44,7 +44,7 @@ def export_model(
         options: credentials, endpoint_url and so on, for the file system of a URL.
         force: replace what exists.
         on_progress: told how many bytes of the model were packed, each time.
-        store: the local store; the user's own if None.
+        store: the local store to take it from; if None, wherever this process finds models.
 
     Returns:
         Where it was exported to, without password.
@@ -57,9 +57,9 @@ def export_model(
         Unavailable: the remote side cannot be reached.
         StorageError: the disk refuses.
     """
-    from vtsserving._local_store.store import LocalStore
+    from vtsserving._local_store.resolver import current_resolver
 
-    model = (store or LocalStore()).get(tag)
+    model = (store or current_resolver()).get(tag)
     wanted = parse_format(output_format) if output_format is not None else None
     location = parse_location(path)
     if location.scheme in HTTP_SCHEMES:

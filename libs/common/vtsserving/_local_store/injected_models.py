@@ -7,13 +7,13 @@ where they are; `vtsserving.models.get` and the framework modules find them unde
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from vtsserving._local_store.store import LocalStore
 from vtsserving._model.model import Model
 from vtsserving._model.tag import LATEST, Tag
-from vtsserving.exceptions import ModelNotFound
 
 
 class Provided(NamedTuple):
@@ -30,54 +30,33 @@ class Provided(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
-_given: Final[dict[Tag, Provided]] = {}
-_elsewhere: list[Callable[[Tag], Model]] = []
+class InjectedModels:
+    """The models that a process was given, before those of its local store; a ModelResolver."""
 
+    def __init__(self, models: Iterable[Provided]) -> None:
+        """Find `models`."""
+        self._given = {model.tag: model for model in models}
 
-def provide(models: Iterable[Provided]) -> None:
-    """Let this process find models."""
-    _given.update({model.tag: model for model in models})
+    def get(self, tag: str | Tag) -> Model:
+        """Find a given model by its exact version, an alias, a prefix, or as the only one of its name.
 
+        Raises:
+            InvalidTag, ModelNotFound, VersionNotFound: it was not given, and the local store raises this.
+        """
+        found = self._find(Tag.parse(tag))
+        return LocalStore().get(tag) if found is None else Model(found.tag, found.path)
 
-def look_in(find_elsewhere: Callable[[Tag], Model]) -> None:
-    """Let this process find models elsewhere than in its local store, which is asked no more."""
-    _elsewhere[:] = [find_elsewhere]
-
-
-def find(tag: Tag) -> Model | None:
-    """A model that this process was given: by its exact version, an alias, a prefix, or as the only one of its name.
-
-    Raises:
-        VtsServingException: this process looks elsewhere, and there it is not.
-    """
-    for find_elsewhere in _elsewhere:
-        return find_elsewhere(tag)
-    if not _given:
-        return None
-    exact = _given.get(tag)
-    if exact is None:
+    def _find(self, tag: Tag) -> Provided | None:
+        exact = self._given.get(tag)
+        if exact is not None:
+            return exact
         wanted = tag.version
-        named = [one for one in _given.values() if one.tag.name == tag.name]
+        named = [one for one in self._given.values() if one.tag.name == tag.name]
         if wanted not in (None, LATEST):
             named = [
                 one for one in named if wanted in one.aliases or str(one.tag.version).startswith(str(wanted))
             ]
-        exact = named[0] if len(named) == 1 else None
-    return None if exact is None else Model(exact.tag, exact.path)
-
-
-def restore(tag: str, digest: str) -> Model:
-    """A model that was pickled as a reference.
-
-    Raises:
-        ModelNotFound: it is not here, or it has other content.
-    """
-    from vtsserving._local_store.store import LocalStore
-
-    model = LocalStore().get(tag)
-    if model.digest != digest:
-        raise ModelNotFound(f"{tag} is here with other content than when the class was packed")
-    return model
+        return named[0] if len(named) == 1 else None
 
 
 def to_text(models: Iterable[Provided]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtsserving._local_store import injected_models, lookup
+from vtsserving._local_store import lookup
 from vtsserving._local_store.change import changing, state_path
 from vtsserving._local_store.files import storage_errors, sync_tree
 from vtsserving._local_store.home import home
@@ -53,8 +53,7 @@ class LocalStore:
             ModelNotFound: there is no such name; the message has near ones.
             VersionNotFound: there is no such version; the message has near ones.
         """
-        given = injected_models.find(Tag.parse(tag))
-        return given or self._model(self.resolve(tag))
+        return self._model(self.resolve(tag))
 
     def resolve(self, tag: str | Tag) -> Tag:
         """Find the exact tag that a tag means; raises as `get` does."""

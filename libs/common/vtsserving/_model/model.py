@@ -73,7 +73,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As a reference: where it is unpickled, the model lies elsewhere, or nowhere.
-        from vtsserving._local_store.injected_models import restore
+        from vtsserving._local_store.resolver import restore
 
         return restore, (str(self.tag), self.digest)
 

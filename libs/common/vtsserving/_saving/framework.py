@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Final, TypedDict
 
 from vtsserving._local_store.files import storage_errors
+from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
 from vtsserving._model.metadata import plain_labels, plain_metadata
@@ -194,7 +195,7 @@ def get(framework: Framework, tag: str | Tag | Model) -> Model:
     Raises:
         ModelNotFound: it does not exist, or another framework module saved it; the message names both.
     """
-    model = tag if isinstance(tag, Model) else LocalStore().get(tag)
+    model = tag if isinstance(tag, Model) else current_resolver().get(tag)
     if model.info.module != framework.module:
         raise ModelNotFound(
             f"{model.tag} was saved with {model.info.module}, not with {framework.module}; "

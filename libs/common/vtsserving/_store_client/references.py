@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from vtsserving._local_store import injected_models
 from vtsserving._model.info import DOCUMENT
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE
 from vtsserving._model.model import Model
@@ -21,7 +20,7 @@ from vtsserving._store_client.client import RegistryClient
 
 
 class ReferenceModels:
-    """Finds models of one store service by what is recorded there."""
+    """Finds models of one store service by what is recorded there; a ModelResolver."""
 
     def __init__(self, url: str, token: str = "") -> None:
         """Prepare; nothing is sent yet.
@@ -37,14 +36,15 @@ class ReferenceModels:
         self._folder = Path(tempfile.mkdtemp(prefix="vtsserving-models-"))
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
 
-    def find(self, tag: Tag) -> Model:
-        """The model that a tag names in the store now.
+    def get(self, tag: str | Tag) -> Model:
+        """Find the model that a tag names in the store now.
 
         Raises:
+            InvalidTag: the tag breaks the grammar.
             ModelNotFound, VersionNotFound: there is none.
             StoreUnavailable: the store does not answer.
         """
-        remote = self._client.version(tag)
+        remote = self._client.version(Tag.parse(tag))
         path = self._folder / remote.digest.removeprefix("sha256:")
         if not path.is_dir():
             path.mkdir()
@@ -58,16 +58,3 @@ class ReferenceModels:
         if entry is not None and DOCUMENT not in manifest.extra:
             content = self._client.download(f"sha256:{entry.sha256}", entry.size)
             (path / MODEL_FILE).write_bytes(b"".join(content))
-
-
-def use_store(url: str, token: str = "") -> None:
-    """Let this process find models in a store service instead of the local store; for gateways.
-
-    Args:
-        url: of the store.
-        token: where the store needs one.
-
-    Raises:
-        ConfigurationError: the URL is malformed.
-    """
-    injected_models.look_in(ReferenceModels(url, token).find)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 
+from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
@@ -48,7 +49,7 @@ def push(
         store_url: of the store; by default VTSSERVING_STORE_URL, the login, or this machine.
         token: for the store; by default VTSSERVING_STORE_TOKEN or the login's.
         progress: is told what happens.
-        store: the local store to take it from.
+        store: the local store to take it from; if None, wherever this process finds models.
 
     Returns:
         The model, as the local store has it.
@@ -59,7 +60,7 @@ def push(
         IntegrityError: a local file is damaged; nothing became visible.
         StoreUnavailable: the store does not answer. Pushing again goes on where this push stopped.
     """
-    model = (store or LocalStore()).get(tag)
+    model = (store or current_resolver()).get(tag)
     with connect(store_url, token) as client:
         _push(client, model, min(threads, MAX_THREADS), force, progress or Silent())
         if labels:

@@ -22,7 +22,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from vtsserving._local_store import injected_models
+from vtsserving._local_store.injected_models import InjectedModels, from_text
+from vtsserving._local_store.resolver import use_resolver
 from vtsserving._model.model import Model, ModelInfo
 from vtsserving._model.tag import Tag
 from vtsserving._runtime import logs
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     logs.configure(f"model {arguments.tag}")
     try:
         model = Model(Tag.parse(arguments.tag), arguments.path)
-        injected_models.provide(injected_models.from_text(arguments.provided))
+        use_resolver(InjectedModels(from_text(arguments.provided)))
         loaded = load(model, arguments.device)
     except BaseException as error:  # the author's code may raise anything, SystemExit included
         _log.exception("model_load_failed")
