@@ -9,13 +9,12 @@ from typing import Final
 
 from vtsserving._wire import frames
 from vtsserving._wire.limits import REPLICA_BITS
-from vtsserving.exceptions import VtsServingException
+from vtsserving.exceptions import ModelLoadFailed, VtsServingException
 from vtsserving_runner.metrics import ProcessFigures, RunnerCounters
 from vtsserving_runner.models.replica import Replica
 from vtsserving_runner.process.launch import Launch
 from vtsserving_runner.process.process import ModelProcess, ProcessState
 from vtsserving_runner.process.usage import Allowance
-from vtsserving_runner.process.work import Work
 from vtsserving_runner.publish.publisher import ModelId, Publisher
 
 _log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ REPLACE_AGAIN_S: Final = 60.0
 
 
 class LoadedModel:
-    """One version of a model with one or more processes.
+    """One version of a model with one or more processes; implements replica.ReplicaObserver.
 
     Attributes:
         id: name, version, digest.
@@ -55,10 +54,10 @@ class LoadedModel:
         """
         self.id = id
         self.owner = ""
-        self.publisher = publisher
-        self.counters = counters
-        self.next_epoch = next_epoch
         self.replicas: list[Replica] = []
+        self._publisher = publisher
+        self._counters = counters
+        self._next_epoch = next_epoch
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self.loaded: asyncio.Future[None] = self._loop.create_future()
@@ -91,9 +90,21 @@ class LoadedModel:
         """Start one process per launch."""
         self._launches = launches
         self._load_timeout_s = load_timeout_s
-        self.replicas = [Replica(self, i, launch, load_timeout_s) for i, launch in enumerate(launches)]
+        self.replicas = [self._replica(number) for number in range(len(launches))]
         for replica in self.replicas:
             replica.process.start()
+
+    def _replica(self, number: int) -> Replica:
+        return Replica(
+            self.id,
+            number,
+            self._launches[number],
+            self,
+            publisher=self._publisher,
+            counters=self._counters,
+            next_epoch=self._next_epoch,
+            load_timeout_s=self._load_timeout_s,
+        )
 
     # --- replacing ---------------------------------------------------------------------------------------------------
 
@@ -108,26 +119,23 @@ class LoadedModel:
             reason = allowance.exceeded(process.warm_usage, process.usage(), process.batches)
             if reason:
                 _log.info("process_replaced", extra={"model": str(self.id), "reason": reason})
-                number = replica.number
-                successor = Replica(self, number, self._launches[number], self._load_timeout_s, replica)
-                self._successors[number] = successor
+                successor = self._successors[replica.number] = self._replica(replica.number)
                 successor.process.start()
 
-    def succeeded(self, old: Replica, new: Replica) -> None:
+    def _succeed(self, new: Replica) -> None:
         """A successor is warm: the old process gets nothing new, finishes what it has, and ends."""
-        self._successors.pop(new.number)
-        self.replicas[new.number] = new
+        del self._successors[new.number]
+        old, self.replicas[new.number] = self.replicas[new.number], new
         self._retiring.add(old)
-        old.is_retired = True
-        old.revoke()
+        old.retire()
         task = self._loop.create_task(self._retire(old))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def not_succeeded(self, new: Replica, reason: str) -> None:
+    def _keep_old(self, new: Replica, reason: str) -> None:
         """A successor could not be loaded: the old process goes on, and is looked at again later."""
         _log.warning("process_not_replaced", extra={"model": str(self.id), "reason": reason})
-        self._successors.pop(new.number, None)
+        del self._successors[new.number]
         self._replace_again_s = self._loop.time() + REPLACE_AGAIN_S
 
     async def _retire(self, old: Replica) -> None:
@@ -135,7 +143,7 @@ class LoadedModel:
             await self._look_again()
         await old.process.stop()
         self._retiring.discard(old)
-        self.wake()
+        self._wake()
 
     # --- batches -----------------------------------------------------------------------------------------------------
 
@@ -145,7 +153,7 @@ class LoadedModel:
             _log.info("taken_over", extra={"model": str(self.id), "batcher": batcher})
         self.owner = batcher
         for replica in self.replicas:
-            replica.grant(afresh=False)
+            replica.grant(batcher, afresh=False)
 
     def take(self, batch: frames.Batch) -> ModelProcess | None:
         """The process for a batch, whose credit is used from now on; None when it is not valid.
@@ -164,23 +172,47 @@ class LoadedModel:
         for replica in self.replicas:
             replica.revoke()
 
-    def finished(self, work: Work) -> None:
-        """Count a batch that ended."""
-        counters = self.counters
-        counters.batches += 1
-        counters.entries += len(work.batch.ids)
-        counters.rows += sum(work.batch.rows)
-        counters.compute_us += work.compute_us
-        self.used_s = self._loop.time()
-        self.wake()
+    # --- replica.ReplicaObserver -------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
+    def became_warm(self, replica: Replica) -> None:
+        """Grant credits to the owner; a successor takes the place of the replica before it."""
+        if self._is_successor(replica):
+            self._succeed(replica)
+        replica.grant(self.owner, afresh=True)
+        self._changed()
+
+    def lost(self, replica: Replica) -> None:
+        """See whether the model ceased to be warm."""
+        self._changed()
+
+    def failed(self, replica: Replica, reason: str) -> None:
+        """Fail as a whole, unless the replica is one that the model can do without."""
+        if self._is_successor(replica):
+            self._keep_old(replica, reason)
+        elif not replica.is_retired:
+            self.fail(ModelLoadFailed.of(self.id, reason))
+
+    def finished(self, replica: Replica) -> None:
+        """Note that the model was used."""
+        self.used_s = self._loop.time()
+        self._wake()
+
+    def refused(self, replica: Replica) -> None:
+        """See whether the replica still holds batches."""
+        self._wake()
+
+    def _is_successor(self, replica: Replica) -> bool:
+        return self._successors.get(replica.number) is replica
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
         """Let those who wait for batches to end look again."""
         if self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
 
-    def changed(self, replica: Replica) -> None:
+    def _changed(self) -> None:
         """A process became warm, or ceased to be."""
         if not self.loaded.done() and all(r.process.state is ProcessState.WARM for r in self.replicas):
             self.loaded.set_result(None)
