@@ -16,9 +16,8 @@ from vtsserving._model.model import Model
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import of_version
 from vtsserving._model.signature import ModelSignature
-from vtsserving._model.tag import Tag
+from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving.exceptions import InvalidArgument
-from vtsserving.runner.package_tags import check_not_hidden
 
 if TYPE_CHECKING:
     from vtsserving._model.model import ModelContext

@@ -18,13 +18,13 @@ from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.orders import OrderClient
 from vtsserving._inference.outbox import Outbox
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, PendingQueue, bus_away, no_batcher
-from vtsserving._inference.request import Outcome, Part, Ticket, pieces
+from vtsserving._inference.request import Outcome, Part, Ticket
 from vtsserving._inference.retries import MAX_ATTEMPTS, MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._wire import frames, rows, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving._wire.limits import HEARTBEAT_S
-from vtsserving._wire.rows import Packed
+from vtsserving._wire.rows import Packed, pieces
 from vtsserving.exceptions import (
     BatcherLost,
     BusUnavailable,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vtsserving._catalog.catalog import CatalogEntry, Method
-from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed, join_results
 from vtsserving.exceptions import BadModelOutput, DeadlineExceeded, Overloaded, VtsServingException
 
@@ -83,24 +82,6 @@ class Part:
     def wrong_rows(self, count: int) -> BadModelOutput:
         """The error of an answer that has other rows than the part."""
         return BadModelOutput(f"the answer has {count} rows for {self.packed.rows}")
-
-
-def pieces(packed: Packed, max_rows: int) -> list[Packed]:
-    """A call as it is, or in parts of at most `max_rows` rows.
-
-    Args:
-        packed: the call.
-        max_rows: most rows in one batch.
-
-    Raises:
-        BadFrame, BadTensor: the call's body does not have the size that its rows and its head say.
-    """
-    if not packed.head or packed.rows <= max_rows:
-        return [packed]
-    whole, rest = divmod(packed.rows, max_rows)
-    counts = [max_rows] * whole + [rest] * (rest > 0)
-    bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
-    return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
 
 
 class Outcome:

@@ -98,6 +98,18 @@ class Tag:
         return self.version is not None and self.version != LATEST
 
 
+def check_not_hidden(tag: Tag) -> None:
+    """Refuse a name that is kept for packed classes.
+
+    Raises:
+        InvalidTag: it is one.
+    """
+    if is_hidden(tag.name):
+        raise InvalidTag(
+            f"names that begin with {HIDDEN_PREFIX!r} are kept for packed runners; choose another one"
+        )
+
+
 def check_new_version(version: str) -> str:
     """Check a version that a model is to be saved under.
 

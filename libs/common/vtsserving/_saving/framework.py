@@ -22,7 +22,7 @@ from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving._model.model import Model, ModelContext, ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
-from vtsserving._model.tag import Tag
+from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import record_example
@@ -33,7 +33,6 @@ from vtsserving.exceptions import (
     ModelNotFound,
     VtsServingException,
 )
-from vtsserving.runner.package_tags import check_not_hidden
 from vtsserving.version import __version__
 
 MODULES: Final = (

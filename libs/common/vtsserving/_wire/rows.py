@@ -95,6 +95,24 @@ def _one_array_head(dtype: str, shape: tuple[int, ...], axis: int) -> bytes:
     return pack_head([[leaf], {}], "argument 1")
 
 
+def pieces(packed: Packed, max_rows: int) -> list[Packed]:
+    """A call as it is, or in parts of at most `max_rows` rows.
+
+    Args:
+        packed: the call.
+        max_rows: most rows in one batch.
+
+    Raises:
+        BadFrame, BadTensor: the call's body does not have the size that its rows and its head say.
+    """
+    if not packed.head or packed.rows <= max_rows:
+        return [packed]
+    whole, rest = divmod(packed.rows, max_rows)
+    counts = [max_rows] * whole + [rest] * (rest > 0)
+    bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
+    return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
+
+
 def unpack_call(packed: Packed) -> tuple[list[Any], dict[str, Any]]:
     """Arguments and keyword arguments of one packed call; BadFrame if it is none."""
     return join_calls(packed.head, [packed.body], [packed.rows])

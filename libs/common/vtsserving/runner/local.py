@@ -45,7 +45,6 @@ class LocalHandle:
 
     def _call_in_parts(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int) -> Any:
         """As a service does it: at most `limit` rows a call, the results joined again."""
-        from vtsserving._inference.request import pieces
         from vtsserving._wire import rows
 
         in_axis, out_axis = self._signatures[method].batch_dim
@@ -54,7 +53,7 @@ class LocalHandle:
         if packed.rows <= limit:
             return function(*args, **kwargs)
         parts = []
-        for piece in pieces(packed, limit):
+        for piece in rows.pieces(packed, limit):
             own_args, own_kwargs = rows.unpack_call(piece)
             result = function(*own_args, **own_kwargs)
             head, bodies = rows.split_result(result, [piece.rows], out_axis)

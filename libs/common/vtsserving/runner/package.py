@@ -21,7 +21,7 @@ from vtsserving.runner.fingerprint import project_modules
 from vtsserving.runner.package_tags import MAX_NEEDS, NEEDS, Need, packed_tag
 
 if TYPE_CHECKING:
-    from vtsserving.runner.runner import Runner
+    from vtsserving.runner.runner import Runner, SavedModel
 
 CLASS_FILE: Final = "runnable.pkl"
 
@@ -81,7 +81,7 @@ def _save(runner: Runner, store: LocalStore, draft: Draft) -> Model:
         return store.save(staged, whole)
 
 
-def _need(model: Model, store: LocalStore) -> Need:
+def _need(model: SavedModel, store: LocalStore) -> Need:
     aliases = [
         alias for alias, version in store.aliases(model.tag.name).items() if version == model.tag.version
     ]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vtsserving._model.tag import HIDDEN_PREFIX, MAX_PART_CHARS, Tag, is_hidden
+from vtsserving._model.tag import HIDDEN_PREFIX, MAX_PART_CHARS, Tag
 from vtsserving.exceptions import IntegrityError, InvalidTag
 
 if TYPE_CHECKING:
@@ -53,18 +53,6 @@ def packed_tag(runner: Runner) -> Tag:
 
     name = f"{HIDDEN_PREFIX}{runner.name}"[:MAX_PART_CHARS].rstrip("-._")
     return Tag(name, fingerprint(runner)[:VERSION_CHARS])
-
-
-def check_not_hidden(tag: Tag) -> None:
-    """Refuse a name that is kept for packed classes.
-
-    Raises:
-        InvalidTag: it is one.
-    """
-    if is_hidden(tag.name):
-        raise InvalidTag(
-            f"names that begin with {HIDDEN_PREFIX!r} are kept for packed runners; choose another one"
-        )
 
 
 def dependencies_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:

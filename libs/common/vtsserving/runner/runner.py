@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from vtsserving._model.model import Model
+from vtsserving._model.info import ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
@@ -22,6 +23,26 @@ class RunnerHandle(Protocol):
 
     async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method without blocking the event loop."""
+
+
+class SavedModel(Protocol):
+    """A saved model as a runner uses it: a `vtsserving.Model`."""
+
+    @property
+    def tag(self) -> Tag:
+        """Name and exact version."""
+
+    @property
+    def path(self) -> Path:
+        """The directory with its files."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the digest of its manifest."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Everything that is recorded about it."""
 
 
 class RunnerMethod:
@@ -76,7 +97,7 @@ class Runner:
         *,
         name: str | None = None,
         runnable_init_params: Mapping[str, Any] | None = None,
-        models: Sequence[Model] | None = None,
+        models: Sequence[SavedModel] | None = None,
         max_batch_size: int | None = None,
         max_latency_ms: float | None = None,
         method_configs: Mapping[str, Mapping[str, Any]] | None = None,
@@ -113,7 +134,7 @@ class Runner:
     @classmethod
     def of_model(
         cls,
-        model: Model,
+        model: SavedModel,
         *,
         name: str | None = None,
         max_batch_size: int | None = None,
@@ -201,7 +222,7 @@ class Runner:
     def _set_up(
         self,
         name: str,
-        models: Sequence[Model],
+        models: Sequence[SavedModel],
         signatures: Mapping[str, ModelSignature],
         base: Mapping[str, Any],
         chosen: Mapping[str, Any],
