@@ -74,7 +74,7 @@ def test_memory_does_not_grow_with_the_model(suffix: str, tmp_path: Path, proof:
 def save_staged(store: LocalStore, staged: Path) -> str:
     """Make a model `big` of a filled folder; returns its digest."""
     from vtsserving._model.draft import Draft
-    from vtsserving._model.model import ModelContext
+    from vtsserving._model.info import ModelContext
     from vtsserving._model.tag import Tag
 
     return store.save(

@@ -12,8 +12,8 @@ import pytest
 
 from support.archives import ARCHIVES, save_model, tree
 from vtsserving._archive import export_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import AlreadyExists, IntegrityError, InvalidArgument, ModelNotFound, StorageError
 
 

@@ -21,8 +21,8 @@ import zstandard
 from support.archives import ARCHIVES, archive_of, raw_tar_header, save_model, tar_entry, tar_of, tree, zip_of
 from vtsserving._archive import ArchiveLimits, extract_archive
 from vtsserving._archive.compression import compressed
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import ArchiveTooLarge, CorruptArchive, IntegrityError, UnsafeArchive
 
 SMALL = ArchiveLimits(total_bytes=64 * 1024**2, files=1_000, ratio=200, ratio_from_bytes=1024**2)

@@ -10,8 +10,8 @@ import pytest
 from support.archives import archive_of, save_model, tree
 from support.file_servers import HttpServer
 from vtsserving._archive import addresses, http_source, import_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import AuthError, CorruptArchive, ForbiddenSource, NotFound, Unavailable
 
 

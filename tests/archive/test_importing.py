@@ -12,8 +12,8 @@ import pytest
 
 from support.archives import ARCHIVES, archive_of, save_model, tar_of, tree
 from vtsserving._archive import ArchiveLimits, export_model, import_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     ArchiveTooLarge,

@@ -13,8 +13,8 @@ import pytest
 from support.archives import save_model, tree
 from support.file_servers import FtpServer, S3Server, ftp_server, s3_server
 from vtsserving._archive import export_model, import_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     AuthError,

@@ -24,8 +24,9 @@ from support.command_line import CommandLine, Ended
 from support.file_servers import HttpServer
 from support.sdk import iris_classifier, save_copy
 from vtsserving._archive import ArchiveLimits, import_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model, ModelContext
+from vtsserving._model.info import ModelContext
 from vtsserving.exceptions import VtsServingException
 
 END = bytes(1024)

@@ -158,7 +158,7 @@ def test_a_class_sees_a_gpu_only_if_it_says_that_it_can_use_one(
     class Seeing(Blind):
         SUPPORTED_RESOURCES = ("nvidia.com/gpu", "cpu")
 
-    from vtsserving.runner.package import pack
+    from vtsserving._packing.package import pack
 
     for cls, wanted in ((Blind, 0), (Seeing, 1)):
         runner = Runner(cls)

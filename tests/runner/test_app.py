@@ -15,8 +15,8 @@ from support.buses import BusWorld
 from support.runner_models import GATE, RAISE, calls_of, open_gate, save, trouble
 from support.scripted_batcher import ScriptedBatcher
 from support.waiting import eventually
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._wire import subjects
 from vtsserving.exceptions import ModelLoadFailed
 from vtsserving_runner.app import RunnerApp

@@ -29,7 +29,7 @@ from support.runner_models import (
 from support.scripted_batcher import Error
 from support.supervisor import process_state
 from support.waiting import eventually
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 
 
 @pytest.fixture

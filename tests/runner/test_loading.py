@@ -13,9 +13,9 @@ import pytest
 import vtsserving
 from support.runner_models import save
 from support.waiting import eventually
+from vtsserving._packing.package import pack
+from vtsserving._packing.package_tags import needs_of
 from vtsserving.exceptions import IntegrityError, StoreUnavailable, VersionNotFound
-from vtsserving.runner.package import pack
-from vtsserving.runner.package_tags import dependencies_of
 
 ONE = (np.array([[1.0]]),)
 
@@ -331,4 +331,4 @@ def test_models_that_a_class_needs_are_fetched_with_it_and_released_with_the_las
 )
 def test_a_manifest_that_needs_the_impossible_is_refused_before_anything_is_fetched(needs):
     with pytest.raises(IntegrityError):
-        dependencies_of({"needs": needs})
+        needs_of({"needs": needs})

@@ -21,7 +21,7 @@ from support.scripted_batcher import ScriptedBatcher
 from support.supervisor import free_port
 from support.waiting import eventually
 from vtsserving._bus.nats import NatsBus
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._runtime.health_check import health_check
 from vtsserving._wire import frames, subjects
 

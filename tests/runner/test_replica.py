@@ -20,7 +20,7 @@ from support.runner_models import SEGFAULT, save, trouble
 from support.scripted_batcher import Error, ScriptedBatcher
 from support.waiting import eventually
 from vtsserving._bus.inprocess import InProcessBus
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import REPLICA_BITS
 from vtsserving_runner.metrics import RunnerCounters

@@ -19,8 +19,8 @@ from support.runner_models import EXIT, RAISE, save, trouble
 from support.waiting import eventually
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._inference.client import InferenceClient
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_runner.app import RunnerApp

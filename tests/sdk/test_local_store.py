@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.sdk import save_text as save
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import (
     AlreadyExists,

@@ -20,8 +20,8 @@ from support import store_worker
 from support.proofs import Proof
 from support.sdk import save_text
 from vtsserving._archive import import_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import AlreadyExists, IntegrityError
 
 WORKERS = 3

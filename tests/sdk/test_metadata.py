@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.sdk import save_text
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model import yaml_file
 from vtsserving._model.metadata import plain_labels, plain_metadata
-from vtsserving._model.model import Model
 from vtsserving.exceptions import IntegrityError, InvalidMetadata
 
 NOW = datetime(2026, 5, 19, 8, 36, 52, 456990, tzinfo=timezone.utc)

@@ -12,9 +12,9 @@ import pytest
 import vtsserving
 from support.sdk import save_text
 from vtsserving._local_store.injected_models import InjectedModels, Provided, from_text, to_text
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import current_resolver, use_resolver
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import ModelNotFound, VersionNotFound
 
 

@@ -13,8 +13,8 @@ import pytest
 from support.fault_proxy import FaultProxy, Faults
 from support.sdk import files_below, save_text
 from support.stores import ThreadedStore, store_settings
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._store_client import transfer
 from vtsserving.exceptions import StoreUnavailable, VersionNotFound, VtsServingException
 from vtsserving_runner.models.cache import StoreSource

@@ -13,8 +13,8 @@ import pytest
 from support.proofs import Proof
 from support.sdk import save_text
 from support.stores import store_settings
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import BlobUnknown, IntegrityError, NotFound
 from vtsserving_store import maintenance
 from vtsserving_store.components import StoreComponents

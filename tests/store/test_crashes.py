@@ -31,9 +31,9 @@ from support.stores import (
     store_settings,
     wait_until,
 )
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client import transfer
 from vtsserving._store_client.client import RegistryClient

@@ -12,8 +12,8 @@ import pytest
 
 from support.proofs import Proof
 from support.sdk import save_text
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import VersionNotFound
 from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects import keys

@@ -17,9 +17,9 @@ import pytest
 from support.fault_proxy import FaultProxy, Faults
 from support.sdk import CONTEXT
 from support.stores import ThreadedStore, store_settings, wait_until
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client import transfer
 from vtsserving.exceptions import NoSpace

@@ -15,8 +15,8 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._store_client import transfer
 from vtsserving._store_client.client import RegistryClient
 from vtsserving_store.objects.object_store import PART_BYTES

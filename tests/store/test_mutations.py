@@ -16,8 +16,8 @@ from support.proofs import Proof
 from support.sdk import files_below
 from support.stores import ThreadedStore
 from vtsserving import picklable_model
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._store_client import client, transfer
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_runner.models.cache import StoreSource

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.sdk import save_text
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving.exceptions import (
     AlreadyExists,
     BlobUnknown,

@@ -17,9 +17,9 @@ from support import push_worker
 from support.proofs import Proof
 from support.sdk import CONTEXT
 from support.stores import ACCESS_KEY, SECRET_KEY, StoreProcess, s3_section
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client import transfer
 

@@ -8,9 +8,10 @@ import zipfile
 from pathlib import Path
 
 from vtsserving._archive import write_archive
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import Model, ModelContext
+from vtsserving._model.info import ModelContext
 from vtsserving._model.tag import Tag
 
 COMPRESSED = ("vtsmodel", "gz", "xz", "bz2", "zip")

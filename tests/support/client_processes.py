@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from support import push_worker
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 
 
 class Clients:

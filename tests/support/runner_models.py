@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import vtsserving.picklable_model
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 
 RAISE, SEGFAULT, EXIT, ABORT, HANG, GATE, DROP_ROW, NAN, LEAVE = (
     float(code) for code in (601, 602, 603, 604, 605, 606, 607, 608, 609)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vtsserving._bus.interface import Bus, Message
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
+from vtsserving._model.info import ModelContext
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE
-from vtsserving._model.model import Model, ModelContext
 from vtsserving._model.tag import Tag
 
 CONTEXT = ModelContext("sklearn", {"scikit-learn": "1.5.0"}, "0.1.0", "3.11.7")

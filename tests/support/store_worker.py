@@ -14,7 +14,7 @@ from pathlib import Path
 from vtsserving._archive import export_model, import_model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import ModelContext
+from vtsserving._model.info import ModelContext
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import Conflict, NotFound
 

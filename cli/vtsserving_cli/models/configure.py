@@ -14,7 +14,7 @@ from vtsserving_cli.parsing import parse_pairs
 from vtsserving_cli.render import put_json, put_yaml
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import ModelInfo
+    from vtsserving._model.info import ModelInfo
 
 EXAMPLES: Final = (
     "vtsserving models configure iris_clf",

@@ -14,8 +14,8 @@ from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_labels
 
 if TYPE_CHECKING:
+    from vtsserving._local_store.model import Model
     from vtsserving._local_store.store import LocalStore
-    from vtsserving._model.model import Model
 
 EXAMPLES: Final = (
     "vtsserving models delete iris_clf:latest -y",

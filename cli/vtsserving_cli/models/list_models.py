@@ -14,7 +14,7 @@ from vtsserving_cli.parsing import parse_labels
 from vtsserving_cli.render import human_size, put_json, put_yaml, short_path
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import Model
+    from vtsserving._local_store.model import Model
 
 HEADER: Final = ("Tag", "Module", "Size", "Creation Time", "Path")
 

@@ -15,8 +15,8 @@ from vtsserving_cli.models.remote import RemoteOption, RemoteUrlOption
 from vtsserving_cli.parsing import parse_age
 
 if TYPE_CHECKING:
+    from vtsserving._local_store.model import Model
     from vtsserving._local_store.store import LocalStore
-    from vtsserving._model.model import Model
 
 
 EXAMPLES: Final = (

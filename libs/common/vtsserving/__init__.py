@@ -30,7 +30,8 @@ if TYPE_CHECKING:
         xgboost,
     )
     from vtsserving._embedded.server import Server, serve
-    from vtsserving._model.model import Model, ModelContext, ModelInfo
+    from vtsserving._local_store.model import Model
+    from vtsserving._model.info import ModelContext, ModelInfo
     from vtsserving._model.options import ModelOptions
     from vtsserving._model.signature import ModelSignature
     from vtsserving._model.tag import Tag
@@ -81,9 +82,9 @@ _HOMES: Final = {
     "Context": "service.context",
     "Cookie": "service.context",
     "Service": "service.service",
-    "Model": "_model.model",
-    "ModelContext": "_model.model",
-    "ModelInfo": "_model.model",
+    "Model": "_local_store.model",
+    "ModelContext": "_model.info",
+    "ModelInfo": "_model.info",
     "ModelOptions": "_model.options",
     "ModelSignature": "_model.signature",
     "Server": "_embedded.server",

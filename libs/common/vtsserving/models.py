@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import of_version
 from vtsserving._model.signature import ModelSignature
@@ -20,7 +20,7 @@ from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import ModelContext
+    from vtsserving._model.info import ModelContext
 
 __all__ = [
     "alias",

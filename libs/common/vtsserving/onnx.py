@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving._model.model import Model, ModelInfo
+from vtsserving._local_store.model import Model
+from vtsserving._model.info import ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag

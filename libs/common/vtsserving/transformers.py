@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag

@@ -17,8 +17,8 @@ from vtsserving.exceptions import AlreadyExists, InvalidArgument, StorageError, 
 
 if TYPE_CHECKING:
     from vtsserving._archive.remote import Remote
+    from vtsserving._local_store.model import Model
     from vtsserving._local_store.store import LocalStore
-    from vtsserving._model.model import Model
     from vtsserving._model.tag import Tag
 
 

@@ -18,8 +18,8 @@ from vtsserving._model.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manife
 from vtsserving.exceptions import CorruptArchive, IntegrityError, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
+    from vtsserving._local_store.model import Model
     from vtsserving._local_store.store import LocalStore
-    from vtsserving._model.model import Model
 
 
 def import_model(

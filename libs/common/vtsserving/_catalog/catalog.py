@@ -24,8 +24,9 @@ from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from vtsserving._local_store.model import Model
     from vtsserving._local_store.store import LocalStore
-    from vtsserving._model.model import Model, ModelInfo
+    from vtsserving._model.info import ModelInfo
 
 _log = logging.getLogger(__name__)
 

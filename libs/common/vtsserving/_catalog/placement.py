@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import ModelInfo
+    from vtsserving._model.info import ModelInfo
 
 DISTRIBUTIONS: Final = (
     "catboost",

@@ -12,6 +12,7 @@ from typing import Any, Final
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._inference.blocking import BlockingCalls
 from vtsserving._inference.client import InferenceClient
+from vtsserving._packing.package_tags import packed_tag
 from vtsserving.exceptions import (
     DeadlineExceeded,
     InvalidArgument,
@@ -19,7 +20,6 @@ from vtsserving.exceptions import (
     NotFound,
     VtsServingException,
 )
-from vtsserving.runner.package_tags import packed_tag
 from vtsserving.runner.runner import Runner
 
 _log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""The store of this machine: versions in folders, aliases, settings."""
+"""The store of this machine: models in folders, versions, aliases, settings, and how a process finds models."""

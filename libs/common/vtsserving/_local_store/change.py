@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from vtsserving._local_store import lookup
 from vtsserving._local_store.files import swap, sync_directory, write_durably
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.state import NameState, read_state, write_state
 from vtsserving._model import settings
 from vtsserving._model.draft import Draft
-from vtsserving._model.info import DOCUMENT, pack_document
+from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time, write_time
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
-from vtsserving._model.model import Model, ModelInfo, read_time, write_time
 from vtsserving._model.tag import Tag, new_version
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import ModelNotFound
 

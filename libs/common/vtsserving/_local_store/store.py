@@ -20,11 +20,11 @@ from vtsserving._local_store import lookup
 from vtsserving._local_store.change import changing, state_path
 from vtsserving._local_store.files import storage_errors, sync_tree
 from vtsserving._local_store.home import home
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.staging import staging, sweep
 from vtsserving._local_store.state import AliasMove, NameState, SettingsRecord, read_state
 from vtsserving._model.draft import Draft
 from vtsserving._model.manifest import Manifest, hash_files
-from vtsserving._model.model import Model
 from vtsserving._model.settings import of_version
 from vtsserving._model.tag import Tag, check_alias, check_new_version, is_hidden
 from vtsserving.exceptions import InvalidTag

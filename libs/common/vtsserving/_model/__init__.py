@@ -1,1 +1,1 @@
-"""A saved model: its tag, signatures, options, files and what is known about it."""
+"""What is recorded about a saved model: its tag, signatures, options, files and the rest of its document."""

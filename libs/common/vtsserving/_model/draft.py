@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from vtsserving._model.model import ModelContext, ModelInfo
+from vtsserving._model.info import ModelContext, ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag

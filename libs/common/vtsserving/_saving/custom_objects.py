@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import unquote
 
+from vtsserving._local_store.model import Model
 from vtsserving._model.manifest import check_file
-from vtsserving._model.model import Model
 from vtsserving._saving import pickles
 from vtsserving.exceptions import IntegrityError, InvalidArgument
 

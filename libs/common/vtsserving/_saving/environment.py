@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from vtsserving._model.model import ModelInfo
+from vtsserving._model.info import ModelInfo
 from vtsserving.exceptions import IncompatibleEnvironment, MissingDependency
 
 _SAME: Final = {

@@ -15,11 +15,12 @@ from types import ModuleType
 from typing import Any, Final, TypedDict
 
 from vtsserving._local_store.files import storage_errors
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
+from vtsserving._model.info import ModelContext, ModelInfo
 from vtsserving._model.metadata import plain_labels, plain_metadata
-from vtsserving._model.model import Model, ModelContext, ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import InvalidArgument, InvalidSignature, SerializationError, VtsServingException
 

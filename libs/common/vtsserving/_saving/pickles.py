@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from vtsserving.exceptions import IntegrityError, ModelLoadFailed, PythonVersionMismatch, SerializationError
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import Model
+    from vtsserving._local_store.model import Model
 
 # Cloudpickle's constructors of functions, code and classes; a pickle without them carries no code.
 _CODE_MARKS: Final = (b"_make_function", b"CodeType", b"_make_skeleton")

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from vtsserving._model.model import Model, ModelInfo
+from vtsserving._local_store.model import Model
+from vtsserving._model.info import ModelInfo
 from vtsserving._saving import pickles
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Written

@@ -10,7 +10,7 @@ from vtsserving._model.manifest import Manifest
 from vtsserving._model.tag import Tag
 
 if TYPE_CHECKING:
-    from vtsserving._model.model import ModelInfo
+    from vtsserving._model.info import ModelInfo
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +49,7 @@ class RemoteVersion:
     @property
     def info(self) -> ModelInfo:
         """Everything that is recorded about it."""
-        from vtsserving._model.model import ModelInfo
+        from vtsserving._model.info import ModelInfo
 
         return ModelInfo.from_dict(self.document, self.manifest.extra)
 

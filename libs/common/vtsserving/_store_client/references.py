@@ -11,9 +11,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from vtsserving._local_store.model import Model
 from vtsserving._model.info import DOCUMENT
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client.answers import RemoteVersion
 from vtsserving._store_client.client import RegistryClient

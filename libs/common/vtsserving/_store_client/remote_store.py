@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._model.settings import of_version
 from vtsserving._model.tag import Tag, check_alias, is_hidden
 from vtsserving._store_client import transfer

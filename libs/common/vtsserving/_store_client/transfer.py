@@ -5,9 +5,9 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client.answers import RemoteVersion
 from vtsserving._store_client.client import RegistryClient

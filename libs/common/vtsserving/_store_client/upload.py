@@ -12,8 +12,8 @@ from typing import Final
 
 from vtsserving._local_store.files import write_durably
 from vtsserving._local_store.home import home
+from vtsserving._local_store.model import Model
 from vtsserving._model.manifest import FileEntry
-from vtsserving._model.model import Model
 from vtsserving._store_client.answers import Lease, RemoteUpload
 from vtsserving._store_client.client import CHUNK_BYTES, RegistryClient
 from vtsserving._store_client.progress import Progress

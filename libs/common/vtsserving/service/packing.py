@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
-from vtsserving._model.model import Model
 from vtsserving._model.tag import Tag
+from vtsserving._packing.package import pack
 from vtsserving._store_client import transfer
 from vtsserving._store_client.client import RegistryClient
 from vtsserving._store_client.contexts import connect
 from vtsserving.exceptions import AlreadyExists, NotFound
-from vtsserving.runner.package import pack
 from vtsserving.service.service import Service
 
 
@@ -37,7 +37,7 @@ def pack_service(service: Service, store: LocalStore | None = None) -> dict[str,
         Runner's name to hidden model.
 
     Raises:
-        VtsServingException: as `vtsserving.runner.package.pack`.
+        VtsServingException: as `vtsserving._packing.package.pack`.
     """
     custom = [runner for runner in service.runners if runner.runnable_class is not None]
     return {runner.name: pack(runner, store) for runner in custom}

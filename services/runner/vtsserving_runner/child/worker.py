@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from vtsserving._local_store.injected_models import InjectedModels, from_text
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import use_resolver
-from vtsserving._model.model import Model, ModelInfo
+from vtsserving._model.info import ModelInfo
 from vtsserving._model.tag import Tag
 from vtsserving._runtime import logs
 from vtsserving._saving.input_example import WarmupCall, warmup_calls

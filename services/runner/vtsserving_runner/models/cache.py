@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vtsserving._local_store.files import remove_tree, sync_tree
-from vtsserving._model.model import Model
+from vtsserving._local_store.model import Model
 from vtsserving._model.tag import Tag
 from vtsserving._store_client.answers import RemoteVersion
 from vtsserving._store_client.client import RegistryClient

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from vtsserving._model import yaml_file
+from vtsserving._model.info import ModelInfo, read_time
 from vtsserving._model.manifest import MODEL_FILE, Manifest
-from vtsserving._model.model import ModelInfo, read_time
 from vtsserving._model.tag import LATEST, RESERVED_NAMES, is_valid_part
 from vtsserving.exceptions import (
     AlreadyExists,

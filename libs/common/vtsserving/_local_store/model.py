@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtsserving._model import yaml_file
-from vtsserving._model.info import (
-    DOCUMENT,
-    ModelContext,
-    ModelInfo,
-    pack_document,
-    read_time,
-    unpack_document,
-    write_time,
-)
+from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time, unpack_document
 from vtsserving._model.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import (
@@ -33,11 +25,12 @@ if TYPE_CHECKING:
     from vtsserving._model.options import ModelOptions
     from vtsserving.runner.runner import Runner
 
-__all__ = ["Model", "ModelContext", "ModelInfo", "read_time", "write_time"]
-
 
 class Model:
     """A model in a store on this machine.
+
+    It is also the facade of the SDK: `custom_objects`, `load_model`, `to_runner` and pickling call packages that stand
+    above this one. They are imported when they are used, so that no import goes round in a circle.
 
     Attributes:
         tag: name and exact version.

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vtsserving._local_store.files import storage_errors
+from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
-from vtsserving._model.model import Model
+from vtsserving._packing.fingerprint import project_modules
+from vtsserving._packing.package_tags import MAX_NEEDS, NEEDS, Need, packed_tag
 from vtsserving._saving import framework, pickles
 from vtsserving._saving.framework import Framework
 from vtsserving.exceptions import AlreadyExists, InvalidArgument, ModelLoadFailed, NotFound
-from vtsserving.runner.fingerprint import project_modules
-from vtsserving.runner.package_tags import MAX_NEEDS, NEEDS, Need, packed_tag
 
 if TYPE_CHECKING:
     from vtsserving.runner.runner import Runner, SavedModel

@@ -49,13 +49,13 @@ def packed_tag(runner: Runner) -> Tag:
     Raises:
         InvalidArgument: a parameter of the class has no content that could be named.
     """
-    from vtsserving.runner.fingerprint import fingerprint
+    from vtsserving._packing.fingerprint import fingerprint
 
     name = f"{HIDDEN_PREFIX}{runner.name}"[:MAX_PART_CHARS].rstrip("-._")
     return Tag(name, fingerprint(runner)[:VERSION_CHARS])
 
 
-def dependencies_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
+def needs_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
     """The models that a manifest says are needed.
 
     Raises:
