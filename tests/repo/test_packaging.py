@@ -1,4 +1,4 @@
-"""The wheel holds the seven packages and nothing generic, and works where only it is installed."""
+"""The wheel holds the packages of the product and nothing generic, and works where only it is installed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=site, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_wheel_holds_the_seven_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_of_the_product_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
