@@ -224,3 +224,36 @@ def test_large_bodies_are_checked_for_long_integers_too(literal: str) -> None:
         with pytest.raises(BadInput) as caught:
             target().decode(body.encode())
         assert caught.value.code == "bad_number"
+
+
+def outcome(body: bytes, decoder: Target) -> Any:
+    try:
+        packed = decoder.decode(body)
+    except BadInput as error:
+        return error.code
+    return packed.head, packed.rows, bytes(packed.body)
+
+
+# Around the ends of exact floats and of integer types, and fractions of which json writes 19 digits in a row.
+EDGES = [sign * 2**power + step for sign in (1, -1) for power in (7, 24, 53, 63, 64) for step in (-1, 0, 1)]
+NUMBERS = (
+    st.sampled_from(EDGES)
+    | st.integers(-9_000_000_000_000_000_001, 9_000_000_000_000_000_001)
+    | st.integers(-(2**70), 2**70)
+    | st.floats(0, 0.01)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(
+    st.lists(st.lists(NUMBERS, min_size=2, max_size=2), min_size=1, max_size=4),
+    st.sampled_from(["float64", "float32", "float16", "int64", "int8", "uint64", None]),
+    st.sampled_from([0, SMALL_BYTES]),
+)
+def test_plain_rows_mean_what_the_strict_way_makes_of_them(
+    rows: Any, dtype: str | None, padding: int
+) -> None:
+    body = json.dumps(rows).encode()
+    # The fields of an object are read the strict way alone.
+    strict = outcome(b'{"args": [%s]}' % body, target(dtype, 2))
+    assert outcome(b" " * padding + body, target(dtype, 2)) == strict

@@ -14,8 +14,9 @@ from vtsserving.exceptions import BadShape, OutOfRange, Ragged, TooDeep, WrongTy
 
 Array = np.ndarray[Any, Any]
 
-_PLAIN_BYTES: Final = 64 * 1024
-"""Bodies above this are not searched for long numbers."""
+_SMALL_BYTES: Final = 512
+"""Bodies above this are checked for long integers by value: searching the text costs more there, and finds long
+fractions, too, such as 0.0012345678901234567."""
 
 _PLAIN_CHARACTERS: Final = b"0123456789.,[]-+eE \t\r\n"
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
@@ -114,7 +115,7 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
 
 
 def plain_array(body: bytes, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any] | None:
-    """The array of a small JSON body that is nothing but numbers and brackets.
+    """The array of a JSON body that is nothing but numbers and brackets.
 
     Args:
         body: any bytes.
@@ -124,11 +125,16 @@ def plain_array(body: bytes, dtype: np.dtype[Any] | None = None) -> np.ndarray[A
         None where the body needs a closer look: `read` and then `infer` or `to_array`, which give the same or say why
         not.
     """
-    if len(body) > _PLAIN_BYTES or body.translate(None, _PLAIN_CHARACTERS) or _LONG_DIGITS.search(body):
+    if body.translate(None, _PLAIN_CHARACTERS):
         return None
     try:
         array = np.array(orjson.loads(body), dtype)
     except ValueError:
+        return None
+    if len(body) < _SMALL_BYTES:
+        if _LONG_DIGITS.search(body):
+            return None
+    elif array.size and not -9e18 < array.min().item() <= array.max().item() < 9e18:
         return None
     return array if 0 < array.ndim <= MAX_TENSOR_DIMS and array.size and array.dtype.kind in "if" else None
 

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from vtsserving._codecs.json_arrays import ArraySpec, infer, plain_array, to_array
-from vtsserving._codecs.json_strict import read
+from vtsserving._codecs.json_strict import MAX_CONTAINERS, read
 from vtsserving._codecs.npy import MAGIC, read_npy, write_npy
 from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
@@ -64,8 +64,11 @@ class NumpyNdarray(IODescriptor):
         # Not what the client said: no JSON begins like this, and many clients do not know the type of .npy files.
         if body.media_type == NPY or body.data.startswith(MAGIC):
             return self._checked(read_npy(body.data), binary=True)
-        if self._is_plain and (plain := plain_array(body.data, self._dtype)) is not None:
-            return self._shaped(plain)
+        # More lists than bytes cannot be: only long bodies are searched for them.
+        if self._is_plain and (len(body.data) <= MAX_CONTAINERS or body.data.count(b"[") <= MAX_CONTAINERS):
+            plain = plain_array(body.data, self._dtype)
+            if plain is not None:
+                return self._shaped(plain)
         value = read(body.data, unsigned=self._dtype == np.uint64)
         if self._dtype is None:
             array = infer(value, "input")

@@ -26,8 +26,9 @@ from vtsserving_gateway.predict.casting import cast
 _NUMERIC: Final = b"0123456789.,[]-+eE \t\r\n"
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 
-SMALL_BYTES: Final = 64 * 1024
-"""Bodies above this are checked for long integers by value: looking at the text costs more there."""
+SMALL_BYTES: Final = 512
+"""Bodies above this are checked for long integers by value: searching the text costs more there, and finds long
+fractions, too, such as 0.0012345678901234567."""
 
 
 class Target:
@@ -93,7 +94,7 @@ class Target:
         if len(body) < SMALL_BYTES:
             if _LONG_DIGITS.search(body):
                 return None
-        elif array.size and not -9e18 < array.min() <= array.max() < 9e18:
+        elif array.size and not -9e18 < array.min().item() <= array.max().item() < 9e18:
             return None
         if self._tail is not None:
             if array.shape[1:] != self._tail or array.ndim != len(self._tail) + 1:
