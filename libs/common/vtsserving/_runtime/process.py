@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from vtsserving._bus.nats import NatsBus
-from vtsserving._runtime import logs
+from vtsserving._runtime import allocator, logs
 from vtsserving._runtime.settings import SharedSettings
 from vtsserving.exceptions import VtsServingException
 
@@ -92,6 +92,7 @@ async def serve_until(app: App, stop: Stop, on_ready: Callable[[], None] | None 
         stop: ends the service, also while it starts.
         on_ready: called when the app has started.
     """
+    allocator.keep_freed_memory()
     try:
         starting = asyncio.ensure_future(app.start())
         stopping = asyncio.ensure_future(stop.wait())

@@ -27,7 +27,7 @@ from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import use_resolver
 from vtsserving._model.info import ModelInfo
 from vtsserving._model.tag import Tag
-from vtsserving._runtime import logs
+from vtsserving._runtime import allocator, logs
 from vtsserving._saving.input_example import WarmupCall, warmup_calls
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--poll-us", type=int, default=0)
     parser.add_argument("--provided", default="[]")
     arguments = parser.parse_args(argv)
+    allocator.keep_freed_memory()
     rings = [_ring(int(number)) for number in arguments.memory.split(",") if number]
     link = BlockingLink(socket.socket(fileno=arguments.fd), *rings, poll_us=arguments.poll_us)
     _isolate(arguments.parent)
