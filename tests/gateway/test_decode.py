@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.backend import entry, rows_spec
+from vtsserving._codecs.json_arrays import SMALL_BYTES
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire.rows import unpack_call
 from vtsserving.exceptions import BadInput, BadJson
-from vtsserving_gateway.predict.decode import SMALL_BYTES, Target
+from vtsserving_gateway.predict.decode import Target
 
 
 def target(dtype: str | None = "float64", width: int = 4, specs: dict[str, Any] | None = None) -> Target:
@@ -257,3 +258,11 @@ def test_plain_rows_mean_what_the_strict_way_makes_of_them(
     # The fields of an object are read the strict way alone.
     strict = outcome(b'{"args": [%s]}' % body, target(dtype, 2))
     assert outcome(b" " * padding + body, target(dtype, 2)) == strict
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "bool"])
+@pytest.mark.parametrize("padding", [0, SMALL_BYTES])
+def test_no_rows_are_refused_for_rows_that_are_single_numbers_too(dtype: str, padding: int) -> None:
+    decoder = target(specs={"predict": {"args": [{"name": "X", "dtype": dtype, "shape": [-1]}]}})
+    with pytest.raises(BadInput, match="at least one is needed"):
+        decoder.decode(b" " * padding + b"[]")

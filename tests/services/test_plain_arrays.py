@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtsserving._codecs.json_arrays import ArraySpec, infer, plain_array, to_array
+from vtsserving._codecs.json_arrays import SMALL_BYTES, ArraySpec, infer, plain_array, to_array
 from vtsserving._codecs.json_strict import MAX_CONTAINERS, read
 from vtsserving.exceptions import TooLarge, VtsServingException
 from vtsserving.io import NumpyNdarray
@@ -26,8 +26,6 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.floats(0, 0.01),
 )
-LONG = 600
-"""Bytes of a body that is checked by its values instead of by its text."""
 VALUES = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
 
 
@@ -43,7 +41,7 @@ def strictly(body: bytes) -> Any:
     return infer(read(body), "input")
 
 
-@given(VALUES, st.sampled_from([None, (0, 0), " "]), st.sampled_from([0, LONG]))
+@given(VALUES, st.sampled_from([None, (0, 0), " "]), st.sampled_from([0, SMALL_BYTES]))
 def test_what_the_short_way_takes_the_strict_way_reads_alike(value: Any, spaces: Any, padding: int) -> None:
     written = json.dumps(value, indent=spaces if isinstance(spaces, str) else None).encode()
     body = b" " * padding + written
@@ -70,7 +68,7 @@ def test_a_long_body_means_what_a_short_one_does(rows: Any, typed: bool) -> None
     descriptor = NumpyNdarray(dtype="float64" if typed else None)
     short, long = (
         outcome(lambda data=data: descriptor.read(Body(data)))  # type: ignore[misc]
-        for data in (body, b" " * LONG + body)
+        for data in (body, b" " * SMALL_BYTES + body)
     )
     assert short == long
 
@@ -103,7 +101,7 @@ def test_very_many_lists_are_refused_as_before() -> None:
         b"[" * 70 + b"1" + b"]" * 70,
     ],
 )
-@pytest.mark.parametrize("padding", [0, LONG])
+@pytest.mark.parametrize("padding", [0, SMALL_BYTES])
 def test_what_is_odd_is_left_to_the_strict_way(body: bytes, padding: int) -> None:
     body = b" " * padding + body
     assert plain_array(body) is None

@@ -69,7 +69,7 @@ def first_value() -> Any:
 
 
 def page_faults() -> Any:
-    """Returns how many pages its process faulted in while it took and freed 100 pairs of blocks of 640 pages, for each row."""
+    """Returns for each row how many pages its process faulted in while it took and freed 100 pairs of 640 pages."""
 
     class PageFaults:
         def predict(self, rows: Any) -> Any:

@@ -14,7 +14,7 @@ from vtsserving.exceptions import BadShape, OutOfRange, Ragged, TooDeep, WrongTy
 
 Array = np.ndarray[Any, Any]
 
-_SMALL_BYTES: Final = 512
+SMALL_BYTES: Final = 512
 """Bodies above this are checked for long integers by value: searching the text costs more there, and finds long
 fractions, too, such as 0.0012345678901234567."""
 
@@ -114,29 +114,43 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
     return _whole(value, dtype, where) if dtype.kind in "iu" else _floating(value, dtype, where)
 
 
-def plain_array(body: bytes, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any] | None:
-    """The array of a JSON body that is nothing but numbers and brackets.
+def plain_array(body: bytes | bytearray, dtype: np.dtype[Any] | None = None) -> Array | None:
+    """The array of a JSON body that is nothing but numbers and brackets: the short way of most bodies.
+
+    The body is recognised by what it does not contain (letters, quotes, braces), parsed and turned into an array in two
+    calls. Whatever is unusual about it is left to the strict way, which costs more and finds the exact error.
 
     Args:
         body: any bytes.
-        dtype: float64, or None for int64 or float64, as the numbers are.
+        dtype: a floating one, or None for int64 or float64, as the numbers are.
 
     Returns:
-        None where the body needs a closer look: `read` and then `infer` or `to_array`, which give the same or say why
-        not.
+        A new array of 1 to MAX_TENSOR_DIMS dimensions that is not empty; None where the body needs a closer look:
+        `read` and then `infer` or `to_array`, which give the same or say why not.
     """
     if body.translate(None, _PLAIN_CHARACTERS):
         return None
     try:
-        array = np.array(orjson.loads(body), dtype)
+        value = orjson.loads(body)
+        if dtype is None:
+            array = np.array(value)
+            if array.dtype.kind not in "if":
+                return None
+        elif dtype.itemsize >= 8:
+            array = np.array(value, dtype)
+        else:
+            # Too large for the dtype becomes infinite, which a closer look refuses.
+            with np.errstate(over="ignore"):
+                array = np.array(value, dtype)
+            if not np.isfinite(array).all():
+                return None
     except ValueError:
         return None
-    if len(body) < _SMALL_BYTES:
-        if _LONG_DIGITS.search(body):
-            return None
-    elif array.size and not -9e18 < array.min().item() <= array.max().item() < 9e18:
+    if not array.size or not 0 < array.ndim <= MAX_TENSOR_DIMS:
         return None
-    return array if 0 < array.ndim <= MAX_TENSOR_DIMS and array.size and array.dtype.kind in "if" else None
+    if len(body) < SMALL_BYTES:
+        return None if _LONG_DIGITS.search(body) else array
+    return array if -9e18 < array.min().item() <= array.max().item() < 9e18 else None
 
 
 def infer(value: Any, where: str) -> Any:
