@@ -1,7 +1,9 @@
 """Arrays as `.npy` bytes, read without copying and without ever unpickling.
 
-The header is a Python literal, for which numpy runs Python's parser; that can be stalled or crashed by what a
-stranger sends, so the one form that every writer produces is matched here instead.
+The header is a Python literal, for which `numpy.lib.format.read_array_header_1_0` runs Python's parser. The one form
+that every writer produces is matched here instead. With numpy's reader a header takes 40 us longer (measured: 51 us for
+a small array, not 10), 10 KB of opening brackets stall the event loop for a quarter of a second, other headers raise
+MemoryError or RecursionError, and version 3 has no public reader.
 """
 
 from __future__ import annotations
