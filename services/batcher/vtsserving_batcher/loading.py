@@ -7,6 +7,8 @@ import math
 from collections.abc import Container, Sequence
 from typing import Final
 
+from cachetools import LRUCache
+
 from vtsserving._bus.interface import Bus
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
@@ -20,7 +22,7 @@ ASK_AGAIN_S: Final = 1.0
 """A runner that was asked and is silent is asked again after this time; asking twice does no harm."""
 
 MAX_NEEDS: Final = 4_096
-"""Most models whose needs are remembered; the memory starts afresh beyond, and then runners are tried."""
+"""Most models whose needs are remembered; beyond, runners are tried for those that were not asked for longest."""
 
 REMEMBER_FAILURE_S: Final = 5.0
 """A model that could not be loaded answers with the reason for this long; then it is tried again."""
@@ -47,16 +49,15 @@ class Loading:
         self._load_wait_s = settings.load_wait_s
         self._runner_wait_s = settings.runner_wait_s
         self._scale_out_s = settings.scale_out_s
-        self._needs: dict[str, tuple[str, ...]] = {}
+        self._needs: LRUCache[str, tuple[str, ...]] = LRUCache(MAX_NEEDS)
 
     def learn(self, digest: str, needs: Sequence[str]) -> None:
         """Remember what a runner must have for a model."""
-        if len(self._needs) >= MAX_NEEDS:
-            self._needs.clear()
         self._needs[digest] = tuple(needs)
 
     def _needs_of(self, model: ModelState) -> tuple[str, ...]:
-        return self._needs.get(model.digest, ())
+        needs: tuple[str, ...] = self._needs.get(model.digest, ())
+        return needs
 
     def refusal(self, model: ModelState, now_s: float) -> ModelRefusal | None:
         """Why a model cannot be served now: no runner has what it needs, or all failed to load it a short time ago."""

@@ -15,6 +15,7 @@ from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
+from vtsserving.recent import RecentDict
 from vtsserving_gateway.auth.tokens import Access
 from vtsserving_gateway.functions.threads import FunctionThreads
 from vtsserving_gateway.metrics import PREDICT, GatewayMetrics, MetricSeries
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 _LISTED: Final = "GET /v1/models lists what there is"
 
 MAX_ROUTES: Final = 4_096
-"""Most URLs that are remembered; the memory starts afresh beyond."""
+"""Most URLs that are remembered."""
 
 DECODING_THREADS: Final = 2
 """Threads that read large bodies and write large results; the interpreter runs one at a time anyway."""
@@ -99,7 +100,7 @@ class GatewayState:
         self.date = b""
         self.connections: set[Watched] = set()
         self.unrouted = self.metrics.of(PREDICT)
-        self._bound: dict[bytes, BoundRoute] = {}
+        self._bound: RecentDict[bytes, BoundRoute] = RecentDict(MAX_ROUTES)
         self._id_prefix = secrets.token_hex(4).encode()
         self._last_id = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -211,8 +212,6 @@ class GatewayState:
 
     def _remember(self, url: bytes, route: Route, entry: CatalogEntry) -> BoundRoute:
         bound = BoundRoute(route, entry, self)
-        if len(self._bound) >= MAX_ROUTES:
-            self._bound.clear()
         self._bound[url] = bound
         return bound
 

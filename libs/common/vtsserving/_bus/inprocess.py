@@ -24,6 +24,7 @@ from vtsserving._bus.interface import (
 )
 from vtsserving._bus.requests import Requests
 from vtsserving.exceptions import BusUnavailable, InvalidArgument, MessageTooLarge, ShuttingDown
+from vtsserving.recent import RecentDict
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ DEFERRED_BYTES: Final = 1024 * 1024
 """No payload without bytes is larger: where more is allowed, they need not be made to be counted."""
 
 _MAX_ROUTES: Final = 4_096
-"""Most subjects whose subscribers are remembered; the memory starts afresh beyond."""
+"""Most subjects whose subscribers are remembered."""
 
 
 class InProcessBus:
@@ -51,7 +52,7 @@ class InProcessBus:
         self._connected = True
         self._ended = False
         self._subscriptions: list[_Subscription] = []
-        self._routes: dict[str, tuple[_Subscription, ...]] = {}
+        self._routes: RecentDict[str, tuple[_Subscription, ...]] = RecentDict(_MAX_ROUTES)
         self._waiting: deque[Message] = deque()
         self._pumping = False
         self._callbacks: list[StateCallback] = []
@@ -155,8 +156,6 @@ class InProcessBus:
         check_subject(subject)
         tokens = subject.split(".")
         route = tuple(s for s in self._subscriptions if matches(s.tokens, tokens))
-        if len(self._routes) >= _MAX_ROUTES:
-            self._routes.clear()
         self._routes[subject] = route
         return route
 

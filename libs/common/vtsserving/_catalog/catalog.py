@@ -22,6 +22,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
+from vtsserving.recent import RecentDict
 
 if TYPE_CHECKING:
     from vtsserving._local_store.model import Model
@@ -37,7 +38,7 @@ STALE_S: Final = 5.0
 """How long after that it is still served while it is renewed; then a request waits for the renewal."""
 
 MAX_ENTRIES: Final = 4_096
-"""Most tags that are remembered; the memory starts afresh beyond."""
+"""Most tags that are remembered."""
 
 MAX_BATCH_BYTES: Final = 6 * 1024 * 1024
 """Most bytes of inputs in one batch; the cluster's bus carries 8 MB."""
@@ -224,7 +225,7 @@ class CachedCatalog:
         """Remember what `fetch(tag)` returns; it raises as `Catalog.resolve` does, `fetch_all(name)` as `models`."""
         self._fetch = fetch
         self._fetch_all = fetch_all
-        self._remembered: dict[str, _Remembered] = {}
+        self._remembered: RecentDict[str, _Remembered] = RecentDict(MAX_ENTRIES)
         self._running: dict[str, asyncio.Task[CatalogEntry]] = {}
         self._settle: Settle = lambda tag, old, new: new
 
@@ -255,7 +256,7 @@ class CachedCatalog:
 
     def invalidate(self, name: str | None = None) -> None:
         """See Catalog.invalidate; what is forgotten is still served while the store is down."""
-        for tag, remembered in self._remembered.items():
+        for tag, remembered in list(self._remembered.items()):
             if name is None or remembered.entry.name == name:
                 self._remembered[tag] = remembered._replace(fetched_s=-TTL_S - STALE_S)
 
@@ -289,8 +290,6 @@ class CachedCatalog:
         before = self._remembered.get(tag)
         if before is not None:
             entry = self._settle(tag, before.entry, entry)
-        if len(self._remembered) >= MAX_ENTRIES:
-            self._remembered.clear()
         self._remembered[tag] = _Remembered(entry, time.monotonic())
         return entry
 

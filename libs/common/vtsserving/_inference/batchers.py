@@ -7,6 +7,7 @@ from typing import Final
 from vtsserving._inference.rendezvous import rendezvous_hash
 from vtsserving._inference.stall_detector import StallDetector
 from vtsserving._wire.limits import DEAD_AFTER_S
+from vtsserving.recent import RecentDict
 
 _MAX_REMEMBERED: Final = 4_096
 
@@ -18,7 +19,7 @@ class Batchers:
         """Start without any."""
         self._last_seen_s: dict[str, float] = {}
         self._leaving_s: dict[str, float] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: RecentDict[str, str] = RecentDict(_MAX_REMEMBERED)
         self._stalls = StallDetector()
 
     def __len__(self) -> int:
@@ -74,7 +75,5 @@ class Batchers:
         """The batcher for a model (`name:version`); None when none is alive."""
         found = self._owners.get(tag)
         if found is None and self._last_seen_s:
-            if len(self._owners) >= _MAX_REMEMBERED:
-                self._owners.clear()
             found = self._owners[tag] = rendezvous_hash(tag, self._last_seen_s)
         return found

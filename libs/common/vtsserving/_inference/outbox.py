@@ -15,6 +15,7 @@ from vtsserving._inference.request import Part
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import MAX_ENTRIES
 from vtsserving.exceptions import MessageTooLarge, VtsServingException
+from vtsserving.recent import RecentDict
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Outbox:
         self._replies = [subjects.gateway_reply(gateway_id, 1 + slot) for slot in range(PUBLISH_SLOTS)]
         self._slots = {subject: number for number, subject in enumerate(self._replies)}
         self._published: list[Publish | None] = [None] * PUBLISH_SLOTS
-        self._told: dict[str, str] = {}
+        self._told: RecentDict[str, str] = RecentDict(MAX_TOLD)
         self._turn = 0
 
     def add(self, part: Part) -> None:
@@ -104,8 +105,6 @@ class Outbox:
                     _log.debug("cancel not sent: %s", error.code)
 
     def _tell_needs(self, entry: CatalogEntry, batcher: str) -> None:
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
         self._told[entry.digest] = batcher
         try:
             self._bus.publish(subjects.batcher_in(batcher), prepare_frame("know", self._gateway_id, entry))

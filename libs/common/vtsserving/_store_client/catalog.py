@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 from typing import Final
+
+from cachetools import LRUCache
 
 from vtsserving._catalog.catalog import MAX_ENTRIES, CachedCatalog, CatalogEntry
 from vtsserving._model.settings import Configured, merge
@@ -31,7 +34,8 @@ class StoreCatalog(CachedCatalog):
         # One attempt each: a request waits for the answer, and the next request asks again.
         client = self._client = RegistryClient(url, token, attempts=1)
 
-        exact: dict[str, CatalogEntry] = {}
+        exact: LRUCache[str, CatalogEntry] = LRUCache(MAX_ENTRIES)
+        lock = threading.Lock()  # for `exact`: look-ups run in threads
 
         def fetch(tag: str) -> CatalogEntry:
             try:
@@ -40,14 +44,15 @@ class StoreCatalog(CachedCatalog):
                 entry = CatalogEntry.of(found.info, found.digest, settings)
             except StoreUnavailable:
                 # Versions never change, so what was learnt by an alias answers for its exact version, too.
-                if tag not in exact:
+                with lock:
+                    known: CatalogEntry | None = exact.get(tag)
+                if known is None:
                     raise
-                return exact[tag]
+                return known
             except IntegrityError as error:
                 raise StoreUnavailable(f"the store's answer for {tag} is damaged: {error.message}") from error
-            if len(exact) >= MAX_ENTRIES:
-                exact.clear()
-            exact[entry.tag] = entry
+            with lock:
+                exact[entry.tag] = entry
             return entry
 
         def fetch_all(name: str | None) -> list[CatalogEntry]:

@@ -16,9 +16,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from cachetools import TTLCache
+
 from vtsserving._auth.tokens import Token, is_token, presented
 from vtsserving._runtime.settings import SharedSettings
 from vtsserving.exceptions import AuthError, ConfigurationError, Overloaded, Unavailable
+from vtsserving.recent import RecentDict
 from vtsserving_gateway.auth.sources import FileTokens, StoreTokens
 
 TTL_S: Final = 5.0
@@ -39,7 +42,7 @@ RENEWAL_TIMEOUT_S: Final = 1.5
 does not notice a store that is silent."""
 
 MAX_REMEMBERED: Final = 4_096
-"""Most tokens that are remembered; the memory starts afresh beyond."""
+"""Most tokens that are remembered, valid ones and others each."""
 
 MAX_ASKED: Final = 64
 """Most tokens that are looked up at one time; beyond, requests with unknown tokens are refused for the moment."""
@@ -71,8 +74,9 @@ class Access:
         self._find = find
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
-        self._good: dict[bytes, _CheckedToken] = {}
-        self._bad: dict[bytes, tuple[str, float]] = {}
+        self._good: RecentDict[bytes, _CheckedToken] = RecentDict(MAX_REMEMBERED)
+        # Apart: made-up tokens push out no good ones.
+        self._bad: TTLCache[bytes, str] = TTLCache(MAX_REMEMBERED, TTL_S, timer=self._loop.time)
         self._asking: dict[bytes, asyncio.Task[Token]] = {}
 
     def close(self) -> None:
@@ -91,12 +95,12 @@ class Access:
         text = _text_of(headers)
         key = _key(text)
         checked = self._good.get(key)
-        now_s = self._loop.time()
         if checked is None:
-            message, until_s = self._bad.get(key, ("", 0.0))
-            if now_s < until_s:
+            message = self._bad.get(key)
+            if message is not None:
                 raise AuthError(message)
             return None
+        now_s = self._loop.time()
         if now_s >= checked.ask_again_s + TTL_S - RENEW_S:
             return None
         if now_s >= checked.ask_again_s:
@@ -141,12 +145,8 @@ class Access:
             return checked.token
         except AuthError as error:
             self._good.pop(key, None)
-            if len(self._bad) >= MAX_REMEMBERED:
-                self._bad.clear()
-            self._bad[key] = (error.message, self._loop.time() + TTL_S)
+            self._bad[key] = error.message
             raise
-        if len(self._good) >= MAX_REMEMBERED:
-            self._good.clear()
         now_s = self._loop.time()
         self._good[key] = _CheckedToken(token, now_s, now_s + RENEW_S)
         self._bad.pop(key, None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from cachetools import TTLCache
 
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
@@ -37,11 +39,6 @@ MAX_FAILURES: Final = 1_024
 
 FIRST_GUESS_BYTES: Final = 128 * 1024 * 1024
 """What a model is taken to need before it was loaded once; then it is measured."""
-
-
-class _RecentFailure(NamedTuple):
-    error: VtsServingException
-    until_s: float
 
 
 class Models:
@@ -79,7 +76,9 @@ class Models:
         self._superseded: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._allowance = Allowance(settings.recycle_growth_bytes, settings.recycle_batches)
-        self._failures: dict[str, _RecentFailure] = {}
+        self._failures: TTLCache[str, VtsServingException] = TTLCache(
+            MAX_FAILURES, REMEMBER_FAILURE_S, timer=self._loop.time
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
 
@@ -306,18 +305,13 @@ class Models:
     # --- failures ----------------------------------------------------------------------------------------------------
 
     def _recent_failure(self, digest: str) -> VtsServingException | None:
-        failure = self._failures.get(digest)
-        if failure is not None and failure.until_s <= self._loop.time():
-            del self._failures[digest]
-            return None
-        return failure.error if failure is not None else None
+        failure: VtsServingException | None = self._failures.get(digest)
+        return failure
 
     def _remember_failure(self, id: ModelId, error: VtsServingException) -> None:
         self._counters.load_failures[str(id)] += 1
         _log.error("model_load_failed", extra={"model": str(id), "code": error.code, "reason": error.message})
-        if len(self._failures) >= MAX_FAILURES:
-            self._failures.clear()
-        self._failures[id.digest] = _RecentFailure(error, self._loop.time() + REMEMBER_FAILURE_S)
+        self._failures[id.digest] = error
 
     def _report_failed(self, id: ModelId, batcher: str, error: VtsServingException) -> None:
         self._publisher.event(batcher, "failed", id, code=error.code, message=error.message)

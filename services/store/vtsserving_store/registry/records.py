@@ -8,8 +8,11 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
+
+from cachetools import LRUCache
 
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store.objects import keys
@@ -56,7 +59,8 @@ class RecordSeries:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._read_before: dict[tuple[str, str], Record] = {}
+        self._read_before: LRUCache[tuple[str, str], Record] = LRUCache(MAX_REMEMBERED)
+        self._lock = threading.Lock()  # for `_read_before`: requests run in threads
 
     def last(self, prefix: str) -> Record | None:
         """The newest record of a series; None if there is none."""
@@ -121,7 +125,8 @@ class RecordSeries:
             self._objects.delete(entry.key)
 
     def _read(self, entry: ObjectEntry) -> Record | None:
-        known = self._read_before.get((entry.key, entry.etag))
+        with self._lock:
+            known: Record | None = self._read_before.get((entry.key, entry.etag))
         if known is not None:
             return known
         body = self._objects.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
@@ -133,7 +138,6 @@ class RecordSeries:
             record = Record(number, str(fields["at"]), str(fields["by"]), dict(fields["value"]))
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"the record {entry.key} of the store is damaged") from error
-        if len(self._read_before) >= MAX_REMEMBERED:
-            self._read_before.clear()
-        self._read_before[entry.key, entry.etag] = record
+        with self._lock:
+            self._read_before[entry.key, entry.etag] = record
         return record

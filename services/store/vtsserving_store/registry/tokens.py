@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Final
+
+from cachetools import TTLCache
 
 from vtsserving._auth.tokens import LEEWAY_S, Token, TokenRecord, check_token, new_token, record_of
 from vtsserving.exceptions import AuthError, Conflict, NotFound
@@ -24,7 +26,8 @@ class Tokens:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._cache: dict[str, tuple[float, TokenRecord]] = {}
+        self._cache: TTLCache[str, TokenRecord] = TTLCache(MAX_CACHED, CACHE_S)
+        self._lock = threading.Lock()  # for `_cache`: requests run in threads
 
     def create(self, name: str, scope: str, *, expires_in_s: float | None = None) -> tuple[Token, str]:
         """Make a token.
@@ -88,7 +91,8 @@ class Tokens:
         if not keys.is_id(token_id) or self._objects.stat(keys.token(token_id)) is None:
             raise NotFound(f"no token {token_id!a:.40}")
         self._objects.delete(keys.token(token_id))
-        self._cache.pop(token_id, None)
+        with self._lock:
+            self._cache.pop(token_id, None)
 
     def check(self, text: str) -> Token:
         """Find out whose request it is.
@@ -102,15 +106,14 @@ class Tokens:
         return check_token(text, self._cached)
 
     def _cached(self, token_id: str) -> TokenRecord | None:
-        known = self._cache.get(token_id)
-        if known is not None and time.monotonic() - known[0] < CACHE_S:
-            return known[1]
+        with self._lock:
+            known: TokenRecord | None = self._cache.get(token_id)
+        if known is not None:
+            return known
         found = self._read(keys.token(token_id))
-        self._cache.pop(token_id, None)
         if found is not None:
-            if len(self._cache) >= MAX_CACHED:
-                self._cache.clear()
-            self._cache[token_id] = (time.monotonic(), found)
+            with self._lock:
+                self._cache[token_id] = found
         return found
 
     def _read(self, key: str) -> TokenRecord | None:
