@@ -212,3 +212,9 @@ def test_imports_go_down(house: str) -> None:
     ]
     assert [str(one) for one in upwards if not one.is_lazy] == []
     assert {str(one) for one in upwards} == {one for one in UPWARDS if within(one.split()[0], house)}
+
+
+def test_the_stores_routes_share_no_handlers() -> None:
+    routes = {module for module, _ in modules() if ".routes." in module}
+    assert routes
+    assert offences(tuple(routes), tuple(routes)) == []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from vtsserving._runtime.secret_files import read_secret
 from vtsserving.exceptions import ConfigurationError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -62,10 +63,7 @@ class S3Settings(BaseModel, frozen=True, extra="forbid"):
         for name in _FROM_FILE:
             path = values.get(f"{name}_file")
             if path and not values.get(name):
-                try:
-                    values[name] = Path(path).read_text().strip()
-                except OSError as error:
-                    raise ValueError(f"{name}_file {path} cannot be read: {error.strerror}") from error
+                values[name] = read_secret(path, f"VTSSERVING_S3__{name.upper()}_FILE")
         for name in ("endpoint", "public_endpoint"):
             address = values.get(name)
             if isinstance(address, str) and address and "://" not in address:

@@ -10,8 +10,8 @@ from vtsserving.exceptions import StorageError
 
 
 @contextlib.contextmanager
-def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError of the block into a StorageError.
+def path_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names a path, and says that nothing was changed.
 
     Args:
         path: what the block works on; the error names it where the system does not.

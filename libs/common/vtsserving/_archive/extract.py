@@ -11,7 +11,7 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from vtsserving._archive import tar_format, zip_format
 from vtsserving._archive.compression import decompressed
-from vtsserving._archive.disk import storage_errors
+from vtsserving._archive.disk import path_errors
 from vtsserving._archive.formats import SNIFF_BYTES, sniff
 from vtsserving._archive.limits import CHUNK_BYTES, ArchiveLimits, Budget
 from vtsserving._archive.names import Names
@@ -119,12 +119,12 @@ class _Target:
                 self.budget.spend(len(data))
                 digest.update(data)
                 size_bytes += len(data)
-                with storage_errors(self.folder):
+                with path_errors(self.folder):
                     _write_all(file, data)
         self.files.append(ExtractedFile("/".join(parts), size_bytes, digest.hexdigest()))
 
     def _create(self, parts: tuple[str, ...]) -> IO[bytes]:
-        with storage_errors(self.folder):
+        with path_errors(self.folder):
             parent = self.folder
             for part in parts[:-1]:
                 parent /= part
@@ -156,7 +156,7 @@ def _extract_zip(source: ByteSource, stream: Readable, target: _Target, limits: 
         return
     with tempfile.TemporaryFile(dir=target.folder.parent) as spool:
         while data := source.read(CHUNK_BYTES):
-            with storage_errors(target.folder.parent):
+            with path_errors(target.folder.parent):
                 spool.write(data)
             if source.count_bytes > limits.total_bytes:
                 raise ArchiveTooLarge(f"the archive has more than {limits.total_bytes} bytes")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtsserving._archive.disk import storage_errors
+from vtsserving._archive.disk import path_errors
 from vtsserving._archive.extract import ExtractedFile, extract_archive, extract_files
 from vtsserving._archive.folder import local_files, remote_files
 from vtsserving._archive.limits import ArchiveLimits
@@ -159,7 +159,7 @@ def _open_archive(location: Location) -> Iterator[Readable]:
             raise NotFound(f"{location.shown} does not exist; give the path or URL of an archive or a folder")
         if not location.path.is_file():
             raise InvalidArgument(f"{location.shown} is neither a file nor a folder")
-        with storage_errors(location.path):
+        with path_errors(location.path):
             file = location.path.open("rb", buffering=0)
         with file:
             yield file

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from vtsserving._archive.disk import storage_errors
+from vtsserving._archive.disk import path_errors
 from vtsserving._archive.streams import Writable
 from vtsserving.exceptions import AlreadyExists, InvalidArgument
 
@@ -43,17 +43,17 @@ def create_file(path: Path, *, force: bool) -> Iterator[Writable]:
     _check_target(path, force=force)
     _sweep(path)
     partial = _partial_of(path)
-    with storage_errors(path):
+    with path_errors(path):
         nameless = _open_nameless(path.parent)
         fd = nameless if nameless is not None else os.open(partial, _NEW_FILE, 0o666)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             yield _Checked(file, path)
-            with storage_errors(path):
+            with path_errors(path):
                 os.fsync(fd)
                 if nameless is not None:
                     _name(fd, partial if force else path)
-        with storage_errors(path):
+        with path_errors(path):
             if force or nameless is None:
                 _put_in_place(partial, path, force=force)
             _sync(path.parent)
@@ -82,10 +82,10 @@ def create_folder(path: Path, *, force: bool) -> Iterator[Path]:
     _sweep(path)
     partial = _partial_of(path)
     try:
-        with storage_errors(path):
+        with path_errors(path):
             partial.mkdir()
         yield partial
-        with storage_errors(path):
+        with path_errors(path):
             if force and path.is_dir() and not path.is_symlink():
                 old = _partial_of(path)
                 path.rename(old)
@@ -111,7 +111,7 @@ class _Checked:
     def write(self, data: bytes) -> int:
         view = memoryview(data)
         while view:
-            with storage_errors(self._path):
+            with path_errors(self._path):
                 view = view[self._file.write(view) :]
         return len(data)
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from vtsserving._archive import tar_format
 from vtsserving._archive.compression import compressed
-from vtsserving._archive.disk import storage_errors
+from vtsserving._archive.disk import path_errors
 from vtsserving._archive.limits import CHUNK_BYTES
 from vtsserving._archive.names import Names
 from vtsserving._archive.streams import Writable
@@ -106,7 +106,7 @@ class Contents:
         expected = self._digests.get(file.name)
         digest = hashlib.sha256()
         left_bytes = file.size_bytes
-        with storage_errors(file.path), file.path.open("rb", buffering=0) as opened:
+        with path_errors(file.path), file.path.open("rb", buffering=0) as opened:
             while data := opened.read(CHUNK_BYTES):
                 left_bytes -= len(data)
                 if left_bytes < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ _RENAME_EXCHANGE: Final = 2
 
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one error with one line.
+    """Turn an OSError of the block into a StorageError that says what was attempted.
 
     Args:
         doing: what was attempted, for example `cannot save iris_clf`.
@@ -33,23 +34,30 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageError(f"{doing}: {error.strerror or error}{where}") from error
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file and wait until the disk has it."""
-    with open(path, "wb") as file:
+def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a new file and wait until the disk has it.
+
+    Args:
+        path: the file.
+        content: of the file.
+        mode: its permissions, less what the process' umask takes away.
+    """
+    with open(path, "wb", opener=functools.partial(os.open, mode=mode)) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_durably(path: Path, content: bytes, beside: Path) -> None:
+def replace_durably(path: Path, content: bytes, beside: Path, *, mode: int = 0o666) -> None:
     """Replace a file so that every reader sees the old or the new content, whole.
 
     Args:
         path: the file.
         content: its new content.
         beside: a private path on the same file system, to write to first.
+        mode: its permissions, less what the process' umask takes away.
     """
-    write_durably(beside, content)
+    write_durably(beside, content, mode=mode)
     os.replace(beside, path)
     sync_directory(path.parent)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from vtsserving._runtime.secret_files import read_secret
 from vtsserving.exceptions import ConfigurationError
 
 
@@ -42,21 +43,16 @@ class SharedSettings(BaseSettings):
     @property
     def bus_password(self) -> str:
         """The bus password, from the variable or the file."""
-        return _secret(self.nats_password, self.nats_password_file)
+        return _secret(self.nats_password, self.nats_password_file, "VTSSERVING_NATS_PASSWORD_FILE")
 
     @property
     def token(self) -> str:
         """The store token, from the variable or the file."""
-        return _secret(self.store_token, self.store_token_file)
+        return _secret(self.store_token, self.store_token_file, "VTSSERVING_STORE_TOKEN_FILE")
 
 
-def _secret(value: SecretStr, file: Path | None) -> str:
-    if file is None:
-        return value.get_secret_value()
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the secret file {file}: {error.strerror}") from error
+def _secret(value: SecretStr, file: Path | None, variable: str) -> str:
+    return value.get_secret_value() if file is None else read_secret(file, variable)
 
 
 def read(cls: type[Any], **overrides: Any) -> Any:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving._local_store.files import replace_durably
 from vtsserving._local_store.home import home
+from vtsserving._runtime.secret_files import read_secret
 from vtsserving._store_client.client import DEFAULT_URL, RegistryClient
 from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
 
@@ -144,12 +146,7 @@ def _from_environment() -> StoreContext | None:
 
 def _environment_token() -> str:
     file = os.environ.get(TOKEN_FILE_VARIABLE, "")
-    if not file:
-        return os.environ.get(TOKEN_VARIABLE, "")
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{TOKEN_FILE_VARIABLE}: {file} cannot be read: {error.strerror}") from error
+    return read_secret(file, TOKEN_FILE_VARIABLE) if file else os.environ.get(TOKEN_VARIABLE, "")
 
 
 def _path() -> Path:
@@ -177,10 +174,7 @@ def _write(saved: dict[str, Any]) -> None:
     beside = path.with_name(f".contexts-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(saved, file, indent=2)
-        beside.replace(path)
+        replace_durably(path, json.dumps(saved, indent=2).encode(), beside, mode=0o600)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise StorageError(f"the login cannot be saved in {path}: {error.strerror}") from error

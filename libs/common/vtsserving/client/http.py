@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vtsserving._runtime.secret_files import read_secret
 from vtsserving._store_client.url import checked_url
 from vtsserving.client.attempts import Deadline
 from vtsserving.client.call import Answer, Call, CallFailure
@@ -51,12 +51,7 @@ def chosen_token(token: str | None) -> str:
     for variable in TOKEN_VARIABLES:
         file = os.environ.get(f"{variable}_FILE", "")
         if file:
-            try:
-                return Path(file).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{variable}_FILE: {file} cannot be read: {error.strerror}"
-                ) from error
+            return read_secret(file, f"{variable}_FILE")
         if os.environ.get(variable):
             return os.environ[variable]
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Literal, NamedTuple, cast
 
 from vtsserving._bus.interface import Bus, Message, Subscription
@@ -75,11 +75,6 @@ class ClusterView:
                 if state.name == "unloading" or not self.runners(tag):
                     return state
         return READY if self.runners(tag) else NOT_LOADED
-
-    def has_all(self, tags: Collection[str]) -> bool:
-        """Whether each of the tags is loaded somewhere."""
-        loaded = frozenset[str]().union(*(models for _, models in self._alive()))
-        return loaded.issuperset(tags)
 
     @property
     def alive(self) -> int:

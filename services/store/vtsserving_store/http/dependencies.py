@@ -16,7 +16,6 @@ from vtsserving_store.components import StoreComponents
 from vtsserving_store.registry.changes import Changes
 from vtsserving_store.settings import StoreSettings
 
-PART = r"^[a-z0-9]([-._a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Path(description=f"Name of the model, at most {MAX_PART_CHARS} characters.")]
 Ref = Annotated[str, Path(description="An exact version, `latest`, an alias or a unique prefix.")]
 ExactVersion = Annotated[str, Path(description="An exact version.")]

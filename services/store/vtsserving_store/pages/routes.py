@@ -12,10 +12,8 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from vtsserving._auth.tokens import Token
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
+from vtsserving_store import alias_changes
 from vtsserving_store.http.dependencies import NOBODY, InContext, RequestContext, read_body
-from vtsserving_store.http.routes import aliases as routes_aliases
-from vtsserving_store.http.routes import models as routes_models
-from vtsserving_store.http.schemas import AliasBody
 from vtsserving_store.pages.render import COOKIE, FOLDER, HEADERS, page
 from vtsserving_store.registry.registry import check_version
 
@@ -108,7 +106,7 @@ def show_models(
     def find() -> Response:
         by_name: dict[str, dict[str, Any]] = {}
         wanted = [label.strip()] if label.strip() else []
-        for summary in routes_models.fitting(here.parts.index.all(), q.strip(), wanted, ""):
+        for summary in here.parts.index.fitting(q.strip(), wanted):
             entry = by_name.setdefault(summary.name, {"name": summary.name, "versions": 0, "latest": summary})
             entry["versions"] += 1
         names = [name for name in by_name if name > after]
@@ -148,8 +146,8 @@ async def move_alias(request: Request, here: InContext, token: Writer, name: str
     form = await _form(request)
 
     def work() -> None:
-        target = AliasBody(version=check_version(form.get("version", "")), expected=None)
-        routes_aliases.move_alias(here, token, name, form.get("alias", ""), target)
+        version = check_version(form.get("version", ""))
+        alias_changes.move_alias(here, name, form.get("alias", ""), version, by=token.name)
 
     await run_sync(_paged, work)
     return _back(name, form)
@@ -159,7 +157,7 @@ async def move_alias(request: Request, here: InContext, token: Writer, name: str
 async def remove_alias(request: Request, here: InContext, token: Writer, name: str, alias: str) -> Response:
     """Remove an alias; its history stays."""
     form = await _form(request)
-    await run_sync(_paged, lambda: routes_aliases.remove_alias(here, token, name, alias))
+    await run_sync(_paged, lambda: alias_changes.remove_alias(here, name, alias, by=token.name))
     return _back(name, form)
 
 

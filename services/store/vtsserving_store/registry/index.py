@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -106,6 +106,30 @@ class Index:
         self._refresh_changed()
         with self._lock:
             return [summary for _, versions in sorted(self._by_name.items()) for summary in versions]
+
+    def fitting(
+        self, q: str, labels: Iterable[str], module: str = "", *, hidden: bool = False
+    ) -> Iterator[Summary]:
+        """Those of all versions that fit a search, in the order of `all`.
+
+        Args:
+            q: part of the name or description, in any case; empty fits all.
+            labels: `key=value` or `key`; all of them must fit.
+            module: the framework module, with or without `vtsserving.`; empty fits all.
+            hidden: packed runners, too.
+        """
+        wanted = [label.partition("=") for label in labels]
+        needle = q.lower()
+        for summary in self.all():
+            have = dict(summary.labels)
+            if is_hidden(summary.name) and not hidden:
+                continue
+            if module and summary.module not in (module, f"vtsserving.{module}"):
+                continue
+            if needle and needle not in summary.name and needle not in summary.description.lower():
+                continue
+            if all(key in have and (not equals or have[key] == value) for key, equals, value in wanted):
+                yield summary
 
     def _refresh_changed(self) -> None:
         with self._lock:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from vtsserving._model.tag import check_alias
-from vtsserving.exceptions import Conflict, VersionNotFound
+from vtsserving.exceptions import VersionNotFound
+from vtsserving_store import alias_changes
 from vtsserving_store.http.dependencies import CanPull, CanPush, InContext, Name, error_responses
 from vtsserving_store.http.schemas import AliasAnswer, AliasBody, AliasMoveAnswer
 from vtsserving_store.registry.aliases import ANY
@@ -39,20 +40,12 @@ def move_alias(
     here: InContext, token: CanPush, name: Name, alias: AliasName, body: AliasBody
 ) -> dict[str, Any]:
     """Point an alias to a version."""
-    check_alias(alias)
-    version = here.parts.registry.get(name, body.version).manifest.version
-    if here.parts.registry.find(name, alias) is not None:
-        raise Conflict(f"{name}:{alias} is a version, so it cannot be an alias")
     expected = ANY if body.expected is None else body.expected or None
-    here.parts.aliases.move(name, alias, version, by=token.name, expected=expected)
-    here.changes.announce("alias", name, alias=alias, version=version)
+    version = alias_changes.move_alias(here, name, alias, body.version, by=token.name, expected=expected)
     return {"name": name, "alias": alias, "version": version}
 
 
 @router.delete("/{alias}", status_code=204, response_model=None, responses=error_responses(404))
 def remove_alias(here: InContext, token: CanPush, name: Name, alias: AliasName) -> None:
     """Remove an alias; its history stays."""
-    if here.parts.aliases.target(check_name(name), check_alias(alias)) is None:
-        raise VersionNotFound(f"{name!r} has no alias {alias!r}")
-    here.parts.aliases.move(name, alias, None, by=token.name)
-    here.changes.announce("alias", name, alias=alias, version=None)
+    alias_changes.remove_alias(here, name, alias, by=token.name)

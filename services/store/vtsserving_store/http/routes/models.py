@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 
-from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import BadRequest
 from vtsserving_store.http.dependencies import (
     CanPull,
@@ -63,7 +61,7 @@ def list_models(
     """Names that have a fitting version, sorted."""
     after = _read_cursor(cursor, 1)
     by_name: dict[str, list[Summary]] = {}
-    for summary in fitting(here.parts.index.all(), q, label, module, hidden=hidden):
+    for summary in here.parts.index.fitting(q, label, module, hidden=hidden):
         by_name.setdefault(summary.name, []).append(summary)
     names = [name for name in by_name if not after or name > after[0]]
     page = names[:limit]
@@ -84,7 +82,7 @@ def list_versions(
 ) -> dict[str, Any]:
     """Versions of all models, by name, newest first within a name."""
     after = _read_cursor(cursor, 3)
-    found = fitting(here.parts.index.all(), q, label, module, hidden=hidden)
+    found = here.parts.index.fitting(q, label, module, hidden=hidden)
     if after:
         name, time, version = after
         found = (s for s in found if s.name > name or (s.name == name and s[:2] < (time, version)))
@@ -215,24 +213,6 @@ def _sealed(body: dict[str, Any], status: int = 200) -> Response:
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
     return Response(content, status, {"content-digest": f"sha-256=:{digest}:"}, "application/json")
-
-
-def fitting(
-    found: Iterable[Summary], q: str, labels: list[str], module: str, *, hidden: bool = False
-) -> Iterable[Summary]:
-    """Those of the summaries that fit a search; packed runners only if asked for."""
-    wanted = [label.partition("=") for label in labels]
-    needle = q.lower()
-    for summary in found:
-        have = dict(summary.labels)
-        if is_hidden(summary.name) and not hidden:
-            continue
-        if module and summary.module not in (module, f"vtsserving.{module}"):
-            continue
-        if needle and needle not in summary.name and needle not in summary.description.lower():
-            continue
-        if all(key in have and (not equals or have[key] == value) for key, equals, value in wanted):
-            yield summary
 
 
 def _cursor(*parts: str) -> str:
