@@ -53,7 +53,7 @@ class Answers:
             self._bus.publish(reply, frames.encode(report))
         except VtsServingException as error:
             # The gateway asks again until it hears, or until its own deadline.
-            _log.warning("report_lost code=%s reason=%s", code, error.code)
+            _log.warning("report_lost", extra={"code": code, "reason": error.code})
 
     def refuse(
         self, gateway: str, ids: list[int], code: str, message: str, retry_after_s: float | None = None
@@ -64,4 +64,4 @@ class Answers:
             self._bus.publish(gateway, frames.encode(failure))
         except VtsServingException as error:
             # The gateway's own deadline answers its caller.
-            _log.warning("answer_lost code=%s requests=%d reason=%s", code, len(ids), error.code)
+            _log.warning("answer_lost", extra={"code": code, "requests": len(ids), "reason": error.code})

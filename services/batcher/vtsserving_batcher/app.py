@@ -113,7 +113,7 @@ class BatcherApp:
             event = frames.decode_as(frames.Event, message.payload)
         except ProtocolError as error:
             self.counters.bad_frames += 1
-            _log.warning("bad_event code=%s reason=%s", error.code, error.message)
+            _log.warning("bad_event", extra={"code": error.code, "reason": error.message})
             return
         handler = self._events.get(event.event)
         if handler is not None:
@@ -153,13 +153,13 @@ class BatcherApp:
                 frames.encode(frames.Heartbeat("batcher", self.id, state, 0, self._orders.states())),
             )
         except Unavailable:
-            _log.debug("no heartbeat while the bus is down")
+            _log.debug("heartbeat_not_sent", extra={"reason": "the bus is down"})
 
     def _sweep(self) -> None:
         if not self._bus.connected:
             return
         for runner in self._fleet.evict_stale(self._loop.time()):
-            _log.warning("runner_lost runner=%s", runner)
+            _log.warning("runner_lost", extra={"runner": runner})
             self._dispatcher.runner_lost(runner)
         self._dispatcher.sweep()
         self._orders.sweep()
@@ -174,7 +174,7 @@ class BatcherApp:
             try:
                 action()
             except Exception:
-                _log.exception("housekeeping failed")
+                _log.exception("housekeeping_failed")
 
         tick()
 

@@ -59,7 +59,7 @@ class RequestIntake:
                 raise BadFrame(f"a batcher takes no {type(frame).__name__}")
         except ProtocolError as error:
             self._counters.bad_frames += 1
-            _log.warning("bad_frame code=%s reason=%s", error.code, error.message)
+            _log.warning("bad_frame", extra={"code": error.code, "reason": error.message})
             if subjects.is_gateway_reply(message.reply):
                 # Its ids cannot be read: the gateway knows by the reply subject what it sent.
                 self._answers.refuse(message.reply, [WHOLE_FRAME], error.code, error.message)

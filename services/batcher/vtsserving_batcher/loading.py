@@ -124,7 +124,7 @@ class Loading:
             model.saturated_s = now_s
             further = self._choose(model, {*model.runners, *model.asked_s, *model.failed})
             if further is not None:
-                _log.info("scales_out model=%s runner=%s", model.tag, further)
+                _log.info("scales_out", extra={"model": model.tag, "runner": further})
                 self._ask_further(model, further, now_s)
 
     def _ask_further(self, model: ModelState, runner: str, now_s: float) -> None:
@@ -170,7 +170,8 @@ class Loading:
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:
-            _log.warning("%s_not_asked model=%s runner=%s reason=%s", op, model.tag, runner, error.code)
+            fields = {"op": op, "model": model.tag, "runner": runner, "reason": error.code}
+            _log.warning("control_not_sent", extra=fields)
             return False
         return True
 
@@ -187,7 +188,8 @@ class Loading:
         code = event.code or ModelLoadFailed.code
         model.failed[event.runner] = ModelRefusal(code, event.message, now_s + REMEMBER_FAILURE_S)
         model.failure = LoadFailure(event.message, now_s + TELL_FAILURE_S)
-        _log.error("model_load_failed model=%s runner=%s reason=%s", model.tag, event.runner, event.message)
+        fields = {"model": model.tag, "runner": event.runner, "code": code, "reason": event.message}
+        _log.error("model_load_failed", extra=fields)
 
     def forget(self, model: ModelState, runner: str) -> None:
         """A runner is gone or lost the model: what it was asked does not count any more."""

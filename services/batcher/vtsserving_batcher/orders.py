@@ -95,7 +95,7 @@ class OrderHandler:
 
     def _unload(self, model: ModelState, reply: str) -> None:
         if model.unloading_state is None:
-            _log.info("unload_ordered model=%s", model.tag)
+            _log.info("unload_ordered", extra={"model": model.tag})
             model.unloading_state = Unloading()
         model.unloading_state.callers.add(reply)
         self._advance(model)
@@ -131,7 +131,7 @@ class OrderHandler:
                 self._send_unload(model, unloading_state, runner, now_s)
             if not self._holders(model) <= unloading_state.ended:
                 return
-            _log.info("unloaded model=%s", model.tag)
+            _log.info("unloaded", extra={"model": model.tag})
             unloading_state.over_s = now_s
         while unloading_state.callers:
             self._answers.report(unloading_state.callers.pop())
@@ -153,7 +153,8 @@ class OrderHandler:
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:
-            _log.warning("unload_not_told model=%s runner=%s reason=%s", model.tag, runner, error.code)
+            fields = {"op": "unload", "model": model.tag, "runner": runner, "reason": error.code}
+            _log.warning("control_not_sent", extra=fields)
             del unloading_state.last_sent_s[runner]
 
     # --- heartbeats --------------------------------------------------------------------------------------------------

@@ -251,4 +251,4 @@ def _guarded(expire: Callable[[float], None], now_s: float) -> None:
     try:
         expire(now_s)
     except Exception:
-        _log.exception("a timeout could not be handled")
+        _log.exception("timeout_failed")

@@ -277,7 +277,7 @@ class InferenceClient:
         try:
             on_done(outcome)
         except Exception:
-            _log.exception("a caller failed to take its answer")
+            _log.exception("caller_failed_on_answer")
 
     def _forget(self, ticket: Ticket) -> None:
         self._timer_wheel.discard(ticket, ticket.deadline_s)
@@ -398,4 +398,4 @@ class InferenceClient:
                 frames.encode(frames.Heartbeat("gateway", self.id, state, 0, [])),
             )
         except BusUnavailable:
-            _log.debug("no heartbeat while the bus is down")
+            _log.debug("heartbeat_not_sent", extra={"reason": "the bus is down"})

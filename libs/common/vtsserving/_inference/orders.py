@@ -96,7 +96,7 @@ class OrderClient:
         try:
             self._bus.publish(subjects.batcher_in(batcher), prepare_frame(op, self._gateway_id, entry))
         except VtsServingException as error:
-            _log.debug("%s not told: %s", op, error.code)
+            _log.debug("order_not_sent", extra={"op": op, "reason": error.code})
 
     async def _ask(self, op: Op, entry: CatalogEntry, reply: str, wait_s: float) -> frames.Report | None:
         """Send the order once; None if there was no report, and it had better be sent again."""
@@ -109,7 +109,7 @@ class OrderClient:
         try:
             self._bus.publish(subjects.batcher_in(batcher), frames.encode(order), reply=reply)
         except VtsServingException as error:
-            _log.debug("order not sent: %s", error.code)
+            _log.debug("order_not_sent", extra={"op": op, "reason": error.code})
         try:
             report: frames.Report = await asyncio.wait_for(future, wait_s)
         except asyncio.TimeoutError:

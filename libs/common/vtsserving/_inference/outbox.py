@@ -102,14 +102,14 @@ class Outbox:
                 try:
                     self._bus.publish(subjects.batcher_in(batcher), frame)
                 except VtsServingException as error:
-                    _log.debug("cancel not sent: %s", error.code)
+                    _log.debug("cancel_not_sent", extra={"batcher": batcher, "reason": error.code})
 
     def _tell_needs(self, entry: CatalogEntry, batcher: str) -> None:
         self._told[entry.digest] = batcher
         try:
             self._bus.publish(subjects.batcher_in(batcher), prepare_frame("know", self._gateway_id, entry))
         except VtsServingException as error:
-            _log.debug("needs not sent: %s", error.code)
+            _log.debug("needs_not_sent", extra={"batcher": batcher, "reason": error.code})
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -79,7 +79,7 @@ class ServiceRoutes:
             try:
                 await _run_hooks([hook])
             except Exception:
-                _log.exception("a shutdown hook failed")
+                _log.exception("shutdown_hook_failed")
 
     def routes(self) -> list[BaseRoute]:
         """Routes to serve after the gateway's own."""

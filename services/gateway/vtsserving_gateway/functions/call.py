@@ -127,7 +127,7 @@ class FunctionCall(DirectExchange):
             self._refuse(error)
         else:
             assert error is not None
-            self._broken("a route failed", error)
+            self._broken("route_failed", error)
 
     def _request(self) -> Request:
         path, _, query = self._url.partition(b"?")

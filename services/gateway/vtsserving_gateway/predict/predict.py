@@ -83,7 +83,7 @@ class Predict(DirectExchange):
         except VtsServingException as error:
             self._refuse(error)
         except Exception as error:
-            self._broken("a request could not be decoded", error)
+            self._broken("request_not_decoded", error)
 
     async def _bind_and_decode(self, bound: BoundRoute | None, is_admitted: bool) -> None:
         """The same, where token or model must be looked up first or the body would hold up all other requests."""
@@ -139,7 +139,7 @@ class Predict(DirectExchange):
         except VtsServingException as error:
             self._refuse(error)
         except Exception as error:
-            self._broken("a result could not be written", error)
+            self._broken("result_not_written", error)
         else:
             self._succeed(outcome, self._bound, content)
 
@@ -159,7 +159,7 @@ class Predict(DirectExchange):
         except VtsServingException as error:
             self._refuse(error)
         except Exception as error:
-            self._broken("a request could not be handled", error)
+            self._broken("request_failed", error)
 
     # --- the answer ----------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receive, observed)
         except Exception:
-            _log.exception("a route failed", extra={"request_id": request_id})
+            _log.exception("route_failed", extra={"request_id": request_id})
             # The application answers most failures itself and still raises them, for this log.
             if not status:
                 await _answer_500(observed, request_id)
