@@ -11,6 +11,7 @@ from vtsserving._runtime import process, settings
 from vtsserving._runtime.health import HealthServer
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import HEARTBEAT_S
+from vtsserving._wire.vocabulary import BeatState, EventName
 from vtsserving.exceptions import ProtocolError, Unavailable
 from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
@@ -55,7 +56,7 @@ class BatcherApp:
         self._inbox: Subscription | None = None
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
-        self._events: dict[str, Callable[[frames.Event], None]] = {
+        self._events: dict[EventName, Callable[[frames.Event], None]] = {
             "credit": self._dispatcher.granted,
             "done": self._dispatcher.done,
             "nack": self._dispatcher.nacked,
@@ -144,7 +145,7 @@ class BatcherApp:
             self._beat("reconnected")
             self._dispatcher.reconnected()
 
-    def _beat(self, state: str = "ready") -> None:
+    def _beat(self, state: BeatState = "ready") -> None:
         if self._dispatcher.draining:
             state = "draining"
         try:

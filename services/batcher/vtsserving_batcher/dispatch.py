@@ -207,7 +207,7 @@ class Dispatcher:
 
     def expire(self, dead: Iterable[Entry]) -> None:
         """End entries that nobody waits for any more."""
-        self._answers.fail(dead, "deadline_exceeded", "the deadline passed before the model could start")
+        self._answers.fail(dead, DeadlineExceeded.code, "the deadline passed before the model could start")
 
     def request_capacity(self, model: ModelState, now_s: float) -> None:
         """See to it that some runner grants credits for a model, or that its callers learn why none can."""

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from vtsserving._bus.interface import Bus
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.vocabulary import ControlOp
 from vtsserving.exceptions import ModelLoadFailed, ModelLoading, NoRunner, Unavailable
 from vtsserving_batcher.fleet import Fleet
 from vtsserving_batcher.model_state import LoadFailure, ModelRefusal, ModelState
@@ -165,7 +166,7 @@ class Loading:
         if not self._control("load", model, runner):
             model.asked_s.pop(runner, None)
 
-    def _control(self, op: str, model: ModelState, runner: str) -> bool:
+    def _control(self, op: ControlOp, model: ModelState, runner: str) -> bool:
         control = frames.Control(op, self._id, model.model, model.version, model.digest)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))

@@ -15,6 +15,7 @@ from typing import Final
 
 from vtsserving._bus.interface import Bus
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving.exceptions import BadFrame, BatcherLost, ModelUnloading, Unavailable
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
@@ -28,9 +29,6 @@ HOLD_S: Final = 1.0
 
 RESEND_S: Final = 1.0
 """A runner that was told to unload and is silent is told again after this time."""
-
-MAX_REASON_CHARS: Final = 200
-"""Most characters of a reason in a heartbeat."""
 
 
 class OrderHandler:
@@ -160,21 +158,23 @@ class OrderHandler:
     # --- heartbeats --------------------------------------------------------------------------------------------------
 
     def states(self) -> list[str]:
-        """What this batcher's heartbeat says of models: `name:version`, state and reason, with blanks between."""
-        self._last_states = list(self._states())
+        """What this batcher's heartbeat says of models that are not simply loaded; see ModelReport."""
+        self._last_states = self._states()
         return self._last_states
 
     def announce_changes(self) -> None:
         """Send a heartbeat if the last one would say something else now."""
-        if list(self._states()) != self._last_states:
+        if self._states() != self._last_states:
             self._beat()
 
-    def _states(self) -> Iterator[str]:
+    def _states(self) -> list[str]:
+        return [report.encode() for report in self._reports()]
+
+    def _reports(self) -> Iterator[ModelReport]:
         for model in self._dispatcher.models:
             if model.unloading_state is not None and model.unloading_state.over_s is None:
-                yield f"{model.tag} unloading "
+                yield ModelReport(model.tag, "unloading")
             elif not model.processes and model.is_wanted:
-                yield f"{model.tag} loading "
+                yield ModelReport(model.tag, "loading")
             elif not model.processes and model.failure is not None:
-                reason = " ".join(model.failure.message.split())
-                yield f"{model.tag} failed {reason[:MAX_REASON_CHARS]}"
+                yield ModelReport(model.tag, "failed", model.failure.message)

@@ -17,6 +17,7 @@ from vtsserving._runtime import process, settings
 from vtsserving._runtime.health import HealthServer
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import HEARTBEAT_S
+from vtsserving._wire.vocabulary import BeatState
 from vtsserving.exceptions import Unavailable, VtsServingException
 from vtsserving_runner import metrics
 from vtsserving_runner.intake import BatchIntake
@@ -176,7 +177,7 @@ class RunnerApp:
         """Say that this runner is alive and what it has loaded."""
         if self._timer is None:
             return
-        state = "draining" if self._intake.draining else "ready"
+        state: BeatState = "draining" if self._intake.draining else "ready"
         beat = frames.Heartbeat("runner", self.id, state, self._free_bytes(), self._models.warm_tags())
         try:
             self._bus.publish(subjects.heartbeat("runner"), self._traits)

@@ -25,6 +25,7 @@ from vtsserving._wire import frames, rows, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving._wire.rows import Packed, pieces
+from vtsserving._wire.vocabulary import BeatState
 from vtsserving.exceptions import (
     BatcherLost,
     BusUnavailable,
@@ -391,7 +392,7 @@ class InferenceClient:
                     )
 
     def _beat(self) -> None:
-        state = "draining" if self._closing else "ready"
+        state: BeatState = "draining" if self._closing else "ready"
         try:
             self._bus.publish(
                 subjects.heartbeat("gateway"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Final, Literal
+from typing import Final
 
 from vtsserving._bus.interface import Bus
 from vtsserving._catalog.catalog import CatalogEntry
@@ -16,6 +16,7 @@ from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.outbox import prepare_frame
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.vocabulary import OrderOp, PrepareOp
 from vtsserving.exceptions import (
     BatcherLost,
     DeadlineExceeded,
@@ -25,8 +26,6 @@ from vtsserving.exceptions import (
 )
 
 _log = logging.getLogger(__name__)
-
-Op = Literal["load", "unload"]
 
 REPEAT_S: Final = 1.0
 """An order is sent again after this time without a report."""
@@ -56,7 +55,7 @@ class OrderClient:
         self._numbers = itertools.count(FIRST_NUMBER)
         self._waiting: dict[str, asyncio.Future[frames.Report]] = {}
 
-    async def give(self, op: Op, entry: CatalogEntry, *, timeout_s: float) -> None:
+    async def give(self, op: OrderOp, entry: CatalogEntry, *, timeout_s: float) -> None:
         """Have a model loaded or unloaded; returns when it is.
 
         Args:
@@ -88,7 +87,7 @@ class OrderClient:
             self._waiting.pop(reply, None)
         raise DeadlineExceeded(f"{entry.tag} was not {op}ed within {timeout_s:.3g} s; it goes on")
 
-    def tell(self, op: Literal["succeed", "release"], entry: CatalogEntry) -> None:
+    def tell(self, op: PrepareOp, entry: CatalogEntry) -> None:
         """Tell the batcher that owns a model how versions follow each other; see frames.Prepare. It may be lost."""
         batcher = self._batchers.owner(entry.tag)
         if batcher is None:
@@ -98,7 +97,7 @@ class OrderClient:
         except VtsServingException as error:
             _log.debug("order_not_sent", extra={"op": op, "reason": error.code})
 
-    async def _ask(self, op: Op, entry: CatalogEntry, reply: str, wait_s: float) -> frames.Report | None:
+    async def _ask(self, op: OrderOp, entry: CatalogEntry, reply: str, wait_s: float) -> frames.Report | None:
         """Send the order once; None if there was no report, and it had better be sent again."""
         batcher = self._batchers.owner(entry.tag)
         if batcher is None:

@@ -14,6 +14,7 @@ from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.request import Part
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import MAX_ENTRIES
+from vtsserving._wire.vocabulary import PrepareOp
 from vtsserving.exceptions import MessageTooLarge, VtsServingException
 from vtsserving.recent import RecentDict
 
@@ -186,7 +187,7 @@ def _frame_sized(parts: list[Part]) -> list[list[Part]]:
     return list(groups.values())
 
 
-def prepare_frame(op: str, gateway_id: str, entry: CatalogEntry) -> bytes:
+def prepare_frame(op: PrepareOp, gateway_id: str, entry: CatalogEntry) -> bytes:
     """A Prepare frame about a model."""
     needs = entry.needs[:MAX_NEEDS]
     return frames.encode(frames.Prepare(op, gateway_id, entry.name, entry.version, entry.digest, needs))

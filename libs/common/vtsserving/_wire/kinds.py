@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from vtsserving._wire.vocabulary import BeatState, ControlOp, EventName, PrepareOp, Role
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -168,7 +170,7 @@ class Event(NamedTuple):
         message: the same for people.
     """
 
-    event: str
+    event: EventName
     runner: str
     model: str
     version: str
@@ -195,7 +197,7 @@ class Control(NamedTuple):
         digest: as in Request.
     """
 
-    op: str
+    op: ControlOp
     sender: str
     model: str
     version: str
@@ -229,9 +231,9 @@ class Heartbeat(NamedTuple):
             model: its `name:version`, `loading`, `unloading` or `failed`, and the reason, with blanks between them.
     """
 
-    role: str
+    role: Role
     id: str
-    state: str
+    state: BeatState
     free_bytes: int
     models: Sequence[str]
 
@@ -307,7 +309,7 @@ class Prepare(NamedTuple):
             version), `gpu` or `gpu=N`.
     """
 
-    op: str
+    op: PrepareOp
     gateway: str
     model: str
     version: str

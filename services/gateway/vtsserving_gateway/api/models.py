@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Header, Request, Response
 
 from vtsserving._catalog.catalog import CatalogEntry
-from vtsserving._inference.orders import Op
+from vtsserving._wire.vocabulary import OrderOp
 from vtsserving_gateway.api.openapi import SECONDS_PATTERN, error_answer
 from vtsserving_gateway.cluster.rollover import VersionRollover
 from vtsserving_gateway.cluster.view import ClusterView
@@ -96,7 +96,7 @@ class ModelRoutes:
         """
         return answer(self._described(await self.order(request, "unload", Route(known_tag(tag)), timeout)))
 
-    async def order(self, request: Request, op: Op, route: Route, timeout: str | None) -> CatalogEntry:
+    async def order(self, request: Request, op: OrderOp, route: Route, timeout: str | None) -> CatalogEntry:
         """Have a model loaded or unloaded; returns what it is when that is done and heartbeats show it."""
         gateway = self._gateway
         require_admin(gateway, request)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 from vtsserving._bus.interface import Bus, Message, Subscription
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import DEAD_AFTER_S
+from vtsserving._wire.model_reports import ModelReport
+from vtsserving._wire.vocabulary import LoadState
 from vtsserving.exceptions import ProtocolError
 
 StateName = Literal["ready", "loading", "unloading", "failed", "not_loaded"]
@@ -25,7 +27,7 @@ class LoadState(NamedTuple):
     reason: str
 
 
-_REASONS: dict[str, str] = {
+_REASONS: dict[LoadState, str] = {
     "loading": "it is being loaded",
     "unloading": "it is being unloaded",
     "failed": "it could not be loaded",
@@ -99,16 +101,17 @@ class ClusterView:
             self._runners[beat.id] = (self._now_s(), frozenset(beat.models))
             self.on_beat()
         elif beat.role == "batcher" and subjects.is_id(beat.id):
-            self._batchers[beat.id] = (self._now_s(), dict(map(_state_of, beat.models)))
+            self._batchers[beat.id] = (self._now_s(), _states_of(beat.models))
             for batcher in [id for id, (last_seen_s, _) in self._batchers.items() if last_seen_s < since_s]:
                 del self._batchers[batcher]
 
 
-def _state_of(line: str) -> tuple[str, LoadState]:
-    """Read what a batcher says of one model; see frames.Heartbeat."""
-    tag, _, rest = line.partition(" ")
-    name, _, reason = rest.partition(" ")
-    if name not in _REASONS:
-        return tag, NOT_LOADED
-    text = f"{_REASONS[name]}: {reason}" if reason else _REASONS[name]
-    return tag, LoadState(cast(StateName, name), text)
+def _states_of(lines: Iterable[str]) -> dict[str, LoadState]:
+    """What a batcher's heartbeat says of models."""
+    reports = filter(None, map(ModelReport.decode, lines))
+    return {report.tag: LoadState(report.state, _text(report)) for report in reports}
+
+
+def _text(report: ModelReport) -> str:
+    said = _REASONS[report.state]
+    return f"{said}: {report.reason}" if report.reason else said

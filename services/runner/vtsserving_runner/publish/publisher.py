@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Payload
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.vocabulary import EventName
 from vtsserving.exceptions import VtsServingException
 from vtsserving_runner.metrics import RunnerCounters
 from vtsserving_runner.process.work import Work
@@ -48,7 +49,7 @@ class Publisher:
     def event(
         self,
         batcher: str,
-        event: str,
+        event: EventName,
         model: ModelId,
         *,
         epoch: int = 0,
