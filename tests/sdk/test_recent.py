@@ -22,7 +22,7 @@ def test_what_is_renewed_outlives_any_number_of_others() -> None:
             memory["used"] = number
         memory[f"made up {number}"] = number
         assert "used" in memory
-    assert len(memory) == 100
+        assert len(memory) <= 100
 
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 5))

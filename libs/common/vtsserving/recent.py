@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TypeVar
 
 K = TypeVar("K")
@@ -9,7 +10,7 @@ V = TypeVar("V")
 
 
 class RecentDict(dict[K, V]):
-    """A dict of at most `most` items; the one that was set longest ago leaves first.
+    """A dict of at most `most` items; when it is full, those that were set longest ago leave.
 
     Reading costs what it costs with a dict, 0.05 us; with `cachetools.LRUCache` it costs 0.4 us, with its `TTLCache`
     2.6 us, several times per request. What is in use is set anew whenever its owner renews it, and so outlives a
@@ -31,5 +32,7 @@ class RecentDict(dict[K, V]):
         """Set an item, as the newest."""
         self.pop(key, None)
         if len(self) >= self._most:
-            del self[next(iter(self))]
+            # Several at once: a dict walks over the gaps of all that left before to find its first item.
+            for oldest in list(islice(self, max(1, self._most // 16))):
+                del self[oldest]
         super().__setitem__(key, value)
