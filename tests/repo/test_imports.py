@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_model _codecs",
         "_wire",
         "_bus _auth",
-        "exceptions version",
+        "_recent exceptions version",
     ),
     "vtsserving_gateway": (
         "__main__",

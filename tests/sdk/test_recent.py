@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtsserving.recent import RecentDict
+from vtsserving._recent import RecentDict
 
 
 def test_what_was_set_longest_ago_leaves_first() -> None:

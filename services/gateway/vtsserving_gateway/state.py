@@ -14,8 +14,8 @@ from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._model.tag import is_hidden
+from vtsserving._recent import RecentDict
 from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
-from vtsserving.recent import RecentDict
 from vtsserving_gateway.auth.tokens import Access
 from vtsserving_gateway.functions.threads import FunctionThreads
 from vtsserving_gateway.metrics import PREDICT, GatewayMetrics, MetricSeries

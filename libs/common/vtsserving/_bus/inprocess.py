@@ -23,8 +23,8 @@ from vtsserving._bus.interface import (
     matches,
 )
 from vtsserving._bus.requests import Requests
+from vtsserving._recent import RecentDict
 from vtsserving.exceptions import BusUnavailable, InvalidArgument, MessageTooLarge, ShuttingDown
-from vtsserving.recent import RecentDict
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from vtsserving._catalog.placement import required_traits
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
+from vtsserving._recent import RecentDict
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
-from vtsserving.recent import RecentDict
 
 if TYPE_CHECKING:
     from vtsserving._local_store.model import Model

@@ -6,8 +6,8 @@ from typing import Final
 
 from vtsserving._inference.rendezvous import rendezvous_hash
 from vtsserving._inference.stall_detector import StallDetector
+from vtsserving._recent import RecentDict
 from vtsserving._wire.limits import DEAD_AFTER_S
-from vtsserving.recent import RecentDict
 
 _MAX_REMEMBERED: Final = 4_096
 

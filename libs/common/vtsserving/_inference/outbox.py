@@ -12,11 +12,11 @@ from vtsserving._bus.interface import Bus
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.request import Part
+from vtsserving._recent import RecentDict
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import MAX_ENTRIES
 from vtsserving._wire.vocabulary import PrepareOp
 from vtsserving.exceptions import MessageTooLarge, VtsServingException
-from vtsserving.recent import RecentDict
 
 _log = logging.getLogger(__name__)
 

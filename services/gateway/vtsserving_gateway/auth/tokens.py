@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 from cachetools import TTLCache
 
 from vtsserving._auth.tokens import Token, is_token, presented
+from vtsserving._recent import RecentDict
 from vtsserving._runtime.settings import SharedSettings
 from vtsserving.exceptions import AuthError, ConfigurationError, Overloaded, Unavailable
-from vtsserving.recent import RecentDict
 from vtsserving_gateway.auth.sources import FileTokens, StoreTokens
 
 TTL_S: Final = 5.0

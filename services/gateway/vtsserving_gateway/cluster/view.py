@@ -15,7 +15,7 @@ from vtsserving.exceptions import ProtocolError
 StateName = Literal["ready", "loading", "unloading", "failed", "not_loaded"]
 
 
-class LoadState(NamedTuple):
+class ModelStatus(NamedTuple):
     """How a model is.
 
     Attributes:
@@ -32,8 +32,8 @@ _REASONS: dict[LoadState, str] = {
     "unloading": "it is being unloaded",
     "failed": "it could not be loaded",
 }
-NOT_LOADED = LoadState("not_loaded", "not loaded; its first call loads it")
-READY = LoadState("ready", "")
+NOT_LOADED = ModelStatus("not_loaded", "not loaded; its first call loads it")
+READY = ModelStatus("ready", "")
 
 
 class ClusterView:
@@ -49,7 +49,7 @@ class ClusterView:
         self._bus = bus
         self._now_s = now_s
         self._runners: dict[str, tuple[float, frozenset[str]]] = {}
-        self._batchers: dict[str, tuple[float, dict[str, LoadState]]] = {}
+        self._batchers: dict[str, tuple[float, dict[str, ModelStatus]]] = {}
         self._subscriptions: list[Subscription] = []
         self.on_beat: Callable[[], None] = lambda: None
 
@@ -68,7 +68,7 @@ class ClusterView:
         """Ids of the live runners that have loaded `name:version`."""
         return [runner for runner, models in self._alive() if tag in models]
 
-    def state(self, tag: str) -> LoadState:
+    def state(self, tag: str) -> ModelStatus:
         """How `name:version` is, as the last heartbeats say."""
         since_s = self._now_s() - DEAD_AFTER_S
         for last_seen_s, states in self._batchers.values():
@@ -106,10 +106,10 @@ class ClusterView:
                 del self._batchers[batcher]
 
 
-def _states_of(lines: Iterable[str]) -> dict[str, LoadState]:
+def _states_of(lines: Iterable[str]) -> dict[str, ModelStatus]:
     """What a batcher's heartbeat says of models."""
     reports = filter(None, map(ModelReport.decode, lines))
-    return {report.tag: LoadState(report.state, _text(report)) for report in reports}
+    return {report.tag: ModelStatus(report.state, _text(report)) for report in reports}
 
 
 def _text(report: ModelReport) -> str:

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from vtsserving._auth.tokens import Token
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
-from vtsserving_store import alias_changes
+from vtsserving_store.http import alias_changes
 from vtsserving_store.http.dependencies import NOBODY, InContext, RequestContext, read_body
 from vtsserving_store.pages.render import COOKIE, FOLDER, HEADERS, page
 from vtsserving_store.registry.registry import check_version

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from vtsserving._model.tag import check_alias
 from vtsserving.exceptions import VersionNotFound
-from vtsserving_store import alias_changes
+from vtsserving_store.http import alias_changes
 from vtsserving_store.http.dependencies import CanPull, CanPush, InContext, Name, error_responses
 from vtsserving_store.http.schemas import AliasAnswer, AliasBody, AliasMoveAnswer
 from vtsserving_store.registry.aliases import ANY
