@@ -114,7 +114,7 @@ class Uploads:
         found = ((keys.record_number(entry.key), entry.size_bytes) for entry in entries)
         return [n for n, size in found if n <= upload.part_count and size == upload.size_of(n)]
 
-    def put_part(self, upload: UploadSession, number: int, data: bytearray, sha256: str) -> None:
+    def put_part(self, upload: UploadSession, number: int, data: bytes, sha256: str) -> None:
         """Store a part; storing it again replaces it.
 
         Args:

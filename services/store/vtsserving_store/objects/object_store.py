@@ -8,6 +8,7 @@ listing see what was just written, as S3 promises since 2020.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
@@ -140,17 +141,17 @@ def verified(chunks: Iterable[bytes], *, size_bytes: int, digest: str) -> Iterat
     check.finish()
 
 
-def regrouped(chunks: Iterable[bytes], part_bytes: int = PART_BYTES) -> Iterator[bytearray]:
+def regrouped(chunks: Iterable[bytes], part_bytes: int = PART_BYTES) -> Iterator[bytes]:
     """Join a stream's chunks into parts of exactly `part_bytes`, the last one shorter."""
-    part = bytearray()
+    part = io.BytesIO()  # gives its bytes away without a copy
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
-            taken = view[: part_bytes - len(part)]
-            part += taken
+            taken = view[: part_bytes - part.tell()]
+            part.write(taken)
             view = view[len(taken) :]
-            if len(part) == part_bytes:
-                yield part
-                part = bytearray()
-    if part:
-        yield part
+            if part.tell() == part_bytes:
+                yield part.getvalue()
+                part = io.BytesIO()
+    if part.tell():
+        yield part.getvalue()

@@ -4,33 +4,35 @@ Rests on what all of them do alike: single PUTs with `If-None-Match: *`, multipa
 every acknowledged write. Not on If-Match, ETags of multipart uploads, or checksums of the server: bodies carry our own
 sha256.
 
-The SDK's public `put_object` cannot send `If-None-Match` (it turns unknown names into metadata, silently), and its
-multipart upload cannot be stopped before the last step; so this file uses the SDK's `_put_object` and its neighbours.
+Only the SDK's public calls are used. Its `put_object` cannot send `If-None-Match` (it turns unknown names into
+metadata, silently), so create-only writes go through a second client, whose connections add the header (see `s3_http`).
+How often something is tried:
+
+- A request is repeated below the SDK, with the same body: a part of a large upload alone, not the upload.
+- A create-only write is not, because a lost answer of a first try makes the second one fail: it is read back.
+- A body that breaks on its way to us is asked for again, from where it broke.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+import io
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, BinaryIO, Final, TypeVar, cast
 
+import tenacity
 import urllib3
 from minio import Minio
-from minio.datatypes import Part
 from minio.error import MinioException, S3Error
 
-from vtsserving.exceptions import BlobNotFound, IntegrityError, StoreUnavailable
+from vtsserving.exceptions import BlobNotFound, IntegrityError
 from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, ObjectEntry, regrouped, verified
 from vtsserving_store.objects.s3_errors import is_missing, is_transient, translated
+from vtsserving_store.s3_http import ATTEMPTS, FIRST_PAUSE_S, Interrupted, StoragePool
 from vtsserving_store.settings import S3Settings
 
-ATTEMPTS: Final = 4
-"""Tries of one request to the storage: the first and three more."""
-
-_FIRST_PAUSE_S: Final = 0.1
-_POOL_CONNECTIONS: Final = 32
+_MAX_PARTS: Final = 10_000
 
 T = TypeVar("T")
 
@@ -46,9 +48,14 @@ class S3ObjectStore:
         """
         self._bucket = settings.bucket
         self._endpoint = settings.endpoint
-        self._client = _client(settings, settings.endpoint)
-        self._public = _client(settings, settings.public_endpoint) if settings.public_endpoint else None
-        self._region = settings.region
+        pool, creating = StoragePool(settings), StoragePool(settings, create_only=True)
+        self._pools = [pool, creating]
+        self._client = _client(settings, settings.endpoint, pool)
+        self._creating = _client(settings, settings.endpoint, creating)
+        self._public: Minio | None = None
+        if settings.public_endpoint:
+            self._pools.append(StoragePool(settings))
+            self._public = _client(settings, settings.public_endpoint, self._pools[-1])
 
     def describe(self) -> str:
         """See Blobs."""
@@ -60,7 +67,8 @@ class S3ObjectStore:
         Raises:
             StoreUnavailable: the storage does not answer, or refuses these credentials.
         """
-        return bool(self._retry(lambda: self._client.bucket_exists(self._bucket)))
+        with self._errors():
+            return bool(self._client.bucket_exists(self._bucket))
 
     def ensure_bucket(self) -> None:
         """Create the bucket if it is not there.
@@ -68,53 +76,64 @@ class S3ObjectStore:
         Raises:
             StoreUnavailable: the storage does not answer, or refuses these credentials.
         """
-
-        def ensure() -> None:
-            if not self._client.bucket_exists(self._bucket):
-                try:
-                    self._client.make_bucket(self._bucket)
-                except S3Error as error:
-                    if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
-                        raise
-
-        self._retry(ensure)
+        with self._errors():
+            if self._client.bucket_exists(self._bucket):
+                return
+            try:
+                self._client.make_bucket(self._bucket)
+            except S3Error as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
 
     def create(self, key: str, data: bytes) -> bool:
         """See Blobs."""
-        unsure = False
-        for attempt in range(ATTEMPTS):
+
+        def once() -> bool:
             try:
-                self._client._put_object(self._bucket, key, data, {"If-None-Match": "*"})
-            except (MinioException, urllib3.exceptions.HTTPError) as error:
+                _put(self._creating, self._bucket, key, data)
+            except S3Error as error:
                 if _lost(error):
-                    # An earlier attempt of ours may have arrived although its answer did not.
-                    return unsure and self.read(key, limit_bytes=len(data)) == data
-                if not is_transient(error) or attempt == ATTEMPTS - 1:
-                    raise translated(error, self.describe()) from error
-                unsure = True
-                _pause(attempt)
-            else:
+                    return False
+                raise
+            return True
+
+        tries = _tries(is_transient)
+        with self._errors():
+            if tries(once):
                 return True
-        return False
+        # An earlier try of ours may have arrived although its answer did not.
+        return bool(tries.statistics["attempt_number"] > 1) and self.read(key, limit_bytes=len(data)) == data
 
     def put(self, key: str, data: bytes | bytearray) -> None:
         """See Blobs."""
-        self._retry(lambda: self._client._put_object(self._bucket, key, cast(bytes, data)))
+        with self._errors():
+            _put(self._client, self._bucket, key, data)
 
     def assemble(self, key: str, chunks: Iterable[bytes], *, size_bytes: int, digest: str) -> None:
         """See Blobs."""
-        checked = regrouped(verified(chunks, size_bytes=size_bytes, digest=digest))
+        checked = verified(chunks, size_bytes=size_bytes, digest=digest)
         if size_bytes <= PART_BYTES:
             self.put(key, b"".join(checked))
             return
-        upload: str = self._retry(lambda: self._client._create_multipart_upload(self._bucket, key, {}))
-        try:
-            done = [self._upload_part(key, upload, n, part) for n, part in enumerate(checked, start=1)]
-            self._retry(lambda: self._complete(key, upload, done))
-        except BaseException:
-            with contextlib.suppress(MinioException, urllib3.exceptions.HTTPError):
-                self._client._abort_multipart_upload(self._bucket, key, upload)
-            raise
+        part_bytes = max(PART_BYTES, -(-size_bytes // _MAX_PARTS))
+        source = _Source(regrouped(checked, part_bytes), size_bytes)
+        with self._errors():
+            try:
+                self._client.put_object(
+                    self._bucket,
+                    key,
+                    cast(BinaryIO, source),
+                    size_bytes,
+                    part_size=part_bytes,
+                    num_parallel_uploads=1,
+                )
+            except Exception as error:
+                if source.failure is not None:
+                    raise source.failure from None  # `error` may be of the SDK's attempt to abort the upload
+                # A repeated request whose first answer was lost: the upload is gone because the object is there.
+                is_gone = isinstance(error, S3Error) and error.code == "NoSuchUpload"
+                if not is_gone or self.stat(key) is None:
+                    raise
 
     def read(self, key: str, *, limit_bytes: int) -> bytes | None:
         """See Blobs."""
@@ -133,7 +152,8 @@ class S3ObjectStore:
                 response.close()
                 response.release_conn()
 
-        return self._retry_or_none(once)
+        with self._errors():
+            return _or_none(lambda: _tries(_broke_off)(once))
 
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See Blobs."""
@@ -142,49 +162,48 @@ class S3ObjectStore:
             if found is None:
                 raise BlobNotFound(f"no object {key}")
             length = found.size_bytes - start
-        end, failures = start + length, 0
+        end = start + length
+        chunks: Iterator[bytes] = iter(())
+
+        def next_chunk() -> bytes:
+            nonlocal chunks
+            chunk = next(chunks, None)
+            if chunk is None:
+                chunks = self._range(key, start, end - start)
+                chunk = next(chunks, None)
+            if chunk is None:
+                raise urllib3.exceptions.IncompleteRead(start, end - start)
+            return chunk
+
         while start < end:
-            try:
-                for chunk in self._range(key, start, end - start):
-                    start += len(chunk)
-                    failures = 0
-                    yield chunk
-                if start < end:
-                    raise urllib3.exceptions.IncompleteRead(start, end - start)
-            except (MinioException, urllib3.exceptions.HTTPError) as error:
-                failures += 1
-                if is_missing(error):
-                    raise BlobNotFound(f"no object {key}") from error
-                if not is_transient(error) or failures == ATTEMPTS:
-                    raise translated(error, self.describe()) from error
-                _pause(failures - 1)
+            with self._errors():
+                try:
+                    chunk = _tries(_broke_off)(next_chunk)
+                except S3Error as error:
+                    if is_missing(error):
+                        raise BlobNotFound(f"no object {key}") from error
+                    raise
+            start += len(chunk)
+            yield chunk
 
     def stat(self, key: str) -> ObjectEntry | None:
         """See Blobs."""
-        found = self._retry_or_none(lambda: self._client.stat_object(self._bucket, key))
+        with self._errors():
+            found = _or_none(lambda: self._client.stat_object(self._bucket, key))
         return None if found is None else _entry(found, key)
 
     def entries(self, prefix: str, *, after: str = "") -> Iterator[ObjectEntry]:
         """See Blobs."""
-        failures = 0
-        while True:
-            try:
-                for found in self._client.list_objects(
-                    self._bucket, prefix=prefix, recursive=True, start_after=after or None
-                ):
-                    after = found.object_name
-                    failures = 0
-                    yield _entry(found, found.object_name)
-                return
-            except (MinioException, urllib3.exceptions.HTTPError) as error:
-                failures += 1
-                if not is_transient(error) or failures == ATTEMPTS:
-                    raise translated(error, self.describe()) from error
-                _pause(failures - 1)
+        with self._errors():
+            for found in self._client.list_objects(
+                self._bucket, prefix=prefix, recursive=True, start_after=after or None
+            ):
+                yield _entry(found, found.object_name)
 
     def delete(self, key: str) -> None:
         """See Blobs."""
-        self._retry_or_none(lambda: self._client.remove_object(self._bucket, key))
+        with self._errors():
+            _or_none(lambda: self._client.remove_object(self._bucket, key))
 
     def presign(self, method: str, key: str, *, expires_s: int) -> str | None:
         """See Blobs; needs a public endpoint, because clients reach the storage by another name than we do."""
@@ -196,9 +215,8 @@ class S3ObjectStore:
 
     def close(self) -> None:
         """See Blobs."""
-        for client in (self._client, self._public):
-            if client is not None:
-                client._http.clear()
+        for pool in self._pools:
+            pool.clear()
 
     def _range(self, key: str, start: int, length: int) -> Iterator[bytes]:
         response = self._client.get_object(self._bucket, key, offset=start, length=length)
@@ -208,48 +226,46 @@ class S3ObjectStore:
             response.close()
             response.release_conn()
 
-    def _upload_part(self, key: str, upload: str, number: int, data: bytearray) -> Part:
-        etag = self._retry(
-            lambda: self._client._upload_part(self._bucket, key, cast(bytes, data), None, upload, number)
-        )
-        return Part(number, etag)
-
-    def _complete(self, key: str, upload: str, done: list[Part]) -> None:
+    @contextlib.contextmanager
+    def _errors(self) -> Generator[None]:
         try:
-            self._client._complete_multipart_upload(self._bucket, key, upload, done)
-        except S3Error as error:
-            # A repeated request whose first answer was lost: the upload is gone because the object is there.
-            if error.code != "NoSuchUpload" or self.stat(key) is None:
-                raise
-
-    def _retry(self, call: Callable[[], T]) -> T:
-        for attempt in range(ATTEMPTS):
-            try:
-                return call()
-            except (MinioException, urllib3.exceptions.HTTPError) as error:
-                if not is_transient(error) or attempt == ATTEMPTS - 1:
-                    raise translated(error, self.describe()) from error
-                _pause(attempt)
-        raise StoreUnavailable(f"{self.describe()} does not answer")
-
-    def _retry_or_none(self, call: Callable[[], T]) -> T | None:
-        def tolerant() -> T | None:
-            try:
-                return call()
-            except S3Error as error:
-                if is_missing(error):
-                    return None
-                raise
-
-        return self._retry(tolerant)
+            yield
+        except Interrupted as carrier:
+            raise carrier.interrupt from None
+        except (MinioException, urllib3.exceptions.HTTPError) as error:
+            raise translated(error, self.describe()) from error
 
 
-def _client(settings: S3Settings, endpoint: str) -> Minio:
+class _Source:
+    """The parts of a verified stream as a file, which the SDK reads part by part.
+
+    The stream's end is read before the last part is given away: where the content is wrong, the SDK aborts the upload.
+
+    Attributes:
+        failure: what ended the stream.
+    """
+
+    def __init__(self, parts: Iterator[bytes], size_bytes: int) -> None:
+        self._parts = parts
+        self._left_bytes = size_bytes
+        self.failure: BaseException | None = None
+
+    def read(self, _size: int) -> bytes:
+        """The next part, of the size that the SDK asks for."""
+        try:
+            part = next(self._parts)
+            self._left_bytes -= len(part)
+            if not self._left_bytes:
+                for _ in self._parts:
+                    pass
+        except BaseException as error:
+            self.failure = error
+            raise Interrupted(error) from error
+        return part
+
+
+def _client(settings: S3Settings, endpoint: str, pool: StoragePool) -> Minio:
     secure, _, host = endpoint.partition("://")
-    timeout = urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.stall_timeout_s)
-    options: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED"}
-    if settings.ca_file is not None:
-        options["ca_certs"] = str(settings.ca_file)
     client = Minio(
         host.rstrip("/"),
         access_key=settings.access_key,
@@ -257,11 +273,16 @@ def _client(settings: S3Settings, endpoint: str) -> Minio:
         session_token=settings.session_token.get_secret_value() or None,
         secure=secure == "https",
         region=settings.region or None,
-        http_client=urllib3.PoolManager(timeout=timeout, maxsize=_POOL_CONNECTIONS, retries=False, **options),
+        http_client=pool,
     )
     if settings.path_style:
         client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
     return client
+
+
+def _put(client: Minio, bucket: str, key: str, data: bytes | bytearray) -> None:
+    """Write an object in one request."""
+    client.put_object(bucket, key, io.BytesIO(data), len(data), part_size=PART_BYTES)
 
 
 def _entry(found: Any, key: str) -> ObjectEntry:
@@ -280,6 +301,26 @@ def _lost(error: Exception) -> bool:
     return getattr(error.response, "status", 0) == 412
 
 
-def _pause(attempt: int) -> None:
-    """Wait before the next try, on the worker thread that makes the call."""
-    time.sleep(_FIRST_PAUSE_S * 2.0**attempt)
+def _broke_off(error: BaseException) -> bool:
+    """Whether a body broke off; requests that failed were repeated already."""
+    is_request = isinstance(error, (urllib3.exceptions.MaxRetryError, urllib3.exceptions.SSLError))
+    return isinstance(error, urllib3.exceptions.HTTPError) and not is_request
+
+
+def _tries(may_repeat: Callable[[BaseException], bool]) -> tenacity.Retrying:
+    """Repeats a call on the thread that makes it, as often and after the same pauses as a request is repeated."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(may_repeat),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_exponential(multiplier=FIRST_PAUSE_S),
+        reraise=True,
+    )
+
+
+def _or_none(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except S3Error as error:
+        if is_missing(error):
+            return None
+        raise

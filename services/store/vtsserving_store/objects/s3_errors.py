@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from email.utils import parsedate_to_datetime
 from typing import Final
+from xml.etree.ElementTree import ParseError
 
 import urllib3
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import InvalidResponseError, S3Error, ServerError
 
 from vtsserving.exceptions import ClockSkew, NoSpace, StoreUnavailable, VtsServingException
 
@@ -33,15 +34,30 @@ _FULL_CODES: Final = frozenset(
 )
 
 
-def is_transient(error: Exception) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a moment later."""
     if isinstance(error, S3Error):
-        return error.code in _TRANSIENT_CODES or _status(error) >= 500
-    if isinstance(error, (ServerError, InvalidResponseError)):
-        return _status(error) >= 500
+        return error.code in _TRANSIENT_CODES or error.response.status >= 500
+    if isinstance(error, ServerError):
+        return error.status_code >= 500
     if isinstance(error, urllib3.exceptions.SSLError):
         return False
-    return isinstance(error, urllib3.exceptions.HTTPError)
+    # A body that is not XML comes from something in between, for example a proxy that is starting.
+    return isinstance(error, (InvalidResponseError, urllib3.exceptions.HTTPError))
+
+
+def is_transient_answer(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the storage may answer the same request otherwise a moment later.
+
+    Args:
+        response: of status 400 or above; its body is read.
+    """
+    if response.status >= 500:
+        return True
+    try:
+        return S3Error.fromxml(response).code in _TRANSIENT_CODES
+    except (ParseError, UnicodeDecodeError, AttributeError):
+        return False  # a body that is not XML, or none
 
 
 def is_missing(error: Exception) -> bool:
@@ -59,6 +75,8 @@ def translated(error: Exception, where: str) -> VtsServingException:
     Returns:
         An error whose sentence says what to do; never a bare library error.
     """
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
     code = error.code if isinstance(error, S3Error) else type(error).__name__
     if code == "RequestTimeTooSkewed" or (code in _REFUSED_CODES and _skew_s(error) > MAX_SKEW_S):
         return ClockSkew(
@@ -87,11 +105,3 @@ def _skew_s(error: Exception) -> float:
     except (TypeError, ValueError):
         return 0.0
     return abs(server.timestamp() - time.time())
-
-
-def _status(error: MinioException) -> int:
-    if isinstance(error, ServerError):
-        return int(error.status_code)
-    if isinstance(error, InvalidResponseError):
-        return int(getattr(error, "_code", 0))
-    return int(getattr(getattr(error, "response", None), "status", 0))
