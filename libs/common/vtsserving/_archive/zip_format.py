@@ -104,7 +104,9 @@ class ZipWriter:
     def __init__(self, stream: Writable) -> None:
         """Write to `stream`, which stays open."""
         self._out = _Unseekable(stream)
-        self._archive = zipfile.ZipFile(cast("IO[bytes]", self._out), "w", zipfile.ZIP_DEFLATED)
+        self._archive = zipfile.ZipFile(
+            cast("IO[bytes]", self._out), "w", zipfile.ZIP_DEFLATED, compresslevel=DEFLATE_LEVEL
+        )
 
     def add(self, name: str, size_bytes: int) -> IO[bytes]:
         """Begin a file.
@@ -116,17 +118,15 @@ class ZipWriter:
         Returns:
             Where its contents go; close it before the next one.
         """
-        info = zipfile.ZipInfo(name)
-        info.create_system = _UNIX
-        info.external_attr = (stat.S_IFREG | 0o644) << 16
-        info.compress_type = zipfile.ZIP_DEFLATED
-        # Public as `compress_level` from 3.13 on, under this name on every version; the archive's own is not used.
-        setattr(info, "_compresslevel", DEFLATE_LEVEL)  # noqa: B010  not in the type stubs
-        info.file_size = size_bytes
-        return self._archive.open(info, "w")
+        # By name: only so does the archive's level count for it.
+        is_large = size_bytes * 1.05 > zipfile.ZIP64_LIMIT
+        return self._archive.open(name, "w", force_zip64=is_large)
 
     def close(self) -> None:
-        """Write the directory."""
+        """Write the directory, which is where kind and rights of the files stand."""
+        for info in self._archive.infolist():
+            info.create_system = _UNIX
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
         self._archive.close()
 
     def abandon(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -24,10 +23,12 @@ from vtsserving.exceptions import (
     RequestTimeout,
     StoreUnavailable,
     Unavailable,
+    VtsServingException,
 )
 
 if TYPE_CHECKING:
     import httpx2
+    import tenacity
 
 
 DEFAULT_URL: Final = "http://127.0.0.1:3001"
@@ -256,21 +257,26 @@ class RegistryClient:
             BlobNotFound: there is none.
             StoreUnavailable: the connection breaks again and again, or nothing comes.
         """
-        failures = 0
-        while start < size_bytes:
+        chunks: Iterator[bytes] | None = None
+
+        def next_chunk() -> bytes:
+            nonlocal chunks, direct
+            opened, chunks = chunks or self._range(digest, start, size_bytes, direct), None
             try:
-                for chunk in self._range(digest, start, size_bytes, direct):
-                    start += len(chunk)
-                    failures = 0
-                    yield chunk
-                if start < size_bytes:
+                chunk = next(opened, None)
+                if chunk is None:
                     raise StoreUnavailable(f"{self.url} ended a download {size_bytes - start} bytes early")
-            except Unavailable as error:
-                failures += 1
+            except Unavailable:
                 direct = False
-                if failures == self._attempts:
-                    raise
-                _pause(failures, error.retry_after_s)
+                raise
+            chunks = opened
+            return chunk
+
+        while start < size_bytes:
+            # Each chunk begins to count anew.
+            chunk = self._tries(lambda error: isinstance(error, Unavailable))(next_chunk)
+            start += len(chunk)
+            yield chunk
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -347,27 +353,41 @@ class RegistryClient:
         """Send a request until it is answered; all our requests may be repeated."""
         if timeout_s is not None:
             options["timeout"] = wire.timeouts(timeout_s)
-        for attempt in range(1, self._attempts + 1):
+
+        def once() -> httpx2.Response:
             if body is not None:
                 options["content"] = body()
-            try:
-                with wire.connection_errors(self.url):
-                    answer = self._http.request(method, path, **options)
-                if answer.is_success:
-                    return answer
+            with wire.connection_errors(self.url):
+                answer = self._http.request(method, path, **options)
+            if not answer.is_success:
                 raise wire.error_of(answer, self.url)
-            except (Unavailable, RequestTimeout, DigestMismatch) as error:
-                # A part that was damaged or held up on its way is worth another try, too.
-                if attempt == self._attempts or (isinstance(error, DigestMismatch) and body is None):
-                    raise
-                _pause(attempt, error.retry_after_s)
-        raise StoreUnavailable(f"{self.url} does not answer")
+            return answer
+
+        def may_repeat(error: BaseException) -> bool:
+            # A part that was damaged or held up on its way is worth another try, too.
+            is_damaged_part = isinstance(error, DigestMismatch) and body is not None
+            return is_damaged_part or isinstance(error, (Unavailable, RequestTimeout))
+
+        return self._tries(may_repeat)(once)
+
+    def _tries(self, may_repeat: Callable[[BaseException], bool]) -> tenacity.Retrying:
+        """Repeats a call on the thread that makes it, after the pauses that the store asks for."""
+        import tenacity
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(may_repeat),
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=_pause_s,
+            reraise=True,
+        )
 
 
 def _model(name: str) -> str:
     return f"/api/v1/models/{quote(name, safe='')}"
 
 
-def _pause(attempt: int, advised_s: float | None) -> None:
-    """Wait on this thread before the next try."""
-    time.sleep(min(_LONGEST_PAUSE_S, advised_s or _FIRST_PAUSE_S * 2.0 ** (attempt - 1)))
+def _pause_s(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next try."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    advised_s = error.retry_after_s if isinstance(error, VtsServingException) else None
+    return min(_LONGEST_PAUSE_S, advised_s or _FIRST_PAUSE_S * 2.0 ** (state.attempt_number - 1))

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from typing import Final
+
+import tenacity
 
 from vtsserving.exceptions import InvalidArgument, NotFound, StoreUnavailable
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
@@ -107,15 +108,17 @@ class Leases:
 
     def _missing(self, wanted: list[str]) -> list[str]:
         """Those without a blob, once it is certain for each."""
-        deadline = time.monotonic() + _WAIT_S
-        pause_s = _FIRST_PAUSE_S
-        while self._condemned() & set(wanted):
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    "blobs of this model are being removed right now; try again", retry_after_s=2.0
-                )
-            time.sleep(pause_s)
-            pause_s *= 2
+        waiting = tenacity.Retrying(
+            retry=tenacity.retry_if_result(bool),
+            stop=tenacity.stop_after_delay(_WAIT_S),
+            wait=tenacity.wait_exponential(multiplier=_FIRST_PAUSE_S),
+        )
+        try:
+            waiting(lambda: self._condemned() & set(wanted))
+        except tenacity.RetryError:
+            raise StoreUnavailable(
+                "blobs of this model are being removed right now; try again", retry_after_s=2.0
+            ) from None
         return self._blobs.missing(wanted)
 
     def _condemned(self) -> set[str]:

@@ -5,7 +5,7 @@ every acknowledged write. Not on If-Match, ETags of multipart uploads, or checks
 sha256.
 
 Only the SDK's public calls are used. Its `put_object` cannot send `If-None-Match` (it turns unknown names into
-metadata, silently), so create-only writes go through a second client, whose connections add the header (see `s3_http`).
+metadata, silently), so create-only writes go through a second client, whose connections add it (see `s3_client`).
 How often something is tried:
 
 - A request is repeated below the SDK, with the same body: a part of a large upload alone, not the upload.
@@ -18,18 +18,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
-import tenacity
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
 from vtsserving.exceptions import BlobNotFound, IntegrityError
 from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, ObjectEntry, regrouped, verified
-from vtsserving_store.objects.s3_errors import is_missing, is_transient, translated
-from vtsserving_store.s3_http import ATTEMPTS, FIRST_PAUSE_S, Interrupted, StoragePool
+from vtsserving_store.objects.s3_errors import is_broken_body, is_lost, is_missing, is_transient, translated
+from vtsserving_store.s3_client import Interrupted, PartSource, StoragePool, new_client, tries
 from vtsserving_store.settings import S3Settings
 
 _MAX_PARTS: Final = 10_000
@@ -50,12 +49,12 @@ class S3ObjectStore:
         self._endpoint = settings.endpoint
         pool, creating = StoragePool(settings), StoragePool(settings, create_only=True)
         self._pools = [pool, creating]
-        self._client = _client(settings, settings.endpoint, pool)
-        self._creating = _client(settings, settings.endpoint, creating)
+        self._client = new_client(settings, settings.endpoint, pool)
+        self._creating = new_client(settings, settings.endpoint, creating)
         self._public: Minio | None = None
         if settings.public_endpoint:
             self._pools.append(StoragePool(settings))
-            self._public = _client(settings, settings.public_endpoint, self._pools[-1])
+            self._public = new_client(settings, settings.public_endpoint, self._pools[-1])
 
     def describe(self) -> str:
         """See Blobs."""
@@ -92,17 +91,17 @@ class S3ObjectStore:
             try:
                 _put(self._creating, self._bucket, key, data)
             except S3Error as error:
-                if _lost(error):
+                if is_lost(error):
                     return False
                 raise
             return True
 
-        tries = _tries(is_transient)
+        creating = tries(is_transient)
         with self._errors():
-            if tries(once):
+            if creating(once):
                 return True
         # An earlier try of ours may have arrived although its answer did not.
-        return bool(tries.statistics["attempt_number"] > 1) and self.read(key, limit_bytes=len(data)) == data
+        return creating.statistics["attempt_number"] > 1 and self._holds(key, data)
 
     def put(self, key: str, data: bytes | bytearray) -> None:
         """See Blobs."""
@@ -116,7 +115,7 @@ class S3ObjectStore:
             self.put(key, b"".join(checked))
             return
         part_bytes = max(PART_BYTES, -(-size_bytes // _MAX_PARTS))
-        source = _Source(regrouped(checked, part_bytes), size_bytes)
+        source = PartSource(regrouped(checked, part_bytes), size_bytes)
         with self._errors():
             try:
                 self._client.put_object(
@@ -153,7 +152,7 @@ class S3ObjectStore:
                 response.release_conn()
 
         with self._errors():
-            return _or_none(lambda: _tries(_broke_off)(once))
+            return _or_none(lambda: tries(is_broken_body)(once))
 
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See Blobs."""
@@ -163,22 +162,21 @@ class S3ObjectStore:
                 raise BlobNotFound(f"no object {key}")
             length = found.size_bytes - start
         end = start + length
-        chunks: Iterator[bytes] = iter(())
+        chunks: Iterator[bytes] | None = None
 
         def next_chunk() -> bytes:
             nonlocal chunks
-            chunk = next(chunks, None)
-            if chunk is None:
-                chunks = self._range(key, start, end - start)
-                chunk = next(chunks, None)
+            opened, chunks = chunks or self._range(key, start, end - start), None
+            chunk = next(opened, None)
             if chunk is None:
                 raise urllib3.exceptions.IncompleteRead(start, end - start)
+            chunks = opened
             return chunk
 
         while start < end:
             with self._errors():
                 try:
-                    chunk = _tries(_broke_off)(next_chunk)
+                    chunk = tries(is_broken_body)(next_chunk)
                 except S3Error as error:
                     if is_missing(error):
                         raise BlobNotFound(f"no object {key}") from error
@@ -218,6 +216,13 @@ class S3ObjectStore:
         for pool in self._pools:
             pool.clear()
 
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Whether an object has this content."""
+        try:
+            return self.read(key, limit_bytes=len(data)) == data
+        except IntegrityError:
+            return False  # it is larger
+
     def _range(self, key: str, start: int, length: int) -> Iterator[bytes]:
         response = self._client.get_object(self._bucket, key, offset=start, length=length)
         try:
@@ -227,7 +232,7 @@ class S3ObjectStore:
             response.release_conn()
 
     @contextlib.contextmanager
-    def _errors(self) -> Generator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except Interrupted as carrier:
@@ -236,84 +241,15 @@ class S3ObjectStore:
             raise translated(error, self.describe()) from error
 
 
-class _Source:
-    """The parts of a verified stream as a file, which the SDK reads part by part.
-
-    The stream's end is read before the last part is given away: where the content is wrong, the SDK aborts the upload.
-
-    Attributes:
-        failure: what ended the stream.
-    """
-
-    def __init__(self, parts: Iterator[bytes], size_bytes: int) -> None:
-        self._parts = parts
-        self._left_bytes = size_bytes
-        self.failure: BaseException | None = None
-
-    def read(self, _size: int) -> bytes:
-        """The next part, of the size that the SDK asks for."""
-        try:
-            part = next(self._parts)
-            self._left_bytes -= len(part)
-            if not self._left_bytes:
-                for _ in self._parts:
-                    pass
-        except BaseException as error:
-            self.failure = error
-            raise Interrupted(error) from error
-        return part
-
-
-def _client(settings: S3Settings, endpoint: str, pool: StoragePool) -> Minio:
-    secure, _, host = endpoint.partition("://")
-    client = Minio(
-        host.rstrip("/"),
-        access_key=settings.access_key,
-        secret_key=settings.secret_key.get_secret_value(),
-        session_token=settings.session_token.get_secret_value() or None,
-        secure=secure == "https",
-        region=settings.region or None,
-        http_client=pool,
-    )
-    if settings.path_style:
-        client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
-    return client
-
-
 def _put(client: Minio, bucket: str, key: str, data: bytes | bytearray) -> None:
     """Write an object in one request."""
-    client.put_object(bucket, key, io.BytesIO(data), len(data), part_size=PART_BYTES)
+    client.put_object(bucket, key, io.BytesIO(data), len(data), part_size=max(PART_BYTES, len(data)))
 
 
 def _entry(found: Any, key: str) -> ObjectEntry:
     modified = found.last_modified
     return ObjectEntry(
         key, int(found.size), str(found.etag or "").strip('"'), modified.timestamp() if modified else 0.0
-    )
-
-
-def _lost(error: Exception) -> bool:
-    """Whether a create-only write failed because the key exists; some servers say 409 or 404 while writers race."""
-    if not isinstance(error, S3Error):
-        return False
-    if error.code in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
-        return True
-    return getattr(error.response, "status", 0) == 412
-
-
-def _broke_off(error: BaseException) -> bool:
-    """Whether a body broke off; requests that failed were repeated already."""
-    is_request = isinstance(error, (urllib3.exceptions.MaxRetryError, urllib3.exceptions.SSLError))
-    return isinstance(error, urllib3.exceptions.HTTPError) and not is_request
-
-
-def _tries(may_repeat: Callable[[BaseException], bool]) -> tenacity.Retrying:
-    """Repeats a call on the thread that makes it, as often and after the same pauses as a request is repeated."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(may_repeat),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential(multiplier=FIRST_PAUSE_S),
-        reraise=True,
     )
 
 

@@ -65,6 +65,21 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, S3Error) and error.code in _MISSING_CODES
 
 
+def is_lost(error: Exception) -> bool:
+    """Whether a create-only write failed because the key exists; some servers say 409 or 404 while writers race."""
+    if not isinstance(error, S3Error):
+        return False
+    if error.code in {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}:
+        return True
+    return getattr(error.response, "status", 0) == 412
+
+
+def is_broken_body(error: BaseException) -> bool:
+    """Whether an answer broke off after it had begun; a request without an answer was repeated already."""
+    is_request = isinstance(error, (urllib3.exceptions.MaxRetryError, urllib3.exceptions.SSLError))
+    return isinstance(error, urllib3.exceptions.HTTPError) and not is_request
+
+
 def translated(error: Exception, where: str) -> VtsServingException:
     """The error that leaves the storage layer.
 

@@ -1,4 +1,4 @@
-"""HTTP under the S3 SDK: repeats requests, adds the condition of create-only writes, lets interrupts abort. [M6]
+"""Clients of the S3 SDK that repeat requests, write only what is new, and abort an upload on an interrupt. [M6]
 
 The SDK sends everything through a urllib3 pool that we give it, one request per `urlopen`, with the body as bytes. So
 a request can be repeated here as it is, also one part of a large upload whose source cannot be read twice.
@@ -6,10 +6,13 @@ a request can be repeated here as it is, also one part of a large upload whose s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+import tenacity
 import urllib3
+from minio import Minio
 
 from vtsserving_store.objects.s3_errors import is_transient, is_transient_answer
 from vtsserving_store.settings import S3Settings
@@ -104,6 +107,71 @@ class StoragePool(urllib3.PoolManager):
             return super().urlopen(method, url, redirect, **options)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             raise Interrupted(interrupt) from interrupt
+
+
+class PartSource:
+    """The parts of a verified stream as a file, which the SDK reads part by part.
+
+    The stream's end is read before the last part is given away: where the content is wrong, the SDK aborts the upload.
+
+    Attributes:
+        failure: what ended the stream.
+    """
+
+    def __init__(self, parts: Iterator[bytes], size_bytes: int) -> None:
+        self._parts = parts
+        self._left_bytes = size_bytes
+        self.failure: BaseException | None = None
+
+    def read(self, _size: int) -> bytes:
+        """The next part, of the size that the SDK asks for."""
+        try:
+            part = next(self._parts)
+            self._left_bytes -= len(part)
+            if not self._left_bytes:
+                for _ in self._parts:
+                    pass
+        except BaseException as error:
+            self.failure = error
+            raise Interrupted(error) from error
+        return part
+
+
+def new_client(settings: S3Settings, endpoint: str, pool: StoragePool) -> Minio:
+    """A client; nothing is sent yet.
+
+    Args:
+        settings: credentials and region.
+        endpoint: for example `https://host:port`.
+        pool: sends its requests.
+    """
+    secure, _, host = endpoint.partition("://")
+    client = Minio(
+        host.rstrip("/"),
+        access_key=settings.access_key,
+        secret_key=settings.secret_key.get_secret_value(),
+        session_token=settings.session_token.get_secret_value() or None,
+        secure=secure == "https",
+        region=settings.region or None,
+        http_client=pool,
+    )
+    if settings.path_style:
+        client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
+    return client
+
+
+def tries(may_repeat: Callable[[BaseException], bool]) -> tenacity.Retrying:
+    """Repeats a call on the thread that makes it, as often and after the same pauses as a request is repeated.
+
+    Args:
+        may_repeat: whether another try makes sense after this error.
+    """
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(may_repeat),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_exponential(multiplier=FIRST_PAUSE_S),
+        reraise=True,
+    )
 
 
 def _retry() -> StorageRetry:
