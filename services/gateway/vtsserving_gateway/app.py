@@ -135,7 +135,6 @@ class GatewayApp:
             await self.client.start()
             await self.fleet.start()
             self._store_changes = await self._bus.subscribe(subjects.STORE_CHANGED, self._on_store_changed)
-            self.gateway.start()
             if self._served is not None:
                 await self._served.start()
             if self._served is not None and self._loads:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from vtsserving._http.limits import Limits
+
 DEFAULT_PORT = 3000
+
+FREE_OVERHEAD_BYTES = 64 * 1024
+"""Bytes of chunked framing that a body may have however small it is."""
 
 
 class GatewaySettings(BaseSettings):
@@ -80,3 +85,21 @@ class GatewaySettings(BaseSettings):
         default=30.0, gt=0, description="Longest time to finish requests after the grace period, seconds."
     )
     access_log: bool = Field(default=False, description="Log one line per request.")
+
+    @property
+    def connection_limits(self) -> Limits:
+        """What these settings mean for connections."""
+        return Limits(
+            max_connections=self.max_connections,
+            max_url_bytes=self.max_url_bytes,
+            max_header_bytes=self.max_header_bytes,
+            max_headers=self.max_headers,
+            max_body_bytes=self.max_body_bytes,
+            max_overhead_bytes=FREE_OVERHEAD_BYTES,
+            header_timeout_s=self.header_timeout_s,
+            body_timeout_s=self.body_timeout_s,
+            write_timeout_s=self.write_timeout_s,
+            keep_alive_s=self.keep_alive_s,
+            counts_from_open=False,
+            is_strict=True,
+        )

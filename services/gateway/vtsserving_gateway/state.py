@@ -8,17 +8,26 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
+from vtsserving._http.watch import Watch
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._model.tag import is_hidden
 from vtsserving._recent import RecentDict
-from vtsserving.exceptions import AuthError, BadDeadline, ModelNotFound, NotFound, VersionNotFound
+from vtsserving.exceptions import (
+    AuthError,
+    BadDeadline,
+    ModelNotFound,
+    NotFound,
+    VersionNotFound,
+    VtsServingException,
+)
 from vtsserving_gateway.auth.tokens import Access
 from vtsserving_gateway.functions.threads import FunctionThreads
-from vtsserving_gateway.metrics import PREDICT, GatewayMetrics, MetricSeries
+from vtsserving_gateway.http.respond import connection_line, error_response
+from vtsserving_gateway.metrics import OTHER, PREDICT, GatewayMetrics, MetricSeries
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.routes import Route
 from vtsserving_gateway.server.api_registry import ApiRegistry
@@ -40,17 +49,6 @@ DECODING_THREADS: Final = 2
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SECONDS: Final = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,12})?")
-_WATCH_S: Final = 0.5
-_SHORTEST_WATCH_S: Final = 0.01
-
-
-class Watched(Protocol):
-    """A connection whose deadline somebody looks after."""
-
-    deadline_s: float
-
-    def expire(self, now_s: float) -> None:
-        """Called once the deadline has passed; sets a new one or ends."""
 
 
 class BoundRoute:
@@ -94,23 +92,16 @@ class GatewayState:
         self.function_deadlines: TimerWheel[FunctionCall] = TimerWheel(self.loop, _expire_function)
         self.functions: dict[bytes, ServedFunction] = {}
         """Path to function."""
-        self.now_s = self.loop.time()
+        self.limits = settings.connection_limits
+        self.watch = Watch(self.limits.shortest_s)
+        self.connections = self.watch.connections
         self.draining = False
         self.buffered_bytes = 0
         self.date = b""
-        self.connections: set[Watched] = set()
         self.unrouted = self.metrics.of(PREDICT)
         self._bound: RecentDict[bytes, BoundRoute] = RecentDict(MAX_ROUTES)
         self._id_prefix = secrets.token_hex(4).encode()
         self._last_id = 0
-        self._timer: asyncio.TimerHandle | None = None
-        shortest_s = min(
-            settings.header_timeout_s,
-            settings.body_timeout_s,
-            settings.write_timeout_s,
-            settings.keep_alive_s,
-        )
-        self._watch_s = max(min(_WATCH_S, shortest_s / 8), _SHORTEST_WATCH_S)
 
     def function(self, url: bytes, headers: Mapping[bytes, bytes]) -> ServedFunction | None:
         """The service's function that a POST to a URL calls without the detour of ASGI; None where there is none.
@@ -136,6 +127,13 @@ class GatewayState:
             return wanted
         self._last_id += 1
         return b"%b-%x" % (self._id_prefix, self._last_id)
+
+    def refuse(self, error: VtsServingException, url: bytes, request_id: bytes) -> bytes:
+        """See vtsserving._http.host.ConnectionHost."""
+        self.metrics.errors[error.wire_code] += 1
+        status, body = self.apis.errors(url).error(error, request_id.decode("ascii"))
+        self.metrics.of(*OTHER).observe(status, 0.0)
+        return error_response(error, status, body, request_id, self.date, connection_line(False, False))
 
     def timeout_s(self, header: bytes | None) -> float:
         """Seconds that a request may take.
@@ -215,28 +213,15 @@ class GatewayState:
         self._bound[url] = bound
         return bound
 
-    # --- time ----------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin to look after the connections' deadlines."""
-        self._watch()
+    # --- end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Look after nothing any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Stop the threads and timers; the connections are closed already."""
         self.function_threads.close()
         self.function_deadlines.close()
         if self.access is not None:
             self.access.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
-
-    def _watch(self) -> None:
-        """One timer for all connections: a timer for each would cost more than most of their requests."""
-        self.now_s = now_s = self.loop.time()
-        self._timer = self.loop.call_later(self._watch_s, self._watch)
-        for connection in [c for c in self.connections if c.deadline_s <= now_s]:
-            _guarded(connection.expire, now_s)
 
 
 def _no_model(name: str) -> str:
@@ -245,10 +230,3 @@ def _no_model(name: str) -> str:
 
 def _expire_function(call: FunctionCall) -> None:
     call.expire()
-
-
-def _guarded(expire: Callable[[float], None], now_s: float) -> None:
-    try:
-        expire(now_s)
-    except Exception:
-        _log.exception("timeout_failed")

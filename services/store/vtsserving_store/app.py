@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-import uvicorn
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from vtsserving._bus.interface import Bus
+from vtsserving._http.server import HttpServer
 from vtsserving._runtime import process
 from vtsserving._runtime.http_head import add_head
 from vtsserving._runtime.listening import listen
@@ -32,14 +31,13 @@ from vtsserving_store.http.routes import models as routes_models
 from vtsserving_store.http.routes import settings as routes_settings
 from vtsserving_store.http.routes import uploads as routes_uploads
 from vtsserving_store.http.routes.health import Readiness
+from vtsserving_store.http_host import StoreHost, exchange_for
 from vtsserving_store.objects.probe import open_storage, probe
 from vtsserving_store.pages import routes as routes_pages
-from vtsserving_store.protocol import Limits, StoreProtocol
 from vtsserving_store.registry.changes import Changes
 from vtsserving_store.settings import StoreSettings, read_settings
 
 _log = logging.getLogger(__name__)
-_KEEP_ALIVE_S: Final = 30
 _BACKLOG: Final = 512
 _JOIN_AGAIN_S: Final = 0.1
 
@@ -64,8 +62,7 @@ class StoreApp:
         self._parts: StoreComponents | None = None
         self._changes: Changes | None = None
         self._readiness: Readiness | None = None
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server: HttpServer | None = None
         self.port = settings.store.port
 
     async def start(self) -> None:
@@ -90,21 +87,11 @@ class StoreApp:
         self.port = listener.getsockname()[1]
         metrics = StoreMetrics()
         app = create_app(RequestContext(parts, changes, settings), self._readiness, metrics)
-        self._server = server = uvicorn.Server(
-            uvicorn.Config(
-                StoreMetricsMiddleware(app, metrics),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=settings.store.drain_s,
-                http=_protocol(settings),
-                ws="none",
-            )
+        host, drain_s = StoreHost(settings.store), settings.store.drain_s
+        self._server = HttpServer(
+            StoreMetricsMiddleware(app, metrics), host, exchange_for, listener, drain_s=drain_s
         )
-        await _startup(server, listener)
-        self._serving = asyncio.get_running_loop().create_task(_serve(server, listener))
+        await self._server.start()
         where = {"host": settings.store.host, "port": self.port, "storage": objects.describe()}
         _log.info("store_started", extra={**where, "needs_token": settings.needs_token})
 
@@ -114,7 +101,8 @@ class StoreApp:
             self._readiness.draining = True
         if self._changes is not None:
             await self._changes.close()
-        await self._stop_server()
+        if self._server is not None:
+            await self._server.close()
 
     async def close(self) -> None:
         """Stop at once and close the storage."""
@@ -124,7 +112,7 @@ class StoreApp:
             await self._changes.close()
         if self._server is not None:
             self._server.force_exit = True
-        await self._stop_server()
+            await self._server.close()
         if self._parts is not None:
             await run_sync(self._parts.close)
             self._parts = None
@@ -142,11 +130,6 @@ class StoreApp:
                 await asyncio.sleep(_JOIN_AGAIN_S)
             except Forbidden:
                 return  # The connection has stopped the service, and says why.
-
-    async def _stop_server(self) -> None:
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await asyncio.gather(self._serving, return_exceptions=True)
 
 
 def create_app(context: RequestContext, readiness: Readiness, metrics: StoreMetrics) -> FastAPI:
@@ -183,25 +166,6 @@ def create_app(context: RequestContext, readiness: Readiness, metrics: StoreMetr
     add_error_handlers(app)
     app.add_exception_handler(routes_pages.PageError, routes_pages.show_problem)
     return app
-
-
-def _protocol(settings: StoreSettings) -> Any:
-    """What uvicorn calls for each connection."""
-    own = settings.store
-    limits = Limits(own.max_connections, own.header_timeout_s, own.stall_timeout_s)
-    return functools.partial(StoreProtocol, limits=limits)
-
-
-async def _startup(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Begin to accept, without uvicorn's signal handlers: SIGTERM is the service's business."""
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup(sockets=[listener])
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    await server.main_loop()
-    await server.shutdown(sockets=[listener])
 
 
 async def serve(

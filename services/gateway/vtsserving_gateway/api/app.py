@@ -10,6 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from vtsserving._http.asgi import REQUEST_ID
+from vtsserving._http.exchange import INTERNAL
 from vtsserving._runtime.http_head import add_head, with_head
 from vtsserving.exceptions import (
     BadInput,
@@ -25,11 +27,10 @@ from vtsserving_gateway.api.oip import OipRoutes
 from vtsserving_gateway.api.oip_document import infer_paths
 from vtsserving_gateway.api.openapi import error_answer, install
 from vtsserving_gateway.api.services import ServiceRoutes
-from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.cluster.rollover import VersionRollover
 from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
-from vtsserving_gateway.http.respond import INTERNAL, error_body, error_headers
+from vtsserving_gateway.http.respond import error_body, error_headers
 from vtsserving_gateway.predict import oip_codec
 from vtsserving_gateway.state import GatewayState
 

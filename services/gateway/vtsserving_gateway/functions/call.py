@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from vtsserving._http.asgi import REQUEST_ID
+from vtsserving._http.connection import Connection
 from vtsserving._inference.remote import DEADLINE_S
 from vtsserving.exceptions import DeadlineExceeded, VtsServingException
-from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
 from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import connection_line
 from vtsserving_gateway.metrics import MetricSeries
 from vtsserving_gateway.predict.native_codec import NATIVE
-
-if TYPE_CHECKING:
-    from vtsserving_gateway.connection import Connection
+from vtsserving_gateway.state import GatewayState
 
 
 class FunctionCall(DirectExchange):
@@ -36,6 +34,7 @@ class FunctionCall(DirectExchange):
     def __init__(
         self,
         connection: Connection,
+        gateway: GatewayState,
         function: ServedFunction,
         headers: Mapping[bytes, bytes],
         *,
@@ -46,12 +45,13 @@ class FunctionCall(DirectExchange):
 
         Args:
             connection: to answer on; has the URL and the headers as they came.
+            gateway: what all exchanges share.
             function: to call.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
-        super().__init__(connection, headers, keep_alive=keep_alive, http_10=http_10)
+        super().__init__(connection, gateway, headers, keep_alive=keep_alive, http_10=http_10)
         self._function = function
         self._raw_headers = connection.headers
         self._is_settled = False

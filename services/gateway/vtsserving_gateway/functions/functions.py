@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vtsserving._http.asgi import REQUEST_ID
 from vtsserving.exceptions import BadModelOutput, UnsupportedMediaType
 from vtsserving.io.base import Body, parse_content_type
 from vtsserving.service.context import Context, RequestContext
 from vtsserving.service.service import InferenceApi
-from vtsserving_gateway.asgi_exchange import REQUEST_ID
 from vtsserving_gateway.predict.predict import LARGE_BYTES
 from vtsserving_gateway.state import GatewayState
 

@@ -6,20 +6,20 @@ import abc
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vtsserving._http.connection import Connection
+from vtsserving._http.exchange import INTERNAL
 from vtsserving.exceptions import Overloaded, VtsServingException
-from vtsserving_gateway.http.respond import INTERNAL, connection_line, error_response
+from vtsserving_gateway.http.respond import connection_line, error_response
 from vtsserving_gateway.metrics import MetricSeries
-
-if TYPE_CHECKING:
-    from vtsserving_gateway.connection import Connection
+from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
 
 
 class DirectExchange(abc.ABC):
-    """What all such exchanges do alike; see exchange.Exchange for when the connection calls what."""
+    """What all such exchanges do alike; see vtsserving._http.exchange for when the connection calls what."""
 
     __slots__ = (
         "_body",
@@ -40,24 +40,31 @@ class DirectExchange(abc.ABC):
     )
 
     def __init__(
-        self, connection: Connection, headers: Mapping[bytes, bytes], *, keep_alive: bool, http_10: bool
+        self,
+        connection: Connection,
+        gateway: GatewayState,
+        headers: Mapping[bytes, bytes],
+        *,
+        keep_alive: bool,
+        http_10: bool,
     ) -> None:
         """A request whose headers were read.
 
         Args:
             connection: to answer on; has the URL.
+            gateway: what all exchanges share.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
         self._connection = connection
-        self._gateway = connection.gateway
+        self._gateway = gateway
         self._url = connection.url
         self._headers = headers
         self._keep_alive = keep_alive
         self._http_10 = http_10
         self._expects = b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not http_10
-        self._request_id = self._gateway.request_id(headers.get(b"x-request-id"))
+        self._request_id = gateway.request_id(headers.get(b"x-request-id"))
         self._body: bytes | bytearray = b""
         self._is_whole = False
         self._is_turn = False
@@ -65,7 +72,7 @@ class DirectExchange(abc.ABC):
         self._deadline_s = 0.0
         self._failure: VtsServingException | None = None
         self._task: asyncio.Task[None] | None = None
-        self._gateway.metrics.in_progress += 1
+        gateway.metrics.in_progress += 1
 
     # --- from the connection -------------------------------------------------------------------------------------
 
@@ -98,6 +105,14 @@ class DirectExchange(abc.ABC):
         self._failure = error
         self._keep_alive = False
         self.complete()
+
+    def drain(self) -> None:
+        """See Exchange."""
+        return  # An answer is written at once, and asks the connection then whether it is the last.
+
+    def holds_body(self) -> bool:
+        """See Exchange."""
+        return self._expects and not self._is_turn
 
     def abandon(self) -> None:
         """See Exchange."""

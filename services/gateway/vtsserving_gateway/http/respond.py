@@ -13,7 +13,6 @@ from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.http.json_text import sendable
 from vtsserving_gateway.predict.codec import ResponseContent
 
-INTERNAL: Final = "internal error; the server's log has it under this request id"
 _CLOSE: Final = b"connection: close\r\n"
 _KEEP_OLD: Final = b"connection: keep-alive\r\n"
 

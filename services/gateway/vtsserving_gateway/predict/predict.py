@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from vtsserving._http.connection import Connection
 from vtsserving._inference.request import Outcome, Ticket
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded, TooManyRows, VtsServingException
@@ -13,10 +14,7 @@ from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import connection_line, result_response
 from vtsserving_gateway.metrics import MetricSeries
 from vtsserving_gateway.predict.codec import Api, Codec, ResponseContent
-from vtsserving_gateway.state import BoundRoute
-
-if TYPE_CHECKING:
-    from vtsserving_gateway.connection import Connection
+from vtsserving_gateway.state import BoundRoute, GatewayState
 
 LARGE_BYTES: Final = 128 * 1024
 """Bodies and results above this are read and written in a thread, so that small requests do not wait for them."""
@@ -32,6 +30,7 @@ class Predict(DirectExchange):
     def __init__(
         self,
         connection: Connection,
+        gateway: GatewayState,
         api: Api,
         headers: Mapping[bytes, bytes],
         *,
@@ -42,12 +41,13 @@ class Predict(DirectExchange):
 
         Args:
             connection: to answer on; has the URL.
+            gateway: what all exchanges share.
             api: the family of the URL.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
-        super().__init__(connection, headers, keep_alive=keep_alive, http_10=http_10)
+        super().__init__(connection, gateway, headers, keep_alive=keep_alive, http_10=http_10)
         self._api = api
         self._rows = 0
         self._codec: Codec

@@ -6,9 +6,10 @@ import logging
 import time
 from typing import Any
 
+from vtsserving._http.asgi import REQUEST_ID
+from vtsserving._http.exchange import INTERNAL
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.asgi_exchange import REQUEST_ID
-from vtsserving_gateway.http.respond import INTERNAL, error_body
+from vtsserving_gateway.http.respond import error_body
 from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)

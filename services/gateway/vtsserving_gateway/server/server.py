@@ -1,25 +1,16 @@
-"""The HTTP server: uvicorn, with our protocol, our signals, an inherited socket, and a drain that loses nothing."""
+"""The gateway's HTTP server: an inherited socket, and a drain that loses nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import logging
 import socket
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
-import uvicorn
-from uvicorn._types import ASGIApplication
-
+from vtsserving._http.server import BACKLOG, HttpServer
 from vtsserving._runtime import listening
-from vtsserving_gateway.server.fork import GatewayProtocol
+from vtsserving_gateway.server.fork import Fork
 from vtsserving_gateway.state import GatewayState
-
-_log = logging.getLogger(__name__)
-
-BACKLOG: Final = 2_048
 
 
 def listen(host: str, port: int, fd: int | None) -> socket.socket:
@@ -47,10 +38,10 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
     return listener
 
 
-class GatewayServer(uvicorn.Server):
+class GatewayServer(HttpServer):
     """Serves one application on one listening socket until it is told to drain."""
 
-    def __init__(self, app: ASGIApplication, gateway: GatewayState, listener: socket.socket) -> None:
+    def __init__(self, app: Callable[..., Any], gateway: GatewayState, listener: socket.socket) -> None:
         """Prepare; `start` begins to accept.
 
         Args:
@@ -58,32 +49,11 @@ class GatewayServer(uvicorn.Server):
             gateway: shared by all connections.
             listener: listens already; closed at the end.
         """
-        protocol: Any = functools.partial(GatewayProtocol, gateway=gateway)
-        config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=max(1, round(gateway.settings.drain_s)),
-        )
-        super().__init__(config)
+        drain_s = gateway.settings.drain_s
+        super().__init__(app, gateway, Fork(gateway).exchange_for, listener, drain_s=drain_s)
         self._gateway = gateway
-        self._listener = listener
         # Asked now, for a socket that was closed has no name.
         self._host, self._port = str(listener.getsockname()[0]), int(listener.getsockname()[1])
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to accept; returns when connections are taken."""
-        self.config.load()
-        self.lifespan = self.config.lifespan_class(self.config)
-        await self.on_tick(0)
-        await self.startup(sockets=[self._listener])
-        self._task = asyncio.get_running_loop().create_task(self.main_loop())
 
     async def on_tick(self, counter: int) -> bool:
         """Once per 0.1 s; hands the `date` header, renewed each second, to the fast path."""
@@ -104,21 +74,14 @@ class GatewayServer(uvicorn.Server):
                 server.close()
         self._gateway.draining = True
         for connection in list(self._gateway.connections):
-            if isinstance(connection, GatewayProtocol):
-                connection.start_draining()
+            connection.start_draining()
         if self._gateway.connections or not self._needs_no_grace:
             await asyncio.sleep(self._gateway.settings.grace_s)
         await self.close()
 
     async def close(self) -> None:
         """Close idle connections, wait for the answers under way, close everything."""
-        if self._task is None:
-            self._listener.close()
-            return
-        self.should_exit = True
-        await self._task
-        self._task = None
-        await self.shutdown(sockets=[self._listener])
+        await super().close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -126,11 +89,6 @@ class GatewayServer(uvicorn.Server):
     def _needs_no_grace(self) -> bool:
         """Whether no new client must hear that we leave: others share the socket, or only this machine reaches it."""
         return self._gateway.settings.fd is not None or self._host.startswith("127.") or self._host == "::1"
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the process, not to the server; see app.py."""
-        yield
 
     @property
     def port(self) -> int:

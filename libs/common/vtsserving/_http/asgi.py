@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from vtsserving._http.connection import Connection
+from vtsserving._http.exchange import Refusal
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.exchange import Refusal
-
-if TYPE_CHECKING:
-    from vtsserving_gateway.connection import Connection
 
 REQUEST_ID: str = "vtsserving.request_id"
 """Key of the request id in the ASGI scope."""
@@ -23,11 +21,17 @@ REQUEST_ID: str = "vtsserving.request_id"
 class AsgiExchange:
     """An exchange whose body is streamed to the application while it comes in."""
 
-    def __init__(self, connection: Connection, version: str) -> None:
-        """A request whose headers stand in `connection.headers`."""
+    def __init__(self, connection: Connection, version: str, request_id: bytes | None = None) -> None:
+        """A request whose headers stand in `connection.headers`.
+
+        Args:
+            connection: to answer on.
+            version: of HTTP.
+            request_id: for the application; None where the application gives its requests their ids.
+        """
         self._connection = connection
         parser = connection.parser
-        self._request_id = connection.gateway.request_id(dict(connection.headers).get(b"x-request-id"))
+        self._request_id = request_id
         self._refusal: Refusal | None = None
         self._is_started = False
         self._cycle = RequestResponseCycle(
@@ -50,7 +54,7 @@ class AsgiExchange:
         connection = self._connection
         url = httptools.parse_url(connection.url) if connection.url[:1] == b"/" else None
         raw_path = (url.path if url is not None else connection.url) or b"/"
-        return {
+        scope = {
             "type": "http",
             "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
             "http_version": version,
@@ -64,8 +68,10 @@ class AsgiExchange:
             "query_string": (url.query if url is not None else b"") or b"",
             "headers": connection.headers,
             "state": connection.app_state.copy(),
-            REQUEST_ID: self._request_id.decode("ascii"),
         }
+        if self._request_id is not None:
+            scope[REQUEST_ID] = self._request_id.decode("ascii")
+        return scope
 
     def feed(self, chunk: bytes) -> None:
         """See Exchange."""
@@ -91,7 +97,11 @@ class AsgiExchange:
         if self._connection.last:
             self._cycle.keep_alive = False
         self._is_started = True
-        self._connection._start_asgi_task(self._cycle, self._connection.app)
+        connection = self._connection
+        task = connection.loop.create_task(self._cycle.run_asgi(connection.app))
+        # Among uvicorn's own tasks, which it waits for when it shuts down.
+        connection.tasks.add(task)
+        task.add_done_callback(connection.tasks.discard)
 
     def fail(self, error: VtsServingException) -> None:
         """See Exchange; too late for an answer if the application's has begun."""
@@ -99,7 +109,8 @@ class AsgiExchange:
         if cycle.response_started:
             self._connection.transport.close()
             return
-        self._refusal = Refusal(self._connection, error, self._request_id)
+        request_id = self._request_id or self._connection.host.request_id(None)
+        self._refusal = self._connection.refusal(error, request_id)
         if self._is_started:
             self.abandon()
             self._refusal.turn()
@@ -109,7 +120,11 @@ class AsgiExchange:
         self._cycle.disconnected = True
         self._cycle.message_event.set()
 
-    def close_after(self) -> None:
-        """Let the connection close after this answer, if it is not too late to say so."""
+    def drain(self) -> None:
+        """See Exchange."""
         if not self._cycle.response_started:
             self._cycle.keep_alive = False
+
+    def holds_body(self) -> bool:
+        """See Exchange; uvicorn sends `100 Continue` when the application asks for the body."""
+        return self._cycle.waiting_for_100_continue
