@@ -12,6 +12,7 @@ NO_PICKLE = (
     "vtsserving._wire",
     "vtsserving._bus",
     "vtsserving._inference",
+    "vtsserving._http",
 )
 PURE = ("vtsserving_batcher.policy", "vtsserving._wire")
 IMPURE = ("asyncio", "time", "socket", "threading", "nats", "fastapi", "uvicorn", "minio")

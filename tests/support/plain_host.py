@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -17,6 +18,8 @@ from vtsserving._http.server import HttpServer
 from vtsserving._http.watch import Watch
 from vtsserving._runtime.listening import listen
 from vtsserving.exceptions import VtsServingException
+
+ANSWER_BYTES = 10_000
 
 
 class PlainHost:
@@ -52,17 +55,57 @@ class PlainHost:
         )
 
 
+class Prompt:
+    """An exchange that answers as soon as it may, within the connection's own call, with ANSWER_BYTES."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_turn = self._is_whole = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Bodies are thrown away."""
+
+    def complete(self) -> None:
+        self._is_whole = True
+        self._answer()
+
+    def turn(self) -> None:
+        self._is_turn = True
+        self._answer()
+
+    def fail(self, error: VtsServingException) -> None:
+        self._connection.transport.close()
+
+    def drain(self) -> None:
+        """It answers at once."""
+
+    def abandon(self) -> None:
+        """There is nothing to stop."""
+
+    def holds_body(self) -> bool:
+        return False
+
+    def _answer(self) -> None:
+        if self._is_turn and self._is_whole:
+            head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % ANSWER_BYTES
+            self._connection.send(head + ANSWER_BYTES * b"x")
+            self._connection.finished(self, keep_alive=True)
+
+
 def exchange_for(connection: Connection, headers: dict[bytes, bytes], version: str) -> Exchange:
+    if connection.url == b"/prompt":
+        return Prompt(connection)
     return AsgiExchange(connection, version)
 
 
 class PlainServer:
-    """Answers `/halves` with "first", then waits for `release`, then with "last"; `/later` waits before its answer, and
-    then reads the body and gives it back; every other path at once."""
+    """Answers `/prompt` without ASGI. `/halves` is "first", a wait for `release`, then "last"; `/later` waits before
+    its answer, and then reads the body and gives it back; every other path is answered at once.
+    """
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.waiting = 0
 
     def __enter__(self) -> PlainServer:
@@ -80,9 +123,11 @@ class PlainServer:
     async def _start(self) -> None:
         self._released = asyncio.Event()
         self.host = PlainHost()
-        listener = listen("127.0.0.1", 0)
+        listener = listen("127.0.0.1", 0, backlog=16)
+        # Accepted sockets inherit it; so the answers to one read are more than the kernel takes from us.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
         self.port: int = listener.getsockname()[1]
-        self.server = HttpServer(self._app, self.host, exchange_for, listener, drain_s=5)
+        self.server = HttpServer(self, self.host, exchange_for, listener, drain_s=5)
         await self.server.start()
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -101,7 +146,8 @@ class PlainServer:
         await self._released.wait()
         self.waiting -= 1
 
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application."""
         body = b"done"
         if scope["path"] == "/later":
             await self._wait()
