@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -32,8 +33,11 @@ def test_exchanges_of_all_kinds_are_answered_in_order(server: PlainServer) -> No
 def test_who_reads_no_answer_is_cut_off_whatever_its_last_read_ended_with(
     server: PlainServer, last: bytes
 ) -> None:
-    with Client(server.port) as client:
-        client.send(get("/prompt") * 200 + last)
+    with socket.socket() as client:
+        # So small that the kernel soon takes no more answers, and none later either.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(get("/prompt") * 20 + last)
         wait_until(lambda: server.host.watch.connections)
         wait_until(lambda: not server.host.watch.connections)
 
