@@ -1,4 +1,4 @@
-"""What every service's connections do alike: order, limits, slow clients, and how a connection ends."""
+"""Connections of each service: the same order of answers, limits and patience with slow clients."""
 
 from __future__ import annotations
 

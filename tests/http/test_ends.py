@@ -1,4 +1,4 @@
-"""How connections end while something is under way, on a server whose application waits when a test wants."""
+"""Ends of connections while something is under way, on a server whose application waits when a test wants."""
 
 from __future__ import annotations
 

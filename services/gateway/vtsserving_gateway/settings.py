@@ -88,7 +88,7 @@ class GatewaySettings(BaseSettings):
 
     @property
     def connection_limits(self) -> Limits:
-        """What these settings mean for connections."""
+        """These settings as the limits of connections."""
         return Limits(
             max_connections=self.max_connections,
             max_url_bytes=self.max_url_bytes,

@@ -28,7 +28,7 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class StoreHost:
-    """What all connections of one store share. Routes limit bodies themselves, each as it needs."""
+    """Limits and refusals of all connections of one store. Bodies are limited by the routes, each as it needs."""
 
     draining = False
 

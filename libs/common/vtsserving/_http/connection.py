@@ -27,7 +27,7 @@ from vtsserving.exceptions import Overloaded, RequestTimeout, VtsServingExceptio
 
 
 class Phase(enum.IntEnum):
-    """What the connection reads."""
+    """The part of a request that the connection reads."""
 
     IDLE = 0
     HEADERS = 1

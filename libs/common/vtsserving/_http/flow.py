@@ -1,4 +1,4 @@
-"""Whether a connection is read from and written to."""
+"""Flow control of a connection."""
 
 from __future__ import annotations
 

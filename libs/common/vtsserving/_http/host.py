@@ -1,4 +1,4 @@
-"""What the connections of a server need of the service that runs it."""
+"""The service behind the connections of a server, as they see it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vtsserving.exceptions import VtsServingException
 
 
 class ConnectionHost(Protocol):
-    """What all connections of one server share; their owner provides it."""
+    """State that all connections of one server share; their owner provides it."""
 
     draining: bool
     """Whether answers say `connection: close`, since the server is about to leave."""
 
     @property
     def limits(self) -> Limits:
-        """What the connections may do."""
+        """The limits of the connections."""
 
     @property
     def watch(self) -> Watch:

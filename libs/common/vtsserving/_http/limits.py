@@ -1,4 +1,4 @@
-"""Limits of a server's connections: what a client may send, what it may leave open, and for how long."""
+"""Limits of a server's connections: sizes, times, and how many there may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_OVERHEAD: Final = 4
 """Chunked framing of more than this many bytes per byte of body, beyond Limits.max_overhead_bytes, is an attack."""
 
 LINE_BYTES: Final = 4
-"""What a header line has beside name and value."""
+"""Bytes of a header line beside name and value."""
 
 LINGER_S: Final = 2.0
 """How long a connection that was refused is still read, so that the client sees the answer and not a reset."""
@@ -23,7 +23,7 @@ LINGER_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the connections of one server may do.
+    """Limits that all connections of one server have in common.
 
     Attributes:
         max_connections: open at once; each one beyond is answered 503.
