@@ -161,3 +161,29 @@ def test_connections_above_the_limit_are_503_until_one_leaves(
     busy[0].close()
     with RegistryClient(running.url) as client:
         assert client.service()["service"] == "vtsserving-store"
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [(b"http://store/livez", 200), (b"http://store/livez?a=b", 200), (b"*", 404), (b"http://store", 400)],
+)
+def test_requests_may_name_the_whole_url_as_those_for_proxies_do(
+    connect: Callable[[], socket.socket], target: bytes, status: int
+) -> None:
+    connection = connect()
+    method = b"OPTIONS" if target == b"*" else b"GET"
+    connection.sendall(b"%s %s HTTP/1.1\r\n%sconnection: close\r\n\r\n" % (method, target, HOST))
+    assert rest_of(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_url_headers_and_trailers_count_together(connect: Callable[[], socket.socket]) -> None:
+    def ask(url_bytes: int, header_bytes: int) -> bytes:
+        connection = connect()
+        lines = HOST + b"connection: close\r\nx: " + b"y" * (header_bytes - 25) + b"\r\n\r\n"
+        connection.sendall(b"GET /" + b"u" * (url_bytes - 1) + b" HTTP/1.1\r\n" + lines)
+        return rest_of(connection)
+
+    half = MAX_HEAD_BYTES // 2
+    assert ask(half, half).startswith(b"HTTP/1.1 404 ")
+    for answer in (ask(half, half + 1), ask(half + 1, half), ask(MAX_HEAD_BYTES + 1, 30)):
+        assert refusal(answer) == (431, "headers_too_large")
