@@ -63,7 +63,7 @@ class HttpProtocol(Connection):
         if self._refusal is not None:
             return self._refusal
         if isinstance(error, httptools.HttpParserCallbackError):
-            _log.error("a request could not be handled", exc_info=error.__context__)
+            _log.error("request_failed", exc_info=error.__context__)
             return VtsServingException(INTERNAL)
         return BadRequest(f"not a valid HTTP/1 request: {error}")
 
