@@ -15,7 +15,17 @@ NO_PICKLE = (
     "vtsserving._http",
 )
 PURE = ("vtsserving_batcher.policy", "vtsserving._wire")
-IMPURE = ("asyncio", "time", "socket", "threading", "nats", "fastapi", "uvicorn", "minio")
+IMPURE = (
+    "asyncio",
+    "time",
+    "vtsserving._clock",
+    "socket",
+    "threading",
+    "nats",
+    "fastapi",
+    "uvicorn",
+    "minio",
+)
 
 FLOORS: dict[str, tuple[str, ...]] = {
     "vtsserving": (
@@ -33,8 +43,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "io _runtime",
         "_model _codecs",
         "_wire",
-        "_bus _auth",
-        "_recent exceptions version",
+        "_http _bus _auth",
+        "_clock _recent exceptions version",
     ),
     "vtsserving_gateway": (
         "__main__",
@@ -60,7 +70,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "registry",
         "blobs",
         "objects",
-        "settings protocol",
+        "settings",
         "vtsserving_store",
     ),
     "vtsserving_batcher": (

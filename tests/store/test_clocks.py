@@ -15,6 +15,7 @@ import pytest
 
 from support.sdk import save_text
 from support.stores import ThreadedStore, s3_section, store_settings, token
+from vtsserving import _clock
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.tag import Tag
 from vtsserving._store_client import transfer
@@ -35,6 +36,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets this process's clock off by so many seconds; the storage's and the monotonic clock go on."""
     real, offset = time.time, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
+    monkeypatch.setattr(_clock, "wall_s", time.time)
 
     class Shifted(datetime.datetime):
         @classmethod

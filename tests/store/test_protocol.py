@@ -16,7 +16,7 @@ import pytest
 
 from support.stores import ThreadedStore, store_settings
 from vtsserving._store_client.client import RegistryClient
-from vtsserving_store.http_host import MAX_HEAD_BYTES
+from vtsserving_store.http.host import MAX_HEAD_BYTES
 
 STALL_S = 0.4
 CONNECTIONS = 4

@@ -11,6 +11,7 @@ import minio.time
 import pytest
 
 from support.stores import s3_section, store_settings, wait_until
+from vtsserving import _clock
 from vtsserving.exceptions import ClockSkew, StoreUnavailable
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.probe import open_storage
@@ -31,6 +32,7 @@ if REAL_S3:
             monkeypatch.setattr(minio.time, "utcnow", lambda offset=offset: real() + offset)
             now_s = time.time()
             monkeypatch.setattr(time, "time", lambda now_s=now_s, hours=hours: now_s + 3600 * hours)
+            monkeypatch.setattr(_clock, "wall_s", time.time)
             with pytest.raises(ClockSkew, match="set this machine's time"):
                 open_storage(store_settings(s3=s3_section(REAL_S3)))
             monkeypatch.undo()

@@ -18,7 +18,7 @@ from support.stores import ACCESS_KEY, SECRET_KEY, s3_section, store_settings, w
 from vtsserving.exceptions import DigestMismatch, SizeMismatch, StoreUnavailable
 from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES
 from vtsserving_store.objects.s3 import S3ObjectStore
-from vtsserving_store.s3_client import ATTEMPTS
+from vtsserving_store.objects.s3_client import ATTEMPTS
 
 KEY: Final = "blobs/sha256/ab/large"
 SIZE: Final = 3 * PART_BYTES + 12_345

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from vtsserving import _clock
 from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.models.arguments import DryRunOption, YesOption, complete_tag
@@ -57,7 +58,7 @@ def prune_models(
         raise InvalidArgument(
             f"{packed[0]} is a packed runner, and these are not pruned; delete it by its tag"
         )
-    oldest = datetime.now(timezone.utc) - parse_age(keep_newer) if keep_newer is not None else None
+    oldest = _clock.now_utc() - parse_age(keep_newer) if keep_newer is not None else None
     if remote or store_url:
         from vtsserving_cli.models.remote import prune_remote
 

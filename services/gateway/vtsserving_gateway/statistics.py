@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
+
+from vtsserving import _clock
 
 MAX_BATCH_SIZES: Final = 512
 """Most batch sizes that are told apart."""
@@ -60,7 +61,7 @@ class ModelStatistics:
         self.successes_s += duration_s
         self.queue_us += queue_us
         self.compute_us += compute_us
-        self.last_ms = int(time.time() * 1_000)  # for display only
+        self.last_ms = int(_clock.wall_s() * 1_000)  # for display only
         batch = self._batches.get(batch_rows)
         if batch is None:
             if len(self._batches) >= MAX_BATCH_SIZES:

@@ -22,6 +22,7 @@ from vtsserving.version import __version__
 from vtsserving_store.components import StoreComponents
 from vtsserving_store.http.dependencies import RequestContext
 from vtsserving_store.http.errors import add_error_handlers
+from vtsserving_store.http.host import StoreHost, exchange_for
 from vtsserving_store.http.metrics import StoreMetrics, StoreMetricsMiddleware
 from vtsserving_store.http.routes import admin as routes_admin
 from vtsserving_store.http.routes import aliases as routes_aliases
@@ -31,7 +32,6 @@ from vtsserving_store.http.routes import models as routes_models
 from vtsserving_store.http.routes import settings as routes_settings
 from vtsserving_store.http.routes import uploads as routes_uploads
 from vtsserving_store.http.routes.health import Readiness
-from vtsserving_store.http_host import StoreHost, exchange_for
 from vtsserving_store.objects.probe import open_storage, probe
 from vtsserving_store.pages import routes as routes_pages
 from vtsserving_store.registry.changes import Changes

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import hmac
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from vtsserving import _clock
 from vtsserving.exceptions import AuthError, Forbidden, InvalidArgument
 
 SCOPES: Final = ("infer", "pull", "push", "admin")
@@ -54,7 +53,7 @@ class Token:
 
     def check_age(self) -> None:
         """Raise AuthError if the token has expired."""
-        if self.expires_s is not None and time.time() > self.expires_s + LEEWAY_S:
+        if self.expires_s is not None and _clock.wall_s() > self.expires_s + LEEWAY_S:
             raise AuthError(f"the token {self.name!r} has expired: ask for a new one")
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def new_token(name: str, scope: str, *, expires_in_s: float | None = None) -> tu
         InvalidArgument: the scope is unknown, or the name is not printable.
     """
     text = f"vts_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
-    expires_s = None if expires_in_s is None else time.time() + expires_in_s
+    expires_s = None if expires_in_s is None else _clock.wall_s() + expires_in_s
     return record_of(text, name, scope, expires_s), text
 
 
@@ -138,7 +137,7 @@ def record_of(text: str, name: str, scope: str, expires_s: float | None = None) 
         raise InvalidArgument(f"{scope!a:.40} is not a scope; choose one of {', '.join(SCOPES)}")
     if not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
         raise InvalidArgument(f"a token needs a printable name of 1 to {_NAME_CHARS} characters")
-    created_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+    created_at = _clock.now_utc().isoformat(timespec="microseconds")
     return TokenRecord(Token(match[1], name, scope, created_at, expires_s), _hash(match[2]))
 
 

@@ -11,12 +11,12 @@ import contextlib
 import dataclasses
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from vtsserving import _clock
 from vtsserving._catalog.placement import required_traits
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
@@ -234,7 +234,7 @@ class CachedCatalog:
         remembered = self._remembered.get(tag)
         if remembered is None:
             return None
-        age_s = time.monotonic() - remembered.fetched_s
+        age_s = _clock.monotonic_s() - remembered.fetched_s
         if age_s < TTL_S:
             return remembered.entry
         if age_s >= TTL_S + STALE_S:
@@ -245,7 +245,7 @@ class CachedCatalog:
     async def resolve(self, tag: str) -> CatalogEntry:
         """See Catalog.resolve; callers that ask for one tag at the same time share one look-up."""
         remembered = self._remembered.get(tag)
-        if remembered is not None and time.monotonic() - remembered.fetched_s < TTL_S:
+        if remembered is not None and _clock.monotonic_s() - remembered.fetched_s < TTL_S:
             return remembered.entry
         try:
             return await asyncio.shield(self._renewal(tag))
@@ -267,7 +267,7 @@ class CachedCatalog:
     def move(self, tag: str, entry: CatalogEntry) -> None:
         """See Catalog.move."""
         # Of its age: should it have moved on meanwhile, that is found as soon as it would have been.
-        remembered = self._remembered.get(tag) or _Remembered(entry, time.monotonic())
+        remembered = self._remembered.get(tag) or _Remembered(entry, _clock.monotonic_s())
         self._remembered[tag] = remembered._replace(entry=entry)
 
     async def models(self, name: str | None = None) -> list[CatalogEntry]:
@@ -290,7 +290,7 @@ class CachedCatalog:
         before = self._remembered.get(tag)
         if before is not None:
             entry = self._settle(tag, before.entry, entry)
-        self._remembered[tag] = _Remembered(entry, time.monotonic())
+        self._remembered[tag] = _Remembered(entry, _clock.monotonic_s())
         return entry
 
     def _finished(self, tag: str, done: asyncio.Task[CatalogEntry]) -> None:

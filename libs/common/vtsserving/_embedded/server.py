@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
 
+from vtsserving import _clock
 from vtsserving._embedded.report import MAX_REPORT_BYTES, Ready, parse
 from vtsserving._local_store.home import home
 from vtsserving.client.sync_client import Client
@@ -208,10 +208,10 @@ def _start(arguments: list[str], report: int, log: IO[bytes]) -> subprocess.Pope
 
 
 def _await_report(process: subprocess.Popen[bytes], pipe: int, log_file: Path, timeout_s: float) -> Ready:
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = _clock.monotonic_s() + timeout_s
     raw = b""
     while not raw.endswith(b"\n") and len(raw) < MAX_REPORT_BYTES:
-        left_s = deadline_s - time.monotonic()
+        left_s = deadline_s - _clock.monotonic_s()
         if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
             raise DeadlineExceeded(
                 _with_log(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving import _clock
 from vtsserving._local_store import lookup
 from vtsserving._local_store.files import swap, sync_directory, write_durably
 from vtsserving._local_store.model import Model
@@ -231,4 +232,4 @@ def _document(info: ModelInfo) -> dict[str, Any]:
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return _clock.now_utc()

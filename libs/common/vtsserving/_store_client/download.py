@@ -11,13 +11,13 @@ import errno
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vtsserving import _clock
 from vtsserving._local_store.files import write_durably
 from vtsserving._model.manifest import MANIFEST_FILE, FileEntry
 from vtsserving._store_client.answers import RemoteVersion
@@ -201,7 +201,7 @@ def _check_space(into: Path, needed_bytes: int) -> None:
 
 def _sweep(partial: Path) -> None:
     """Remove what was given up long ago."""
-    oldest = time.time() - STALE_PARTIAL_S
+    oldest = _clock.wall_s() - STALE_PARTIAL_S
     for path in partial.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:

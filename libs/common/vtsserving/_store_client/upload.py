@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
+from vtsserving import _clock
 from vtsserving._local_store.files import write_durably
 from vtsserving._local_store.home import home
 from vtsserving._local_store.model import Model
@@ -30,14 +30,14 @@ class _LeaseKeeper:
         self._client = client
         self.push = push
         self._lock = threading.Lock()
-        self._renewed_s = time.monotonic()
+        self._renewed_s = _clock.monotonic_s()
 
     def keep(self) -> None:
         """Renew the push if that is due; called now and then by any thread."""
         with self._lock:
-            if time.monotonic() - self._renewed_s > self.push.expires_s / RENEW_FRACTION:
+            if _clock.monotonic_s() - self._renewed_s > self.push.expires_s / RENEW_FRACTION:
                 self.push = self._client.renew_push(self.push)
-                self._renewed_s = time.monotonic()
+                self._renewed_s = _clock.monotonic_s()
 
 
 def upload_blobs(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from vtsserving import _clock
 from vtsserving.client.call import CallFailure
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Deadline:
             timeout_s: for everything, attempts and pauses together.
         """
         self.timeout_s = timeout_s
-        self._end_s = time.monotonic() + timeout_s
+        self._end_s = _clock.monotonic_s() + timeout_s
 
     @property
     def left_s(self) -> float:
         """Seconds that are left; never 0, since a request needs a little."""
-        return max(self._end_s - time.monotonic(), SHORTEST_S)
+        return max(self._end_s - _clock.monotonic_s(), SHORTEST_S)
 
     @property
     def patience_s(self) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
+from vtsserving import _clock
 from vtsserving._http.asgi import REQUEST_ID
 from vtsserving._http.exchange import INTERNAL
 from vtsserving.exceptions import VtsServingException
@@ -30,7 +30,7 @@ class MetricsMiddleware:
             return
         gateway = self._gateway
         request_id: str = scope[REQUEST_ID]
-        started_s = time.monotonic()
+        started_s = _clock.monotonic_s()
         status = 0
         is_whole = False
 
@@ -56,7 +56,7 @@ class MetricsMiddleware:
                 raise
         finally:
             gateway.metrics.in_progress -= 1
-            duration_s = time.monotonic() - started_s
+            duration_s = _clock.monotonic_s() - started_s
             route = getattr(scope.get("route"), "path", "other")
             gateway.metrics.of(route).observe(status, duration_s)
             if gateway.settings.access_log:

@@ -8,13 +8,13 @@ nobody can say whose row is missing.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from vtsserving import _clock
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import rows
 from vtsserving._wire.frames import Batch, Fault, Result
@@ -215,7 +215,7 @@ _told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
 
 def _tell(event: str, batch: Batch, error: BaseException) -> None:
     """Log what a model did wrong, with its traceback, unless callers make it happen all the time."""
-    now_s = time.monotonic()
+    now_s = _clock.monotonic_s()
     if len(_told) == MAX_TOLD_PER_S and now_s - _told[0] < 1.0:
         return
     _told.append(now_s)

@@ -16,11 +16,11 @@ import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving import _clock
 from vtsserving._local_store.files import remove_tree, sync_tree
 from vtsserving._local_store.model import Model
 from vtsserving._model.tag import Tag
@@ -215,7 +215,7 @@ class StoreSource:
 
     def _sweep(self) -> None:
         """Remove what killed runners left on its way."""
-        oldest = time.time() - STALE_NEW_S
+        oldest = _clock.wall_s() - STALE_NEW_S
         for path in (self._root / "new").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from typing import Final
+
+from vtsserving import _clock
 
 _CHUNK_BYTES: Final = 256 * 1024
 
@@ -32,16 +33,16 @@ class SpinPolicy:
 
     def begin(self) -> None:
         """A wait begins."""
-        self._until_ns = time.monotonic_ns() + self._limit_ns
+        self._until_ns = _clock.monotonic_ns() + self._limit_ns
 
     def look(self) -> bool:
         """Whether to go on awake; only while it is."""
-        self.awake = time.monotonic_ns() < self._until_ns
+        self.awake = _clock.monotonic_ns() < self._until_ns
         return self.awake
 
     def end(self) -> None:
         """The wait is over: another one as short is worth staying awake for."""
-        self.awake = time.monotonic_ns() < self._until_ns
+        self.awake = _clock.monotonic_ns() < self._until_ns
 
 
 class Polling:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from vtsserving import _clock
 from vtsserving._wire import frames
 from vtsserving._wire.frames import Buffer
 from vtsserving.exceptions import BadFrame
@@ -57,7 +57,7 @@ class Prefix(NamedTuple):
 
 def now_us() -> int:
     """The shared clock, in microseconds."""
-    return time.monotonic_ns() // 1_000
+    return _clock.monotonic_ns() // 1_000
 
 
 class BlockingLink:

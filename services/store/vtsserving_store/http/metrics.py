@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from vtsserving import _clock
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -56,7 +57,7 @@ class StoreMetricsMiddleware:
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
         own = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
         scope["vtsserving_request_id"] = own.decode()
-        metrics, started_s, status = self._metrics, time.monotonic(), 499
+        metrics, started_s, status = self._metrics, _clock.monotonic_s(), 499
 
         async def receiving() -> MutableMapping[str, Any]:
             message = await receive()
@@ -76,4 +77,4 @@ class StoreMetricsMiddleware:
             await self._app(scope, receiving, sending)
         finally:
             metrics.requests.labels(scope["method"], str(status)).inc()
-            metrics.seconds.observe(time.monotonic() - started_s)
+            metrics.seconds.observe(_clock.monotonic_s() - started_s)

@@ -7,8 +7,8 @@ every live push would have given up long ago, and `gc` would take its blobs away
 from __future__ import annotations
 
 import secrets
-import time
 
+from vtsserving import _clock
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectStore
 
@@ -25,4 +25,4 @@ def now_s(objects: ObjectStore) -> float:
         written = next(objects.entries(key), None)
     finally:
         objects.delete(key)
-    return time.time() if written is None else written.modified_s
+    return _clock.wall_s() if written is None else written.modified_s

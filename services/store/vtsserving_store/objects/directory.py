@@ -10,11 +10,11 @@ import contextlib
 import errno
 import os
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from vtsserving import _clock
 from vtsserving.exceptions import BlobNotFound, IntegrityError, NoSpace, StorageError, StoreUnavailable
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import CHUNK_BYTES, ObjectEntry, verified
@@ -211,7 +211,7 @@ class DirectoryObjectStore:
 
     def _sweep(self) -> None:
         """Remove what killed processes left behind."""
-        oldest = time.time() - STALE_TEMPORARY_S
+        oldest = _clock.wall_s() - STALE_TEMPORARY_S
         with contextlib.suppress(OSError):
             for path in self._temporary.iterdir():
                 with contextlib.suppress(OSError):

@@ -27,8 +27,8 @@ from minio.error import MinioException, S3Error
 
 from vtsserving.exceptions import BlobNotFound, IntegrityError
 from vtsserving_store.objects.object_store import CHUNK_BYTES, PART_BYTES, ObjectEntry, regrouped, verified
+from vtsserving_store.objects.s3_client import Interrupted, PartSource, StoragePool, new_client, tries
 from vtsserving_store.objects.s3_errors import is_broken_body, is_lost, is_missing, is_transient, translated
-from vtsserving_store.s3_client import Interrupted, PartSource, StoragePool, new_client, tries
 from vtsserving_store.settings import S3Settings
 
 _MAX_PARTS: Final = 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import parsedate_to_datetime
 from typing import Final
 from xml.etree.ElementTree import ParseError
@@ -10,6 +9,7 @@ from xml.etree.ElementTree import ParseError
 import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 
+from vtsserving import _clock
 from vtsserving.exceptions import ClockSkew, NoSpace, StoreUnavailable, VtsServingException
 
 RETRY_AFTER_S: Final = 2.0
@@ -119,4 +119,4 @@ def _skew_s(error: Exception) -> float:
         server = parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError):
         return 0.0
-    return abs(server.timestamp() - time.time())
+    return abs(server.timestamp() - _clock.wall_s())

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from vtsserving import _clock
 from vtsserving._model.tag import is_hidden
 from vtsserving.exceptions import IntegrityError, VtsServingException
 from vtsserving_store.objects import keys
@@ -97,7 +97,7 @@ class Index:
         What this replica changed, or was told of, is always shown; what others did may be missing for a while, a
         few times as long as it takes to list the storage.
         """
-        age_s = time.monotonic() - self._listed_s
+        age_s = _clock.monotonic_s() - self._listed_s
         if age_s > self._max_age_s:
             if self._took_s < SLOW_LIST_S or age_s == float("inf"):
                 self._refresh()
@@ -152,11 +152,11 @@ class Index:
 
     def _refresh(self) -> None:
         """List everything anew; of many callers one works and the others wait for it."""
-        asked_s = time.monotonic()
+        asked_s = _clock.monotonic_s()
         with self._refreshing:
             if self._listed_s >= asked_s:
                 return
-            began_s = time.monotonic()
+            began_s = _clock.monotonic_s()
             with self._lock:
                 self._changed_while_listing = set()
             entries = list(self._objects.entries(keys.MODELS))
@@ -177,11 +177,11 @@ class Index:
                 # The listing may have missed them.
                 self._changed |= self._changed_while_listing
                 self._listed_s = began_s
-                self._took_s = time.monotonic() - began_s
+                self._took_s = _clock.monotonic_s() - began_s
 
     def _refresh_quietly(self) -> None:
         try:
-            if time.monotonic() - self._listed_s > self._max_age_s:
+            if _clock.monotonic_s() - self._listed_s > self._max_age_s:
                 self._refresh()
         except VtsServingException as error:
             _log.warning("index_not_refreshed", extra={"code": error.code, "reason": error.message})

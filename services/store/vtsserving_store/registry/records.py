@@ -5,7 +5,6 @@ The only concurrency control is that of two writers of number n one loses; it th
 
 from __future__ import annotations
 
-import datetime
 import json
 import secrets
 import threading
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from cachetools import LRUCache
 
+from vtsserving import _clock
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
@@ -51,7 +51,7 @@ class Each(Protocol):
 
 def now() -> str:
     """The time as records have it."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+    return _clock.now_utc().isoformat(timespec="microseconds")
 
 
 class RecordSeries:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
+from vtsserving import _clock
 from vtsserving.exceptions import IntegrityError
 from vtsserving_store.blobs.leases import CONDEMNED_EXPIRES_S, Leases
 from vtsserving_store.objects import clock, keys
@@ -100,10 +100,10 @@ class GarbageCollector:
         own = [key for key in condemned if self._objects.create(key, mine)]
         try:
             needed = self._needed()
-            decided_s = time.monotonic()
+            decided_s = _clock.monotonic_s()
             owned = set(own)
             for entry, key in zip(batch, condemned, strict=True):
-                late = time.monotonic() - decided_s > MAX_DECISION_AGE_S
+                late = _clock.monotonic_s() - decided_s > MAX_DECISION_AGE_S
                 if late or key not in owned or keys.blob_digest(entry.key) in needed:
                     done.spared += 1
                     continue

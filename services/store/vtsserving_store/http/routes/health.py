@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from vtsserving import _clock
 from vtsserving.exceptions import VtsServingException
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectStore
@@ -31,13 +31,13 @@ class Readiness:
         if self.draining:
             return "the store is stopping"
         with self._lock:
-            if time.monotonic() - self._asked_s > READY_CACHE_S:
+            if _clock.monotonic_s() - self._asked_s > READY_CACHE_S:
                 try:
                     self._objects.stat(keys.PROBES + "ready")
                     self._reason = ""
                 except VtsServingException as error:
                     self._reason = error.message
-                self._asked_s = time.monotonic()
+                self._asked_s = _clock.monotonic_s()
             return self._reason
 
 
