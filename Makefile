@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test check docs pictures bench prove test-compose test-frameworks test-gpu nats-server chromium compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ venv-test:
 
 nats-server:
 	@scripts/nats_server.sh
+
+test prove: nats-oldest
+nats-oldest: venv-test
+	@scripts/nats_server.sh oldest
 
 chromium:
 	@scripts/chromium.sh

@@ -273,12 +273,16 @@ def serve_embedded(processes: Processes) -> tuple[Child, int]:
 
 def serve_nats(processes: Processes) -> tuple[Child, int]:
     """Start nats-server and the four services; push the model to the store, which the runner pulls it from."""
-    nats_server = shutil.which("nats-server")
-    if nats_server is None:
-        raise DemoFailed("nats-server is not on PATH; run: apt-get install nats-server")
+    from vtsserving.exceptions import MissingDependency
+    from vtsserving_cli.nats_binary import find_nats_server
+
+    try:
+        nats_server = find_nats_server()
+    except MissingDependency as error:
+        raise DemoFailed(error.message) from error
     nats, monitor, store, gateway = free_port(), free_port(), free_port(), free_port()
     config, passwords = bus_users(processes.home)
-    command = [nats_server, "-c", str(config), "-a", "127.0.0.1", "-p", str(nats), "-m", str(monitor)]
+    command = [str(nats_server), "-c", str(config), "-a", "127.0.0.1", "-p", str(nats), "-m", str(monitor)]
     broker = processes.start("nats-server", command, {})
     wait_ready(broker, monitor, "/healthz")
     env = {

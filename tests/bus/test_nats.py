@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.buses import Inbox
-from support.nats_server import NatsServer
+from support.nats_server import BINARY_VARIABLE, OLDEST, NatsServer, oldest_nats_server
 from support.silent_port import silent_port
 from support.waiting import eventually
 from vtsserving._bus.nats import NatsBus
@@ -39,9 +39,14 @@ authorization {
 """
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop:
-    made: asyncio.AbstractEventLoop = request.param()
+@pytest.fixture(params=["asyncio", "uvloop", f"asyncio-{OLDEST}"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> asyncio.AbstractEventLoop:
+    """Each kind of event loop with the newest server, and one of them with the oldest."""
+    if request.param.endswith(OLDEST):
+        monkeypatch.setenv(BINARY_VARIABLE, str(oldest_nats_server()))
+    made: asyncio.AbstractEventLoop = (
+        uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
+    )
     yield made
     made.run_until_complete(made.shutdown_default_executor())
     made.close()

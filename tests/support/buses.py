@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from support.nats_server import MAX_PAYLOAD_BYTES, NatsServer
+from support.nats_server import MAX_PAYLOAD_BYTES, OLDEST, NatsServer, oldest_nats_server
 from support.waiting import eventually
 from vtsserving._bus import Bus, Message
 from vtsserving._bus.inprocess import InProcessBus
@@ -15,7 +15,8 @@ from vtsserving._bus.nats import NatsBus
 
 T = TypeVar("T")
 
-KINDS = ("inprocess", "nats", "nats-uvloop")
+ON_OLDEST = f"nats-{OLDEST}"
+KINDS = ("inprocess", "nats", "nats-uvloop", ON_OLDEST)
 
 
 class BusWorld:
@@ -23,7 +24,8 @@ class BusWorld:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
-        self.server: NatsServer | None = None if kind == "inprocess" else NatsServer(folder)
+        binary = oldest_nats_server() if kind == ON_OLDEST else None
+        self.server: NatsServer | None = None if kind == "inprocess" else NatsServer(folder, binary=binary)
         self._shared: InProcessBus | None = None
         self._opened: list[Bus] = []
 

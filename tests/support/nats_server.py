@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+from vtsserving_cli.nats_binary import find_nats_server
+
+OLDEST: Final = "2.10.25"
+"""The oldest version that the tests of the bus run on; `scripts/nats_server.sh oldest` downloads it."""
+
+BINARY_VARIABLE: Final = "VTSSERVING_TEST_NATS_SERVER"
+"""Names the executable that tests run in place of the product's choice."""
 
 MAX_PAYLOAD_BYTES: Final = 8 * 1024 * 1024
 START_TIMEOUT_S: Final = 10.0
@@ -22,6 +29,20 @@ max_payload: {max_payload}
 write_deadline: "10s"
 {extra}
 """
+
+
+def oldest_nats_server() -> Path:
+    """The executable of the oldest version."""
+    binary = (
+        Path(__file__).resolve().parents[2]
+        / "build"
+        / "tools"
+        / f"nats-server-{OLDEST}"
+        / "bin"
+        / "nats-server"
+    )
+    assert binary.exists(), f"nats-server {OLDEST} is not here; run: scripts/nats_server.sh oldest"
+    return binary
 
 
 class NatsServer:
@@ -38,6 +59,7 @@ class NatsServer:
         max_payload: int = MAX_PAYLOAD_BYTES,
         extra: str = "",
         config: Path | None = None,
+        binary: Path | None = None,
     ) -> None:
         """Create it, not started.
 
@@ -46,9 +68,11 @@ class NatsServer:
             max_payload: in bytes.
             extra: more lines of configuration, such as authorization or tls.
             config: a whole configuration to run with, but for address and port, instead of the above.
+            binary: the executable; None takes the one that BINARY_VARIABLE names, else what the product would start.
         """
         self.port = -1
         self._given = config
+        self._binary = binary
         self._config = folder / "nats-server.conf"
         self._log = folder / "nats-server.log"
         self._max_payload = max_payload
@@ -83,8 +107,8 @@ class NatsServer:
 
     def command(self) -> list[str]:
         """Write the configuration and return the command line, for those who run it in another way."""
-        binary = shutil.which("nats-server")
-        assert binary is not None, "nats-server is not installed: apt-get install nats-server"
+        named = self._binary or os.environ.get(BINARY_VARIABLE)
+        binary = str(named or find_nats_server())
         if self._given is not None:
             return [binary, "-c", str(self._given), "-a", "127.0.0.1", "-p", str(self.port)]
         self._config.write_text(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 import socket
 import tempfile
 from pathlib import Path
 
 from vtsserving.exceptions import MissingDependency
+from vtsserving_cli.nats_binary import find_nats_server
 from vtsserving_embedded.child_process import end
 
 _CONFIG = """\
@@ -45,14 +45,14 @@ class NatsChild:
         """Start it; whoever connects waits until it takes connections.
 
         Raises:
-            MissingDependency: nats-server is not on PATH.
+            MissingDependency: nats-server is not installed.
         """
-        binary = shutil.which("nats-server")
-        if binary is None:
+        try:
+            binary = find_nats_server()
+        except MissingDependency as error:
             raise MissingDependency(
-                "--workers needs nats-server on PATH (Debian and Ubuntu: apt-get install nats-server), or a running "
-                "one: --nats URL"
-            )
+                f"--workers: {error.message}; or name a running one: --nats URL"
+            ) from error
         # The folder is private (0700): the configuration holds the password, which a command line would show.
         self._folder = tempfile.TemporaryDirectory(prefix="vtsserving-nats-")
         config = Path(self._folder.name) / "nats-server.conf"
