@@ -19,6 +19,7 @@ from support.proofs import (  # noqa: F401  hooks and fixtures: pytest finds the
     pytest_sessionfinish,
     pytest_terminal_summary,
 )
+from support.seaweedfs import seaweedfs
 
 # Two shared cores make single examples slow at random; a deadline would only measure the neighbours.
 settings.register_profile(
@@ -32,6 +33,8 @@ settings.load_profile("full" if os.environ.get("VTSSERVING_PROVE", "") not in ("
 # Whoever started the tests in the background may have them ignore Ctrl-C, and so every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Read at import: every test forgets the variables of this kind.
+OTHER_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED", "VTSSERVING_TEST_NATS_SERVER")
 
 
@@ -43,6 +46,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     home = tmp_path_factory.getbasetemp() / "vtsserving-home"
     monkeypatch.setenv("VTSSERVING_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of one S3 server for all tests; VTSSERVING_TEST_S3 names another one, with the same keys."""
+    if OTHER_S3:
+        yield OTHER_S3
+        return
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(autouse=True)

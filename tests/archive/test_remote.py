@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from support.archives import save_model, tree
-from support.file_servers import FtpServer, S3Server, ftp_server, s3_server
+from support.file_servers import FtpServer, ftp_server
+from support.stores import ACCESS_KEY, SECRET_KEY, Bucket, bucket_of_its_own
 from vtsserving._archive import export_model, import_model
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
@@ -49,17 +50,16 @@ def ftp(tmp_path: Path) -> Iterator[FtpServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
+@pytest.fixture
+def s3(s3_endpoint: str) -> Bucket:
+    return bucket_of_its_own(s3_endpoint)
 
 
-def s3_options(server: S3Server) -> dict[str, Any]:
+def s3_options(bucket: Bucket) -> dict[str, Any]:
     return {
-        "endpoint_url": server.endpoint,
-        "key": "test",
-        "secret": "test",
+        "endpoint_url": bucket.endpoint,
+        "key": ACCESS_KEY,
+        "secret": SECRET_KEY,
         "client_kwargs": {"region_name": "us-east-1"},
     }
 
@@ -115,30 +115,30 @@ def test_missing_ftp_file_is_not_found(ftp: FtpServer, store: LocalStore) -> Non
 
 
 def test_s3_brings_back_the_same_model(
-    s3: S3Server, saved: Model, origin: LocalStore, store: LocalStore
+    s3: Bucket, saved: Model, origin: LocalStore, store: LocalStore
 ) -> None:
     """More than one part of a multipart upload, with a tar, which does not compress."""
     options = s3_options(s3)
-    where = export_model(saved.tag, f"s3://{s3.bucket}/my_prefix/", "tar", options=options, store=origin)
-    assert where == f"s3://{s3.bucket}/my_prefix/{saved.tag.name}-{saved.tag.version}.tar"
+    where = export_model(saved.tag, f"s3://{s3.name}/my_prefix/", "tar", options=options, store=origin)
+    assert where == f"s3://{s3.name}/my_prefix/{saved.tag.name}-{saved.tag.version}.tar"
     assert tree(import_model(where, options=options, store=store).path) == tree(saved.path)
 
 
 def test_s3_folder_brings_back_the_same_model(
-    s3: S3Server, saved: Model, origin: LocalStore, store: LocalStore
+    s3: Bucket, saved: Model, origin: LocalStore, store: LocalStore
 ) -> None:
     options = s3_options(s3)
-    where = export_model(saved.tag, f"s3://{s3.bucket}/as_folder/", "folder", options=options, store=origin)
+    where = export_model(saved.tag, f"s3://{s3.name}/as_folder/", "folder", options=options, store=origin)
     assert tree(import_model(where, options=options, store=store).path) == tree(saved.path)
     store.delete(saved.tag)
     assert tree(import_model(f"{where}/", options=options, store=store).path) == tree(saved.path)
     with pytest.raises(AlreadyExists):
-        export_model(saved.tag, f"s3://{s3.bucket}/as_folder/", "folder", options=options, store=origin)
+        export_model(saved.tag, f"s3://{s3.name}/as_folder/", "folder", options=options, store=origin)
 
 
-def test_s3_does_not_overwrite_silently(s3: S3Server, saved: Model, origin: LocalStore) -> None:
+def test_s3_does_not_overwrite_silently(s3: Bucket, saved: Model, origin: LocalStore) -> None:
     options = s3_options(s3)
-    url = f"s3://{s3.bucket}/once.vtsmodel"
+    url = f"s3://{s3.name}/once.vtsmodel"
     export_model(saved.tag, url, options=options, store=origin)
     with pytest.raises(AlreadyExists):
         export_model(saved.tag, url, options=options, store=origin)
@@ -146,17 +146,17 @@ def test_s3_does_not_overwrite_silently(s3: S3Server, saved: Model, origin: Loca
 
 
 def test_failed_s3_export_leaves_nothing(
-    s3: S3Server, saved: Model, origin: LocalStore, store: LocalStore
+    s3: Bucket, saved: Model, origin: LocalStore, store: LocalStore
 ) -> None:
     (saved.path / "weights.bin").write_bytes(b"weightz" * 3_000_000)
     options = s3_options(s3)
     with pytest.raises(IntegrityError):
-        export_model(saved.tag, f"s3://{s3.bucket}/failed.tar", options=options, store=origin)
+        export_model(saved.tag, f"s3://{s3.name}/failed.tar", options=options, store=origin)
     with pytest.raises(NotFound):
-        import_model(f"s3://{s3.bucket}/failed.tar", options=options, store=store)
+        import_model(f"s3://{s3.name}/failed.tar", options=options, store=store)
 
 
-def test_missing_bucket_is_not_found(s3: S3Server, saved: Model, origin: LocalStore) -> None:
+def test_missing_bucket_is_not_found(s3: Bucket, saved: Model, origin: LocalStore) -> None:
     with pytest.raises(NotFound):
         export_model(saved.tag, "s3://no-such-bucket/a.vtsmodel", options=s3_options(s3), store=origin)
 

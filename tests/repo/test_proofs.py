@@ -37,7 +37,7 @@ def test_a_run_is_appended_with_seed_machine_and_outcome(tmp_path: Path) -> None
     assert text.count(row) == 2
 
 
-def test_a_run_on_another_s3_server_than_the_emulator_names_it(
+def test_a_run_on_another_s3_server_than_the_tests_own_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(proving=True, seed=7)

@@ -13,10 +13,9 @@ import pytest
 
 import vtsserving
 from support.command_line import CommandLine
-from support.file_servers import S3Server, s3_server
 from support.rst_blocks import Block, code_blocks
 from support.sdk import iris_classifier
-from support.stores import ThreadedStore, store_settings
+from support.stores import ACCESS_KEY, SECRET_KEY, Bucket, ThreadedStore, bucket_of_its_own, store_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "preparing-models.rst"
 BLOCKS = {block.key: block for block in code_blocks(PAGE)}
@@ -47,13 +46,12 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def bucket(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server() as server:
-        # What a user sets who has another S3 than Amazon's.
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        yield server
+def bucket(home: Path, monkeypatch: pytest.MonkeyPatch, s3_endpoint: str) -> Bucket:
+    # What a user sets who has another S3 than Amazon's.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    return bucket_of_its_own(s3_endpoint)
 
 
 def run(key: str, replaced: dict[str, str] | None = None, **names: Any) -> dict[str, Any]:
@@ -147,10 +145,10 @@ def test_export_and_import_say_the_sentences_of_the_page(iris: vtsserving.Model,
         assert (ended.code, ended.out) == (0, output.replace(SHOWN_VERSION, version))
 
 
-def test_a_model_is_exported_to_a_bucket(iris: vtsserving.Model, vts: CommandLine, bucket: S3Server) -> None:
+def test_a_model_is_exported_to_a_bucket(iris: vtsserving.Model, vts: CommandLine, bucket: Bucket) -> None:
     install, export = BLOCKS["Model Import and Export/3"].text.splitlines()
     assert shlex.split(install, comments=True) == ["pip", "install", "vtsserving[s3]"]
-    where = f"s3://{bucket.bucket}/my_prefix/"
+    where = f"s3://{bucket.name}/my_prefix/"
     ended = vts(*shlex.split(export.replace("s3://my_bucket/my_prefix/", where))[1:])
     assert ended.code == 0, ended.err
     file = f"{where}iris_clf-{iris.tag.version}.vtsmodel"

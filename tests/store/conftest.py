@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.stores import ThreadedStore, moto_server, s3_section, store_settings
+from support.stores import ThreadedStore, s3_section, store_settings
 from vtsserving._local_store.store import LocalStore
 from vtsserving._store_client.client import RegistryClient
 from vtsserving_store.components import StoreComponents
 from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.objects.probe import open_storage
 from vtsserving_store.settings import StoreSettings
-
-# Read at import: every test forgets the variables of this kind.
-REAL_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of one S3 server for all tests; VTSSERVING_TEST_S3 names another one, with the same keys."""
-    if REAL_S3:
-        yield REAL_S3
-        return
-    with moto_server(tmp_path_factory.mktemp("s3")) as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["directory", "s3"])

@@ -1,11 +1,9 @@
-"""Real FTP, SFTP, HTTP and S3 servers on free ports of this machine."""
+"""Real FTP, SFTP and HTTP servers on free ports of this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
-import os
-import re
 import subprocess
 import sys
 import threading
@@ -172,44 +170,3 @@ class HttpServer:
                 """Keep the test output clean."""
 
         return Handler
-
-
-class S3Server(NamedTuple):
-    """A running S3 API."""
-
-    endpoint: str
-    bucket: str
-
-
-@contextlib.contextmanager
-def s3_server() -> Iterator[S3Server]:
-    """Run an S3 API in its own process, with one bucket; the keys are `test` and `test`."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("VTSSERVING_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
-        assert process.stderr is not None
-        endpoint = next(
-            match[0] for line in process.stderr if (match := re.search(r"http://127\.0\.0\.1:[0-9]+", line))
-        )
-        # Requests are logged for ever; an unread pipe would stop the server.
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        _make_bucket(endpoint, "models")
-        yield S3Server(endpoint, "models")
-    finally:
-        process.kill()
-        process.wait(timeout=10)
-        if process.stderr is not None:
-            process.stderr.close()
-
-
-def _make_bucket(endpoint: str, bucket: str) -> None:
-    from minio import Minio
-
-    client = Minio(endpoint.removeprefix("http://"), "test", "test", secure=False, region="us-east-1")
-    client.make_bucket(bucket)

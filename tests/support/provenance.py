@@ -40,7 +40,7 @@ def machine() -> str:
 
 
 def s3_server() -> str:
-    """Which S3 server VTSSERVING_TEST_S3 names, in the words of VTSSERVING_TEST_S3_NAME; empty for the emulator."""
+    """Which S3 server VTSSERVING_TEST_S3 names, in the words of VTSSERVING_TEST_S3_NAME; empty for SeaweedFS."""
     if not os.environ.get("VTSSERVING_TEST_S3"):
         return ""
     return os.environ.get("VTSSERVING_TEST_S3_NAME") or "a server of its own"

@@ -1,9 +1,8 @@
-"""Running store services and S3 servers for tests."""
+"""Running store services for tests."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import secrets
@@ -12,18 +11,19 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from minio import Minio
+
+from support.seaweedfs import ACCESS_KEY, SECRET_KEY
 from support.supervisor import free_port
 from vtsserving_store import maintenance
 from vtsserving_store.app import StoreApp
 from vtsserving_store.settings import StoreSettings, read_settings
 
 START_TIMEOUT_S: Final = 60.0
-ACCESS_KEY: Final = "testkey12345"
-SECRET_KEY: Final = "testsecret67890"
 
 
 def wait_until(condition: Callable[[], object], *, within_s: float = START_TIMEOUT_S, what: str = "") -> None:
@@ -43,20 +43,19 @@ def answers(url: str) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def moto_server(folder: Path) -> Iterator[str]:
-    """An S3 server as a process of its own; yields its address. It checks no signatures."""
-    port = free_port()
-    environment = {**os.environ, "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(64 << 20)}
-    with (folder / "moto.log").open("wb") as log:
-        argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/moto-api/"), what="the S3 server")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+class Bucket(NamedTuple):
+    """A bucket on a test server."""
+
+    endpoint: str
+    name: str
+
+
+def bucket_of_its_own(endpoint: str) -> Bucket:
+    """Create an empty bucket on a test server."""
+    name = f"b{secrets.token_hex(8)}"
+    client = Minio(endpoint.partition("://")[2], ACCESS_KEY, SECRET_KEY, secure=False, region="us-east-1")
+    client.make_bucket(name)
+    return Bucket(endpoint, name)
 
 
 def s3_section(endpoint: str, bucket: str = "") -> dict[str, Any]:
