@@ -82,7 +82,15 @@ class ObjectStore(Protocol):
         ...
 
     def entries(self, prefix: str, *, after: str = "") -> Iterator[ObjectEntry]:
-        """Objects whose key starts with `prefix`, in the order of their keys, those greater than `after`."""
+        """Objects whose key starts with `prefix`, each once; those of one folder in the order of their keys.
+
+        Folders come in any order: S3 promises that of whole keys, with `a-b/1` before `a/1`, but SeaweedFS lists `a/1`
+        first.
+
+        Args:
+            prefix: of their keys.
+            after: a key of the same folder to start behind; for a prefix that holds no folders.
+        """
         ...
 
     def delete(self, key: str) -> None:
