@@ -11,7 +11,7 @@ A test that shows a property by numbers (answers checked, recovery seconds) asks
         assert wrong == 0
 
 Under VTSSERVING_PROVE=1 the rows recorded by passing and failing tests alike are appended to docs/proofs.md with
-commit, seed, machine, and the S3 server if it is not the emulator.
+commit, seed, machine, and the S3 server if it is not the SeaweedFS of the tests.
 """
 
 from __future__ import annotations
