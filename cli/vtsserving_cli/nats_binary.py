@@ -1,8 +1,8 @@
 """The nats-server to run: the one that pip installed, else the one on PATH.
 
 The wheel goes first so that `.venv/bin/vtsserving` runs the same server whether its environment is activated or not.
-By PATH alone that would be the wheel's in the one case, and a system's, perhaps years older, in the other. To run another
-server, start it and name its URL, or leave the extra `nats` out.
+By PATH alone that would be the wheel's in the one case, and a system's, perhaps years older, in the other. To run
+another server, start it and name its URL, or leave the extra `nats` out.
 """
 
 from __future__ import annotations
