@@ -38,6 +38,7 @@ user = {"credentials": [{"accessKey": "key", "secretKey": "secret"}], "actions":
 Path("users.json").write_text(json.dumps({"identities": [user]}))
 options = ["-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.peers=none", "-master.telemetry=false"]
 options += ["-s3", "-s3.config=users.json", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+options += ["-s3.localSocket=s3.sock", "-filer.localSocket=filer.sock"]
 for name, http, grpc in zip(("s3", "filer", "volume", "master"), ports[:4], ports[4:]):
     options += [f"-{name}.port={http}", f"-{name}.port.grpc={grpc}"]
 with open("log", "wb") as log:
