@@ -274,7 +274,7 @@ def serve_embedded(processes: Processes) -> tuple[Child, int]:
 def serve_nats(processes: Processes) -> tuple[Child, int]:
     """Start nats-server and the four services; push the model to the store, which the runner pulls it from."""
     from vtsserving.exceptions import MissingDependency
-    from vtsserving_cli.nats_binary import find_nats_server
+    from vtsserving_embedded.nats_binary import find_nats_server
 
     try:
         nats_server = find_nats_server()

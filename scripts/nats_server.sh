@@ -26,7 +26,7 @@ if [ "${1:-}" = oldest ]; then
     exit 0
 fi
 
-there() { .venv/bin/python -m vtsserving_cli.nats_binary >/dev/null 2>"$log"; }
+there() { .venv/bin/python -m vtsserving_embedded.nats_binary >/dev/null 2>"$log"; }
 
 if there; then
     exit 0

@@ -10,14 +10,14 @@ import pytest
 
 from support.nats_server import OLDEST, oldest_nats_server
 from support.source_tree import PACKAGES
-from vtsserving_cli.nats_binary import DISTRIBUTION, find_nats_server, installed_command
+from vtsserving_embedded.nats_binary import DISTRIBUTION, find_nats_server, installed_command
 
 PRODUCT = ":".join(str(PACKAGES[name].parent) for name in ("vtsserving", "vtsserving_cli"))
 
 
 def ask(folder: Path, *options: str, path: Path, modules: str = "") -> subprocess.CompletedProcess[str]:
     """Print the choice of a fresh Python, started from another folder without the developer's environment."""
-    argv = [sys.executable, *options, "-m", "vtsserving_cli.nats_binary"]
+    argv = [sys.executable, *options, "-m", "vtsserving_embedded.nats_binary"]
     environment = {"PATH": str(path), "PYTHONPATH": modules}
     return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

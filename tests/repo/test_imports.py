@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "serve parent_watch",
         "app workers reload targets",
         "nats_child",
-        "child_process file_watch",
+        "child_process file_watch nats_binary",
         "vtsserving_embedded",
     ),
     "vtsserving_cli": (

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from vtsserving_cli.nats_binary import find_nats_server
+from vtsserving_embedded.nats_binary import find_nats_server
 
 OLDEST: Final = "2.10.25"
 """The oldest version that the tests of the bus run on; `scripts/nats_server.sh oldest` downloads it."""

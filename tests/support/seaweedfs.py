@@ -18,7 +18,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException
 
-from vtsserving_cli.nats_binary import installed_command
+from vtsserving_embedded.nats_binary import installed_command
 
 ACCESS_KEY: Final = "testkey12345"
 SECRET_KEY: Final = "testsecret67890"

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from vtsserving.exceptions import MissingDependency
-from vtsserving_cli.nats_binary import find_nats_server
 from vtsserving_embedded.child_process import end
+from vtsserving_embedded.nats_binary import find_nats_server
 
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
