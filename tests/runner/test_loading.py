@@ -14,7 +14,7 @@ import vtsserving
 from support.runner_models import save
 from support.waiting import eventually
 from vtsserving._packing.package import pack
-from vtsserving._packing.package_tags import needs_of
+from vtsserving._packing.package_tags import dependencies_of
 from vtsserving.exceptions import IntegrityError, StoreUnavailable, VersionNotFound
 
 ONE = (np.array([[1.0]]),)
@@ -83,6 +83,20 @@ def test_when_memory_is_short_the_least_recently_used_model_leaves(with_runner):
 
     # Processes of some 50 MB; each is taken for 128 MB before it is there, so the third one is too many.
     with_runner(scenario, memory_limit_bytes=200 * 2**20)
+
+
+def test_models_used_within_one_turn_of_the_loop_keep_their_order(with_runner):
+    models = [save(name, reporter("1")) for name in ("one", "two")]
+
+    async def scenario(rig):
+        for model in models:
+            await rig.batcher.load(model)
+        one, two = (rig.app._models.find(model.digest) for model in models)
+        for hosted in (one, two, one, two, one):
+            hosted.finished(hosted.replicas[0])
+        assert two.used_s < one.used_s
+
+    with_runner(scenario)
 
 
 def test_free_memory_counts_the_runners_own_limit(with_runner):
@@ -331,4 +345,4 @@ def test_models_that_a_class_needs_are_fetched_with_it_and_released_with_the_las
 )
 def test_a_manifest_that_needs_the_impossible_is_refused_before_anything_is_fetched(needs):
     with pytest.raises(IntegrityError):
-        needs_of({"needs": needs})
+        dependencies_of({"needs": needs})

@@ -25,7 +25,7 @@ from vtsserving._bus.nats import NatsBus
 from vtsserving._local_store.store import LocalStore
 from vtsserving._packing.fingerprint import fingerprint
 from vtsserving._packing.package import pack
-from vtsserving._packing.package_tags import needs_of, packed_tag
+from vtsserving._packing.package_tags import dependencies_of, packed_tag
 from vtsserving.exceptions import InvalidArgument, InvalidTag
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -193,7 +193,7 @@ def test_the_same_class_is_the_same_model_and_any_change_another_one(project: Pr
     first = pack(project.runner())
     assert pack(project.runner()) == first
     assert len(vtsserving.models.list(hidden=True)) == 2
-    (need,) = needs_of(first.manifest.extra)
+    (need,) = dependencies_of(first.manifest.extra)
     assert (need.tag, need.aliases) == (vtsserving.models.get("linear").tag, ("live",))
     assert (first.info.options.threads, first.info.options.max_batch_size) == (3, 16)
 

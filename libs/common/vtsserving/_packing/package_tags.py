@@ -55,7 +55,7 @@ def packed_tag(runner: Runner) -> Tag:
     return Tag(name, fingerprint(runner)[:VERSION_CHARS])
 
 
-def needs_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
+def dependencies_of(extra: Mapping[str, Any]) -> tuple[Need, ...]:
     """The models that a manifest says are needed.
 
     Raises:

@@ -12,7 +12,7 @@ from vtsserving._local_store.model import Model
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered
 from vtsserving._model.tag import Tag
-from vtsserving._packing.package_tags import needs_of
+from vtsserving._packing.package_tags import dependencies_of
 from vtsserving.exceptions import VtsServingException
 from vtsserving_runner.models.loaded_model import MAX_REPLICAS
 from vtsserving_runner.models.source import ModelSource
@@ -66,7 +66,7 @@ class LaunchPlanner:
         self._needs.pop(digest, None)
 
     def _needed(self, digest: str, model: Model) -> Iterator[Provided]:
-        needs = needs_of(model.manifest.extra)
+        needs = dependencies_of(model.manifest.extra)
         self._needs[digest] = frozenset(need.digest for need in needs)
         for need in needs:
             path = self._source.fetch(need.tag.name, str(need.tag.version), need.digest)

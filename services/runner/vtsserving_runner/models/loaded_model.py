@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from vtsserving import _clock
 from vtsserving._wire import frames
 from vtsserving._wire.limits import REPLICA_BITS
 from vtsserving.exceptions import ModelLoadFailed, VtsServingException
@@ -32,7 +33,8 @@ class LoadedModel:
         id: name, version, digest.
         owner: the batcher that sends batches; empty while none asked.
         loaded: done when all processes are warm, or with ModelLoadFailed.
-        used_s: loop time of the last batch that ended.
+        used_s: when the last batch ended, on the monotonic clock. A loop's own time is too coarse to order models by:
+            uvloop counts whole milliseconds and looks once per turn, and several models may be used within one.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class LoadedModel:
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self.loaded: asyncio.Future[None] = self._loop.create_future()
-        self.used_s = self._loop.time()
+        self.used_s = _clock.monotonic_s()
         self._was_warm = False
         self._idle: asyncio.Future[None] | None = None
         self._load_timeout_s = 0.0
@@ -194,7 +196,7 @@ class LoadedModel:
 
     def finished(self, replica: Replica) -> None:
         """Note that the model was used."""
-        self.used_s = self._loop.time()
+        self.used_s = _clock.monotonic_s()
         self._wake()
 
     def refused(self, replica: Replica) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cachetools import TTLCache
 
+from vtsserving import _clock
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import (
@@ -246,7 +247,7 @@ class Models:
         self._make_room(0)
 
     def _idle(self) -> set[str]:
-        residents, now_s, settings = self._residents(), self._loop.time(), self._settings
+        residents, now_s, settings = self._residents(), _clock.monotonic_s(), self._settings
         superseded = [resident for resident in residents if resident.key in self._superseded]
         return {
             *eviction.idle(residents, now_s, settings.idle_unload_s),
