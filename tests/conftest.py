@@ -15,7 +15,6 @@ from support.proofs import (  # noqa: F401  hooks and fixtures: pytest finds the
     proof,
     pytest_configure,
     pytest_report_header,
-    pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
-import socket
 import ssl
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support.buses import Inbox
 from support.nats_server import BINARY_VARIABLE, OLDEST, NatsServer, oldest_nats_server
 from support.silent_port import silent_port
+from support.supervisor import free_port
 from support.waiting import eventually
 from vtsserving._bus.nats import NatsBus
 from vtsserving._inference.pending_queue import BUS_WAIT_S
@@ -50,12 +50,6 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> asy
     yield made
     made.run_until_complete(made.shutdown_default_executor())
     made.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_server_that_crashes_again_and_again_is_found_again(
@@ -125,7 +119,6 @@ def test_connecting_waits_for_a_server_that_starts_later(
         await bus.close()
 
     server = NatsServer(tmp_path)
-    server.port = free_port()
     try:
         loop.run_until_complete(scenario(server))
     finally:

@@ -317,7 +317,7 @@ def test_binary_data_that_does_not_add_up_is_400(
         (b"{}", {LENGTH: "x"}, 400),
         (b"{}", {"Content-Encoding": "br"}, 415),
         (b"{}", {"Content-Encoding": "gzip"}, 400),
-        (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"{}", mtime=0)[:-4], {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(b" " * 10_000_000), {"Content-Encoding": "gzip"}, 413),
         (b"{}", {"Content-Type": "text/plain"}, 415),
         (b" " * 200_001, {}, 413),

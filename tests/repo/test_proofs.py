@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,26 +9,54 @@ import pytest
 from support.proofs import Ledger, Proof, append
 
 
-def test_ordinary_runs_are_quick_and_always_use_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Callable[[str], pytest.TestReport]:
+    """A function: the report of this test's call, with what it has recorded, as another process receives it."""
+
+    def made(outcome: str) -> pytest.TestReport:
+        node = request.node
+        sent = pytest.TestReport(
+            "tests/a.py::t",
+            ("tests/a.py", 1, "t"),
+            {},
+            outcome,
+            None,
+            "call",
+            user_properties=node.user_properties,
+        )
+        received = pytest.TestReport._from_json(json.loads(json.dumps(sent._to_json())))
+        node.user_properties.clear()
+        return received
+
+    return made
+
+
+def test_ordinary_runs_are_quick_and_always_use_the_same_seed(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.delenv("VTSSERVING_PROVE", raising=False)
     monkeypatch.delenv("VTSSERVING_PROVE_SEED", raising=False)
     first, second = Ledger.from_environment(), Ledger.from_environment()
     assert first.seed == second.seed
-    assert Proof("t", first).count(full=10_000, quick=10) == 10
+    assert Proof(request.node, first).count(full=10_000, quick=10) == 10
 
 
-def test_proving_runs_are_full_size_and_repeat_a_given_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proving_runs_are_full_size_and_repeat_a_given_seed(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("VTSSERVING_PROVE", "1")
     monkeypatch.setenv("VTSSERVING_PROVE_SEED", "7")
-    proof = Proof("t", Ledger.from_environment())
+    proof = Proof(request.node, Ledger.from_environment())
     assert proof.count(full=10_000, quick=10) == 10_000
     assert proof.seed == 7
 
 
-def test_a_run_is_appended_with_seed_machine_and_outcome(tmp_path: Path) -> None:
+def test_a_run_is_appended_with_seed_machine_and_outcome(
+    tmp_path: Path, request: pytest.FixtureRequest, report: Callable[[str], pytest.TestReport]
+) -> None:
     ledger = Ledger(proving=True, seed=7)
-    Proof("tests/a.py::t", ledger).record("all right", requests=10, wrong=0, recovery_s=1.23456)
-    ledger.settle("tests/a.py::t", "passed")
+    Proof(request.node, ledger).record("all right", requests=10, wrong=0, recovery_s=1.23456)
+    ledger.add(report("passed"))
     path = tmp_path / "docs" / "proofs.md"
     append(path, ledger)
     append(path, ledger)

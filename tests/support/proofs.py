@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -30,6 +29,8 @@ from support.provenance import REPOSITORY, commit, machine, s3_server
 
 PROVE_VARIABLE: Final = "VTSSERVING_PROVE"
 SEED_VARIABLE: Final = "VTSSERVING_PROVE_SEED"
+PROPERTY: Final = "proof"
+"""Under this name a test's report carries each of its rows."""
 QUICK_SEED: Final = 20_260
 """Seed of ordinary runs: fixed, so that a failure seen once is seen again."""
 
@@ -60,6 +61,7 @@ class Ledger:
     proving: bool
     seed: int
     rows: list[Row] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls) -> Ledger:
@@ -68,16 +70,26 @@ class Ledger:
         drawn = random.SystemRandom().randrange(1_000_000) if proving else QUICK_SEED
         return cls(proving=proving, seed=int(os.environ.get(SEED_VARIABLE) or drawn))
 
-    def settle(self, test: str, outcome: str) -> None:
-        """Write into the rows of `test` how it ended."""
-        self.rows = [Row(r.test, r.name, r.figures, outcome) if r.test == test else r for r in self.rows]
+    def add(self, report: pytest.TestReport) -> None:
+        """Take over the rows that a test has recorded, from the report of one of its phases."""
+        recorded = [value for key, value in report.user_properties if key == PROPERTY]
+        known = sum(row.test == report.nodeid for row in self.rows)
+        for value in recorded[known:]:
+            name, figures = cast(tuple[str, dict[str, Figure]], value)
+            self.rows.append(Row(report.nodeid, name, figures, self.outcomes.get(report.nodeid, "?")))
+        if report.when == "call":
+            self.outcomes[report.nodeid] = report.outcome
+            self.rows = [
+                replace(row, outcome=report.outcome) if row.test == report.nodeid else row
+                for row in self.rows
+            ]
 
 
 @dataclass(frozen=True)
 class Proof:
     """What the `proof` fixture hands to one test."""
 
-    test: str
+    node: pytest.Item
     ledger: Ledger
 
     @property
@@ -96,14 +108,25 @@ class Proof:
 
     def record(self, name: str, **figures: Figure) -> None:
         """Keep one row of figures; units belong in the names (`recovery_s`, `p99_ms`)."""
-        self.ledger.rows.append(Row(self.test, name, figures))
+        # Reports carry these to the process that writes them down, which is another one where tests run side by side.
+        plain = {
+            key: value if isinstance(value, (str, bool, int)) else float(value)
+            for key, value in figures.items()
+        }
+        self.node.user_properties.append((PROPERTY, (name, plain)))
 
 
 LEDGER_KEY: Final = pytest.StashKey[Ledger]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEDGER_KEY] = Ledger.from_environment()
+    ledger = Ledger.from_environment()
+    if ledger.proving and (hasattr(config, "workerinput") or config.getoption("numprocesses", None)):
+        raise pytest.UsageError(
+            f"{PROVE_VARIABLE} measures, with nothing beside each test: run pytest without -n"
+        )
+    config.stash[LEDGER_KEY] = ledger
+    config.pluginmanager.register(Collecting(ledger), "proofs")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -114,17 +137,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture
 def proof(request: pytest.FixtureRequest) -> Proof:
     """Count, seed and record figures; see the module."""
-    return Proof(request.node.nodeid, request.config.stash[LEDGER_KEY])
+    return Proof(request.node, request.config.stash[LEDGER_KEY])
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:  # pluggy wrappers yield once and return the result
-    report = yield
-    if call.when == "call":
-        item.config.stash[LEDGER_KEY].settle(item.nodeid, report.outcome)
-    return report
+class Collecting:
+    """Adds what arrives with the reports of the tests of this run, of all its processes, to the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._ledger.add(report)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,12 @@ RESTART_BACKOFF_S: Final = 0.1
 MAX_STILLBIRTHS: Final = 5
 """So many ends while a program is awaited, and it is given up."""
 _POLL_S: Final = 0.02
+PORT_RANGE: Final = (20_000, 32_000)
+"""Where `free_port` looks: from the first, below the second. Linux gives out 32768 and above by itself."""
+CLAIMS_KEPT: Final = 128
+"""So many of the latest ports stay claimed by this process."""
+_claims: Final[deque[socket.socket]] = deque()
+_next_port: Final[list[int]] = []
 
 Probe = Callable[[], Awaitable[bool]]
 
@@ -204,10 +212,32 @@ def command_line(pid: int) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody uses, and that no other process of the tests is given meanwhile.
+
+    Ports come from below those that the kernel gives to whoever asks for any: no outgoing connection takes one between
+    this call and the start of the server, nor while the server is down. Each is claimed by a name that all processes
+    of the machine see and that the kernel gives back when this process ends; CLAIMS_KEPT are held at a time.
+
+    Raises:
+        AssertionError: all ports of the range are in use or claimed.
+    """
+    first = _next_port.pop() if _next_port else random.SystemRandom().randrange(*PORT_RANGE)
+    for port in (*range(first, PORT_RANGE[1]), *range(PORT_RANGE[0], first)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0vtsserving-tests-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        if len(_claims) == CLAIMS_KEPT:
+            _claims.popleft().close()
+        _claims.append(claim)
+        _next_port[:] = [port + 1]
+        return port
+    raise AssertionError(f"no free port from {PORT_RANGE[0]} to {PORT_RANGE[1]}: end what listens there")
 
 
 def listening_socket() -> socket.socket:
