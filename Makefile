@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test test-fast test-python check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,13 @@ demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and s
 	@$(PY) examples/demo.py --nats
 
 test: venv-test nats-server chromium check compose-check ## every check and every test
-	@$(PY) -m pytest -m "not frameworks and not gpu and not compose" $(PYTEST_ARGS)
+	@$(PY) scripts/run_tests.py $(PYTEST_ARGS)
+
+test-fast: venv-test ## the tests that start no process and open no port, in seconds
+	@$(PY) scripts/run_tests.py -m fast $(PYTEST_ARGS)
+
+test-python: venv-test ## the fast tests with trixie's Python 3.13; what Python 3.10, 3.12 and 3.14 would install; needs root and Debian
+	@$(PY) scripts/test_pythons.py $(PYTEST_ARGS)
 
 check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) -m ruff format --check --quiet $(CHECKED) || { echo "check: run: .venv/bin/ruff format $(CHECKED)" >&2; exit 1; }

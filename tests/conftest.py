@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.fast import pytest_runtest_protocol  # noqa: F401  a hook: pytest finds it by name in this module
 from support.proofs import (  # noqa: F401  hooks and fixtures: pytest finds them by name in this module
     proof,
     pytest_configure,
@@ -35,6 +37,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Read at import: every test forgets the variables of this kind.
 OTHER_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED", "VTSSERVING_TEST_NATS_SERVER")
+
+
+SLOW_S, OTHER_S = 1.5, 0.03
+"""What a test takes, roughly, with the mark `slow` and without."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order files by how long they take, longest first, for workers that share them."""
+    if hasattr(config, "workerinput"):
+        took_s: Counter[Path] = Counter()
+        for item in items:
+            took_s[item.path] += SLOW_S if item.get_closest_marker("slow") else OTHER_S
+        items.sort(key=lambda item: -took_s[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,7 @@ def peak_bytes(action: str, store: LocalStore, path: Path) -> int:
     return int(ended.stdout) * 1024
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("suffix", [".vtsmodel", ".zip"])
@@ -187,6 +188,7 @@ def test_no_two_files_that_pass_meet_on_any_file_system(names: list[str]) -> Non
     assert not any(one.startswith(other + "/") for one in folded for other in folded)
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_export_costs_little_more_than_a_copy_and_a_digest(tmp_path: Path, proof: Proof) -> None:

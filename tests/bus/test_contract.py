@@ -174,6 +174,7 @@ def test_a_request_to_nobody_fails_at_once(world: BusWorld) -> None:
     world.run(scenario)
 
 
+@pytest.mark.alone
 def test_a_request_that_nobody_answers_fails_at_its_deadline(world: BusWorld) -> None:
     async def scenario(world: BusWorld) -> None:
         bus, inbox = await world.bus(), Inbox()

@@ -49,6 +49,7 @@ def test_an_address_that_refuses_is_passed_over(monkeypatch: pytest.MonkeyPatch)
     assert asyncio.run(scenario()) == ALIVE
 
 
+@pytest.mark.alone
 def test_an_address_that_is_silent_costs_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     name_has(monkeypatch, ALIVE, REFUSES)
 

@@ -52,6 +52,7 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> asy
     made.close()
 
 
+@pytest.mark.alone
 def test_a_server_that_crashes_again_and_again_is_found_again(
     loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_server_that_crashes_again_and_again_is_found_again(
         loop.run_until_complete(scenario(server))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_server_that_hangs_is_given_up_in_three_seconds_and_found_again(
     loop: asyncio.AbstractEventLoop, tmp_path: Path
@@ -119,12 +121,14 @@ def test_connecting_waits_for_a_server_that_starts_later(
         await bus.close()
 
     server = NatsServer(tmp_path)
+    server.port = free_port()
     try:
         loop.run_until_complete(scenario(server))
     finally:
         server.kill()
 
 
+@pytest.mark.alone
 def test_connecting_to_nothing_gives_up_after_its_timeout(loop: asyncio.AbstractEventLoop) -> None:
     async def scenario() -> None:
         began_s = time.monotonic()
@@ -214,6 +218,7 @@ def test_a_cluster_url_finds_the_server_that_lives(loop: asyncio.AbstractEventLo
         loop.run_until_complete(scenario(server))
 
 
+@pytest.mark.alone
 def test_a_server_that_swallows_connections_is_passed_over_in_less_than_the_wait_of_requests(
     loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:

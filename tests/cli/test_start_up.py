@@ -29,6 +29,7 @@ def fastest_s(commands: dict[str, Sequence[str]]) -> dict[str, float]:
     return best
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_commands_start_as_fast_as_their_imports(

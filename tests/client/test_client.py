@@ -141,6 +141,7 @@ def test_a_busy_service_function_is_repeated_only_where_it_may_run_twice(client:
     assert client.call_function("busy", [refusals], idempotent=True) == refusals + 1
 
 
+@pytest.mark.alone
 def test_a_pause_that_would_pass_the_deadline_is_not_made(client: vtsserving.Client) -> None:
     began_s = time.monotonic()
     with pytest.raises(Overloaded):

@@ -17,7 +17,7 @@ from support.running_cluster import RunningCluster, own_home, running
 from support.two_of_each import LOAD_TIMEOUT_S, check, record
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(480)]
 
 LAME_DUCK_S = 60.0
 """A lame duck closes the connections of its clients one by one, for seconds, before it ends."""

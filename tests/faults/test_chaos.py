@@ -19,7 +19,7 @@ from support.proofs import Proof
 from support.supervisor import descendants
 from vtsserving import picklable_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(1_200)]
 
 TIMEOUT_S = 5.0
 """Deadline of each request under chaos."""

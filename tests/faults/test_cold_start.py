@@ -14,7 +14,7 @@ from support.cluster import Cluster, save_model
 from support.load import Load
 from support.proofs import Proof
 
-pytestmark = [pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(900)]
 
 APART_S = 0.7
 """Between the starts of two services."""

@@ -26,7 +26,7 @@ from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record
 from support.waiting import eventually
 from vtsserving._inference.pending_queue import BUS_WAIT_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(480)]
 
 REFUSED_S: Final = 1.0
 """How long at most a request is kept that nobody can compute because the bus is gone."""

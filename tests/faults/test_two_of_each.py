@@ -45,7 +45,7 @@ from vtsserving._bus.interface import Message
 from vtsserving._bus.nats import NatsBus
 from vtsserving._wire import frames, subjects
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(480)]
 
 ROLES: Final[tuple[subjects.Role, ...]] = ("batcher", "runner", "gateway")
 

@@ -221,6 +221,7 @@ def test_versions_are_found_by_reference_and_by_number(
         assert infer(unharmed, GOOD, model=path).json["model_version"] == version
 
 
+@pytest.mark.alone
 def test_the_timeout_parameter_is_the_deadline_in_microseconds(unharmed: ServedGateway) -> None:
     backend = unharmed.backend
     unharmed.run(lambda: setattr(backend, "hold", True))

@@ -253,6 +253,7 @@ def test_a_new_version_is_served_as_soon_as_the_catalog_knows_it() -> None:
         assert (answer.headers["x-vts-model"], answer.json) == ("iris:v2", [6.0])
 
 
+@pytest.mark.alone
 def test_the_deadline_is_the_clients_up_to_a_maximum() -> None:
     with served(ENTRIES, SUM, {"max_request_timeout_s": 0.2, "request_timeout_s": 0.1}) as gateway:
         gateway.run(lambda: setattr(gateway.backend, "hold", True))

@@ -207,6 +207,7 @@ def test_a_process_that_is_always_killed_while_it_loads_is_a_failure(with_runner
     with_runner(scenario)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_one_that_hangs_in_a_batch_fails_alone(with_runner, model):
     async def scenario(rig):

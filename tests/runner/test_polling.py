@@ -13,6 +13,8 @@ import pytest
 
 from vtsserving_runner.process.busy_poll import BusyPollLoop, Polling, SpinPolicy
 
+pytestmark = pytest.mark.alone
+
 LONG_US = 10_000_000
 SHORT_US = 1_000
 SEVERAL_PROCESSORS = len(os.sched_getaffinity(0)) > 1

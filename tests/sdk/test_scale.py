@@ -41,6 +41,7 @@ print(json.dumps({"path": str(saved.path / "model.pkl"), "save_s": save_s, "expo
 """
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_a_large_model_costs_little_memory_and_little_more_time_than_copying_it(

@@ -9,7 +9,7 @@ from typing import Any
 
 from support.nats_server import NatsServer
 from support.sdk import save_text
-from support.stores import StoreProcess, store_settings, wait_until
+from support.stores import StoreProcess, free_port, store_settings, wait_until
 from support.waiting import eventually
 from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._bus.interface import Bus, Message
@@ -58,6 +58,7 @@ def test_what_changed_before_the_bus_was_there_is_announced_when_it_is(
 def test_models_are_pushed_and_pulled_before_the_bus_is_there(tmp_path: Path, local: LocalStore) -> None:
     model = save_text(local, "iris:1", "x")
     nats = NatsServer(tmp_path)
+    nats.port = free_port()
     settings = {"VTSSERVING_STORE__DIR": str(tmp_path / "store"), "VTSSERVING_NATS_URL": nats.url}
     with StoreProcess(tmp_path, settings) as store:
         transfer.push(model.tag, store_url=store.url, store=local)

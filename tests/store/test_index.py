@@ -67,6 +67,7 @@ def server_s(settings: StoreSettings, objects: ObjectStore, count: int) -> float
     return (time.monotonic() - began_s) / len(entries) * count
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_the_index_is_rebuilt_in_time_while_tags_resolve(

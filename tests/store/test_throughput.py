@@ -26,7 +26,7 @@ from vtsserving._store_client import transfer
 MIB = 1 << 20
 MEMORY_LIMIT = 150 * MIB
 
-pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.prove, pytest.mark.timeout(900)]
 
 
 def save(local: LocalStore, files: dict[str, int]) -> Model:

@@ -111,6 +111,8 @@ class Cluster:
         self._buses = [NatsServer(folder)]
         if buses > 1:
             self._buses = clustered(folder, buses)
+        for server in self._buses:
+            server.port = free_port()
         self._proxied = proxied
         self._ends = ("", "-2") if twins else ("",)
         self._listening: socket.socket | None = None

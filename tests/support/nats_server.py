@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from support.supervisor import free_port
 from vtsserving_embedded.nats_binary import find_nats_server
 
 OLDEST: Final = "2.10.25"
@@ -49,7 +49,7 @@ class NatsServer:
     """One nats-server process. Use it as a context manager, or call `start` and `stop`.
 
     Attributes:
-        port: a free one, kept over all starts.
+        port: chosen by the server at its first start, kept afterwards.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class NatsServer:
             config: a whole configuration to run with, but for address and port, instead of the above.
             binary: the executable; None takes the one that BINARY_VARIABLE names, else what the product would start.
         """
-        self.port = free_port()
+        self.port = -1
         self._given = config
         self._binary = binary
         self._config = folder / "nats-server.conf"
@@ -101,6 +101,9 @@ class NatsServer:
                 self.kill()
                 raise AssertionError(f"nats-server did not start:\n{text}")
             time.sleep(_POLL_S)
+        found = re.search(r"client connections on \S+:(\d+)", text)
+        assert found, text
+        self.port = int(found.group(1))
 
     def command(self) -> list[str]:
         """Write the configuration and return the command line, for those who run it in another way."""

@@ -126,6 +126,7 @@ SLOW_HEADERS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 def test_what_is_made_to_be_slow_is_refused_at_once(proof: Proof) -> None:
     took_s = {name: refusal_s(data, decode_value, Layout, frames.decode) for name, data in LARGE.items()}
