@@ -5,6 +5,7 @@ SHELL := /bin/sh
 
 PY := .venv/bin/python
 PYTEST_ARGS ?=
+FAST := fast and not slow and not alone
 # What the extras would bring with gigabytes for graphics cards, without them.
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
@@ -24,7 +25,7 @@ test: venv-test nats-server chromium check compose-check ## every check and ever
 	@$(PY) scripts/run_tests.py $(PYTEST_ARGS)
 
 test-fast: venv-test ## the tests that start no process and open no port, in seconds
-	@$(PY) scripts/run_tests.py -m fast $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "$(FAST)" $(PYTEST_ARGS)
 
 test-python: venv-test ## the fast tests with trixie's Python 3.13; what Python 3.10, 3.12 and 3.14 would install; needs root and Debian
 	@$(PY) scripts/test_pythons.py $(PYTEST_ARGS)

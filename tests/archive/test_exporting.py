@@ -16,6 +16,8 @@ from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import AlreadyExists, IntegrityError, InvalidArgument, ModelNotFound, StorageError
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
@@ -147,6 +149,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_killed_exports_leave_nothing_behind(saved: Model, out: Path, store: LocalStore) -> None:
     """The process kills itself when half of the model is packed."""
     program = (

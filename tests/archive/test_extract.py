@@ -25,6 +25,8 @@ from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import ArchiveTooLarge, CorruptArchive, IntegrityError, UnsafeArchive
 
+pytestmark = pytest.mark.fast
+
 SMALL = ArchiveLimits(total_bytes=64 * 1024**2, files=1_000, ratio=200, ratio_from_bytes=1024**2)
 END = bytes(1024)
 

@@ -26,6 +26,8 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def origin(tmp_path: Path) -> LocalStore:

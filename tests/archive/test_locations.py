@@ -11,6 +11,8 @@ from vtsserving._archive.formats import format_of_name, parse_format
 from vtsserving._archive.locations import parse_location
 from vtsserving.exceptions import ForbiddenSource, InvalidArgument
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("text", "shown"),

@@ -12,6 +12,8 @@ from support.batching_plans import FATES, LOSSES, Plan, carry_out, check
 from support.proofs import Proof
 from support.virtual_loop import run
 
+pytestmark = pytest.mark.fast
+
 
 @given(batching_plans.plans(fates=("ok",)))
 def test_without_trouble_every_request_is_answered_once_with_its_own_rows(plan: Plan) -> None:

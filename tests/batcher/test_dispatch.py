@@ -11,6 +11,8 @@ from support.scripted_runner import Script
 from support.virtual_loop import run
 from vtsserving._wire import frames, subjects
 
+pytestmark = pytest.mark.fast
+
 
 def fates(*names: str) -> Script:
     return Script(fates=deque(names))

@@ -10,6 +10,8 @@ from support.virtual_loop import run
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
 
+pytestmark = pytest.mark.fast
+
 
 def test_what_cannot_finish_in_time_is_refused_at_once_and_told_when_to_retry() -> None:
     async def scenario() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from support.batching import MODEL, Cluster
 from support.scripted_runner import Script
 from support.virtual_loop import run
+
+pytestmark = pytest.mark.fast
 
 OTHER = ("iris", "2", "sha256:" + "1" * 64)
 HALF = (MODEL[0], "0", "sha256:" + "2" * 64)

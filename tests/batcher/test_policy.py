@@ -23,6 +23,8 @@ from vtsserving_batcher.policy import (
     finish_s,
 )
 
+pytestmark = pytest.mark.fast
+
 
 def queued(rows: list[int], oldest_s: float = 0.0, size_bytes: int = 1) -> Queued:
     entries = [SimpleNamespace(rows=count, size_bytes=size_bytes) for count in rows]

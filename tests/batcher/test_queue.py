@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vtsserving_batcher.policy import BatchLimits
 from vtsserving_batcher.queue import Entry, Queue
+
+pytestmark = pytest.mark.fast
 
 
 class QueueBesideAList(RuleBasedStateMachine):

@@ -15,6 +15,8 @@ from vtsserving._bus import NO_RESPONDERS, Message
 from vtsserving._bus.nats_parser import MAX_CONTROL_LINE_BYTES, MAX_MESSAGE_BYTES, NatsParser
 from vtsserving.exceptions import ProtocolError
 
+pytestmark = pytest.mark.fast
+
 STREAM = (
     b'INFO {"max_payload":8}\r\n'
     b"MSG vts.a 1 5\r\nhello\r\n"

@@ -13,6 +13,8 @@ from support.command_line import CommandLine, run_process
 from vtsserving import models
 from vtsserving._local_store.store import LocalStore
 
+pytestmark = pytest.mark.fast
+
 
 def test_list_has_the_columns_of_the_specification(vts: CommandLine, store: LocalStore) -> None:
     old, new = save_model(store), save_model(store)
@@ -372,6 +374,7 @@ def test_near_names_are_offered(vts: CommandLine, store: LocalStore) -> None:
     assert "did you mean iris_clf" in vts("models", "get", "iris_clff").err
 
 
+@pytest.mark.slow
 def test_upper_case_is_lowered_with_one_line(store: LocalStore) -> None:
     saved = save_model(store)
     ended = run_process("models", "get", "IRIS_clf", "-o", "path")

@@ -13,6 +13,8 @@ from vtsserving._codecs.json_write import to_json
 from vtsserving.exceptions import BadModelOutput, BadShape, QueueFull, from_code
 from vtsserving_gateway.http.respond import error_body, error_response
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("value", "expected"),

@@ -17,6 +17,8 @@ from support.proofs import Proof
 from support.scripted_runner import Script
 from support.virtual_loop import run
 
+pytestmark = pytest.mark.fast
+
 FATES = ("ok", "ok", "ok", "ok", "nack", "raise", "restart", "lose", "lose report", "die")
 ACTIONS = ("call", "call", "call", "call", "abandon", "kill batcher", "new batcher", "new runner", "outage")
 ENDS = {

@@ -15,6 +15,8 @@ from vtsserving._inference.pending_queue import BATCHER_WAIT_S
 from vtsserving._wire import frames, subjects
 from vtsserving.exceptions import MethodNotFound, UnsupportedValue
 
+pytestmark = pytest.mark.fast
+
 
 async def stack(script: Script | None = None, batchers: int = 1) -> tuple[Cluster, Caller]:
     """A client, batchers and a runner; everybody has heard of everybody."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
+import pytest
 
 from support import virtual_loop
 from vtsserving._bus.inprocess import InProcessBus
@@ -19,6 +20,8 @@ from vtsserving._inference.retries import MAX_BOUNCES
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.rows import split_result
+
+pytestmark = pytest.mark.fast
 
 ENTRY = CatalogEntry("iris", "1", "sha256:" + "0" * 64, {"predict": ModelSignature(batchable=True)})
 ROW = np.ones((1, 2))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vtsserving._inference.batchers import Batchers
 from vtsserving._wire.frames import Heartbeat
 from vtsserving._wire.limits import DEAD_AFTER_S, HEARTBEAT_S
 from vtsserving_batcher.fleet import Fleet
+
+pytestmark = pytest.mark.fast
 
 RUNNER = "1" * 16
 BATCHER = "2" * 16

@@ -4,6 +4,8 @@ import pytest
 
 from support.source_tree import PACKAGES, house_of, imports, internal_imports, modules, room_of, within
 
+pytestmark = pytest.mark.fast
+
 SERVICES = ("vtsserving_gateway", "vtsserving_store", "vtsserving_batcher", "vtsserving_runner")
 PICKLES = ("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
 NO_PICKLE = (

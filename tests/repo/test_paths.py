@@ -7,7 +7,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from support.source_tree import REPOSITORY, modules
+
+pytestmark = pytest.mark.fast
 
 ROW = re.compile(r"^\| ([RM]\d+) \| (.+?) \|", re.MULTILINE)
 MARKER = re.compile(r"\[([RM]\d+(?:, [RM]\d+)*)\]$")

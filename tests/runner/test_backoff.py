@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from vtsserving_runner.process.backoff import DELAYS_S, MAX_IN_WINDOW, WINDOW_S, Backoff
+
+pytestmark = pytest.mark.fast
 
 
 def test_crashes_in_a_row_wait_longer_up_to_a_minute():

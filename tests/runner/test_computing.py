@@ -17,6 +17,8 @@ from vtsserving.exceptions import InvalidArgument
 from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
+pytestmark = pytest.mark.fast
+
 BATCHABLE = ModelSignature(batchable=True)
 LATER_US = 10**9
 

@@ -9,6 +9,8 @@ import pytest
 from vtsserving._wire.frames import Batch
 from vtsserving_runner.models.credits import Credits, Duplicate, epochs
 
+pytestmark = pytest.mark.fast
+
 OWNER, OTHER = "a" * 16, "b" * 16
 
 

@@ -7,6 +7,8 @@ import pytest
 from vtsserving.exceptions import IncompatibleEnvironment
 from vtsserving_runner.process.devices import CPU, VISIBLE, Device, assign, visible_gpus
 
+pytestmark = pytest.mark.fast
+
 
 def names(devices: list[Device]) -> list[tuple[str, str]]:
     return [(device.name, device.variables[VISIBLE]) for device in devices]

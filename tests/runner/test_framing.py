@@ -17,6 +17,8 @@ from vtsserving_runner.process import shm_ring
 from vtsserving_runner.process.framing import INLINE, MAX_FRAME_BYTES, PREFIX, Assembler, BlockingLink
 from vtsserving_runner.process.shm_ring import SHARE_BYTES, SLOT_BYTES, SLOTS, Ring
 
+pytestmark = pytest.mark.fast
+
 
 def message(stamp_us: int, frame: bytes, slot: int = INLINE, released: int = 0) -> bytes:
     return PREFIX.pack(len(frame), slot, released, stamp_us) + frame

@@ -6,6 +6,8 @@ import pytest
 
 from vtsserving_runner.process.launch import THREAD_VARIABLES, describe_exit, environment, is_secret
 
+pytestmark = pytest.mark.fast
+
 SECRETS = [
     "VTSSERVING_NATS_URL",
     "VTSSERVING_NATS_PASSWORD",

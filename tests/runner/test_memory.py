@@ -8,6 +8,8 @@ import pytest
 
 from vtsserving_runner.models.memory import free_bytes
 
+pytestmark = pytest.mark.fast
+
 MIB = 1 << 20
 
 

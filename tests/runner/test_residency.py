@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vtsserving_runner.models.eviction import Resident, idle, surplus
+
+pytestmark = pytest.mark.fast
 
 A, B, C = Resident("a", 10.0, 100, True), Resident("b", 30.0, 200, True), Resident("c", 20.0, 300, True)
 

@@ -9,6 +9,8 @@ import pytest
 
 from vtsserving_runner.process.usage import MAX_MORE_FILES, MAX_MORE_THREADS, Allowance, Usage, usage_of
 
+pytestmark = pytest.mark.fast
+
 WARM = Usage(1_000, 10, 20)
 
 

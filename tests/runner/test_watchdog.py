@@ -9,6 +9,8 @@ import pytest
 
 from vtsserving_runner.process.watchdog import NEVER_S, STALL_GRACE_S, Watchdog
 
+pytestmark = pytest.mark.fast
+
 
 class Clock(asyncio.SelectorEventLoop):
     """An event loop whose time is what the test says; it only ever runs what is due."""

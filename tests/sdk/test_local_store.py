@@ -19,6 +19,8 @@ from vtsserving.exceptions import (
     VersionNotFound,
 )
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:

@@ -14,6 +14,8 @@ from vtsserving._model.manifest import FileEntry, Manifest, canonical_json, chec
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError
 
+pytestmark = pytest.mark.fast
+
 TIME = "2026-05-19T08:36:52.456990+00:00"
 
 

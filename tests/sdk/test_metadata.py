@@ -19,6 +19,8 @@ from vtsserving._model import yaml_file
 from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving.exceptions import IntegrityError, InvalidMetadata
 
+pytestmark = pytest.mark.fast
+
 NOW = datetime(2026, 5, 19, 8, 36, 52, 456990, tzinfo=timezone.utc)
 
 CONVERTED = {

@@ -18,6 +18,8 @@ from vtsserving._model.settings import MAX_RECORD_CHARS, Configured, edited, lay
 from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import ConfigurationError, InvalidArgument, ModelNotFound
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:

@@ -9,6 +9,8 @@ import pytest
 import vtsserving
 from vtsserving.exceptions import InvalidArgument, InvalidTag, ModelLoadFailed, ModelNotFound
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -14,6 +14,8 @@ import vtsserving
 from vtsserving._saving import pickles
 from vtsserving.exceptions import InvalidSignature, ModelLoadFailed, PythonVersionMismatch, SerializationError
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +81,7 @@ def test_it_is_recorded_whether_the_pickle_carries_code(value: Any, has_code: bo
     assert pickles.dump(value, tmp_path / "x.pkl", "it") is has_code
 
 
+@pytest.mark.slow
 def test_code_of_an_external_module_travels_with_the_model(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def triple(x):\n    return x * 3\n")
     code = (

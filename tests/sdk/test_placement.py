@@ -13,6 +13,8 @@ from vtsserving._catalog import placement
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._saving import framework
 
+pytestmark = pytest.mark.fast
+
 HERE = f"python={'.'.join(platform.python_version_tuple()[:2])}"
 SIGNATURES = {"predict": {"batchable": True}}
 

@@ -13,6 +13,8 @@ import vtsserving
 from vtsserving.exceptions import InvalidArgument, InvalidSignature, MethodNotFound, RunnerNotInitialized
 from vtsserving.runner.runner import Runner
 
+pytestmark = pytest.mark.fast
+
 
 class Scaler(vtsserving.Runnable):
     def __init__(self, factor: int = 2) -> None:

@@ -10,6 +10,8 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving.exceptions import InvalidArgument, InvalidSignature
 
+pytestmark = pytest.mark.fast
+
 
 def test_the_defaults_are_not_batchable_along_the_first_dimension() -> None:
     assert ModelSignature.from_dict({}) == ModelSignature(False, (0, 0))

@@ -28,6 +28,8 @@ from vtsserving.exceptions import (
     SerializationError,
 )
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def clf() -> Any:
@@ -140,6 +142,7 @@ def test_a_batch_dimension_that_the_example_does_not_have_is_refused(clf: Any) -
     assert vtsserving.models.list() == []
 
 
+@pytest.mark.slow
 def test_an_estimator_that_can_only_be_fitted_is_refused() -> None:
     from sklearn.cluster import DBSCAN
 

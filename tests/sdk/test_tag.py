@@ -16,6 +16,8 @@ from vtsserving._model.tag import (
 )
 from vtsserving.exceptions import InvalidTag
 
+pytestmark = pytest.mark.fast
+
 BAD_PARTS = {
     "empty": "",
     "64 characters": "a" * 64,

@@ -29,6 +29,8 @@ from vtsserving.io import (
 from vtsserving.io.base import Body
 from vtsserving.io.specs import from_spec
 
+pytestmark = pytest.mark.fast
+
 
 class Iris(pydantic.BaseModel):
     sepal: float

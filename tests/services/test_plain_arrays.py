@@ -17,6 +17,8 @@ from vtsserving.exceptions import TooLarge, VtsServingException
 from vtsserving.io import NumpyNdarray
 from vtsserving.io.base import Body
 
+pytestmark = pytest.mark.fast
+
 # Around the ends of exact floats, of int64 and of uint64, and fractions of which json writes 19 digits in a row.
 EDGES = [sign * 2**power + step for sign in (1, -1) for power in (53, 62, 63, 64) for step in (-1, 0, 1)]
 NUMBERS = st.one_of(

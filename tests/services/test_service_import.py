@@ -9,6 +9,8 @@ import pytest
 from vtsserving.exceptions import InvalidArgument, NotFound
 from vtsserving.service.importing import load_service
 
+pytestmark = pytest.mark.fast
+
 
 def test_a_missing_module_is_named_with_the_folders_that_were_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Holds tests marked `fast` to what the mark says: they start no process and open no port.
 
-What they wait for is their own code alone, so that all of them together take seconds and run anywhere.
+What they wait for is their own code alone, so that all of them together take seconds and run anywhere. A test of such a
+file that needs a process of its own is `slow`, and is not held to it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class NotFast(Exception):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Reject what a fast test may not do, in the test and in all its fixtures."""
-    if item.get_closest_marker("fast") is None:
+    if item.get_closest_marker("fast") is None or any(map(item.get_closest_marker, ("slow", "alone"))):
         return (yield)
     if not _installed:
         _installed.append(True)

@@ -19,6 +19,8 @@ from vtsserving._wire.limits import (
 )
 from vtsserving.exceptions import BadFrame, UnsupportedProtocol
 
+pytestmark = pytest.mark.fast
+
 
 @given(wire_frames.frames())
 def test_a_frame_comes_back_as_it_was_sent(frame: Any) -> None:

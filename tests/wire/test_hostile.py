@@ -20,6 +20,8 @@ from vtsserving._wire.rows import join_calls, pack_call
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import MissingDependency, ProtocolError, TooDeep
 
+pytestmark = pytest.mark.fast
+
 REFUSED = (ProtocolError, TooDeep, MissingDependency)
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 from vtsserving._wire.values import IMAGE, decode_value, encode_value
 from vtsserving.exceptions import BadFrame, UnsupportedValue
 
+pytestmark = pytest.mark.fast
+
 
 def packed(*fields: Any) -> bytes:
     return bytes(msgpack.packb(msgpack.ExtType(IMAGE, msgpack.packb(list(fields)))))

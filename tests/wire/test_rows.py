@@ -22,6 +22,8 @@ from vtsserving._wire.rows import (
 )
 from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape, ProtocolError, TooDeep, UnsupportedValue
 
+pytestmark = pytest.mark.fast
+
 # --- what the specification says ----------------------------------------------------------------------------------
 
 

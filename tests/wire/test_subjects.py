@@ -5,6 +5,8 @@ import pytest
 from vtsserving._bus.interface import check_pattern, check_subject
 from vtsserving._wire import subjects
 
+pytestmark = pytest.mark.fast
+
 ID = "0123456789abcdef"
 
 

@@ -10,6 +10,8 @@ import pytest
 from vtsserving._wire.values import DATAFRAME, SERIES, decode_value, encode_value, to_extension
 from vtsserving.exceptions import BadFrame, ProtocolError, UnsupportedValue
 
+pytestmark = pytest.mark.fast
+
 
 def packed(code: int, fields: Any) -> bytes:
     data: bytes = msgpack.packb(fields, default=lambda node: to_extension(node, "x"), strict_types=True)

@@ -15,6 +15,8 @@ from vtsserving._wire.tensors import DTYPES, NUMPY, SCALAR, STR, TORCH, Spec, fr
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadTensor
 
+pytestmark = pytest.mark.fast
+
 
 def test_the_list_of_dtypes_is_only_ever_appended_to() -> None:
     assert (

@@ -16,6 +16,8 @@ from vtsserving._wire.limits import MAX_VALUE_DEPTH, MAX_VALUE_NODES
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue
 
+pytestmark = pytest.mark.fast
+
 
 @given(wire_values.values)
 def test_a_value_comes_back_as_it_was_sent(value: Any) -> None:
@@ -160,6 +162,7 @@ def test_what_is_no_value_is_a_bad_frame(data: bytes) -> None:
         decode_value(data)
 
 
+@pytest.mark.slow
 def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None:
     program = (
         "import sys, numpy; from vtsserving._wire import rows, values;"

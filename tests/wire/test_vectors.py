@@ -16,6 +16,8 @@ from vtsserving._wire.rows import Packed, pack_call, unpack_call
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import VtsServingException
 
+pytestmark = pytest.mark.fast
+
 VECTORS = load()
 
 
