@@ -9,6 +9,7 @@ usage: scripts/test_pythons.py [what pytest takes]
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -151,26 +152,46 @@ def in_root(*command: str, log: Path | None = None) -> None:
     )
 
 
-def install() -> None:
-    """Copy the source, as git has it or would add it, and install it from wheels into a fresh environment."""
+def copy_source() -> None:
+    """Copy what git has or would add into the root, as a checkout of its own."""
     source = ROOT / "src"
     shutil.rmtree(source, ignore_errors=True)
-    source.mkdir()
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, check=True, capture_output=True,
-    ).stdout  # fmt: skip
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    ).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (REPOSITORY / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, source / name)
-    in_root("/usr/bin/python3", "-m", "venv", "--clear", "/venv", log=WORK / "venv.log")
+
+
+def install() -> None:
+    """Install the source with its dependencies into an environment in the root, once per state of pyproject.toml."""
+    state = hashlib.sha256((REPOSITORY / "pyproject.toml").read_bytes()).hexdigest()[:16]
+    stamp = ROOT / "venv" / f"installed-{state}"
+    if stamp.exists():
+        return
     wheels = ROOT / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
-    shutil.copytree(WORK / "wheels", wheels)
-    pip = ("/venv/bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", "/wheels")
+    pip_as(RUN, "download", "--quiet", "--dest", wheels, "editables")
+    in_root("/usr/bin/python3", "-m", "venv", "--clear", "/venv", log=WORK / "venv.log")
+    pip = (
+        "/venv/bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--no-index",
+        "--find-links",
+        "/wheels",
+    )
     in_root(*pip, "hatchling", "editables", log=WORK / "install.log")
     in_root(*pip, "--no-build-isolation", "--editable", f".[{EXTRAS}]", log=WORK / "install.log")
+    stamp.touch()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -182,11 +203,10 @@ def main(arguments: Sequence[str]) -> int:
             *WITHOUT_WHEELS, log=WORK / "plain.log",
         )  # fmt: skip
         for version in RESOLVED:
-            print(
-                f"Python {version}: {resolve(version)} packages resolved from wheels, none installed, nothing run"
-            )
+            found = resolve(version)
+            print(f"Python {version}: {found} packages resolved from wheels; nothing was run", flush=True)
         make_root()
-        pip_as(RUN, "download", "--quiet", "--dest", WORK / "wheels", "editables")
+        copy_source()
         install()
         in_root("/venv/bin/python", "--version")
         workers = str(len(os.sched_getaffinity(0)))

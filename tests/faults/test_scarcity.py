@@ -26,7 +26,7 @@ from support.two_of_each import LOAD_TIMEOUT_S, Caller, check, record
 from support.waiting import eventually
 from vtsserving._inference.pending_queue import BUS_WAIT_S
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 REFUSED_S: Final = 1.0
 """How long at most a request is kept that nobody can compute because the bus is gone."""
@@ -113,6 +113,7 @@ def per_s(proof: Proof) -> int:
     return proof.count(full=200, quick=60)
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 def test_while_nats_server_is_dead_requests_are_refused_within_a_second_and_served_a_second_after(
     two: RunningCluster, proof: Proof
@@ -236,6 +237,7 @@ class Watch:
             await client.aclose()
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 def test_a_nats_server_that_hangs_is_noticed_in_three_seconds_and_so_is_its_return(
     two: RunningCluster, proof: Proof
@@ -290,6 +292,7 @@ def p99_s(answers: list[Answer]) -> float:
     return latencies_s[len(latencies_s) * 99 // 100]
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 def test_a_model_that_is_ten_times_slower_for_a_while_is_as_fast_as_before_five_seconds_later(
     two: RunningCluster, proof: Proof

@@ -45,7 +45,7 @@ from vtsserving._bus.interface import Message
 from vtsserving._bus.nats import NatsBus
 from vtsserving._wire import frames, subjects
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 ROLES: Final[tuple[subjects.Role, ...]] = ("batcher", "runner", "gateway")
 
@@ -109,6 +109,7 @@ def test_after_a_wrong_number_of_rows_nobody_gets_the_rows_of_another(two: Runni
     assert all(answer in (1_000.0 + i, "bad_model_output") for i, answer in enumerate(answers))
 
 
+@pytest.mark.alone
 def test_what_expires_while_it_waits_is_504_in_time_and_never_computed(two: RunningCluster) -> None:
     async def scenario() -> tuple[list[Any], float]:
         async with Caller(two) as caller:
@@ -354,6 +355,7 @@ def test_one_of_two_that_hangs_costs_nobody_an_answer(two: RunningCluster, proof
     assert len(report.of("right")) == len(report.answers), report
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 def test_a_rolling_restart_of_everything_costs_no_request(two: RunningCluster, proof: Proof) -> None:
     async def scenario() -> Report:
