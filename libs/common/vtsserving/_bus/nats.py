@@ -1,9 +1,9 @@
 """The bus of the distributed mode, over a nats-server.
 
-nats-py makes and keeps the connection. What it does per message is replaced: its transport by
-nats_transport.DirectTransport and its parser by nats_parser.NatsParser, so that a message is handled inside the
-read that completes it and a publish costs no task. All commands leave through one ordered buffer; with stock
-nats-py the PING of a flush overtakes what was published before it.
+nats-py makes and keeps the connection, on a socket of ours (nats_socket). It is not given the messages: our parser
+(nats_parser) handles each inside the read that completes it, and a publish costs no task. All commands leave through
+one ordered buffer; with nats-py's own, the PING of a flush overtakes what was published before it. Decision 0021 has
+the figures.
 
 Nothing outlives a connection: what was not written when it broke is dropped, and only subscriptions are renewed.
 """
@@ -41,14 +41,14 @@ class NatsBus:
     def __init__(
         self, *, on_fatal: FatalCallback | None = None, send_buffer_bytes: int = SEND_BUFFER_BYTES
     ) -> None:
-        """Create it unconnected; see `NatsBus.connect`."""
+        """Create it unconnected; `NatsBus.connect` connects it, too."""
         self._connection = NatsConnection(
             commands=self._renewals,
             on_state=self._tell,
             on_fatal=on_fatal,
             send_buffer_bytes=send_buffer_bytes,
         )
-        self._transport = self._connection.transport
+        self._socket = self._connection.socket
         self._ended = False
         self._numbers = count(1)
         self._subscriptions: dict[bytes, _Subscription] = {}
@@ -126,7 +126,7 @@ class NatsBus:
         if (
             not self._connection.online
             or self._ended
-            or self._transport.congested
+            or self._socket.congested
             or not 0 < size_bytes <= self._connection.max_payload
         ):
             self._refuse(size_bytes)
@@ -134,7 +134,7 @@ class NatsBus:
             check_subject(subject)
         if reply and not is_plain(reply):
             check_subject(reply)
-        self._transport.send(f"PUB {subject} {reply} {size_bytes}\r\n".encode(), payload)
+        self._socket.send(f"PUB {subject} {reply} {size_bytes}\r\n".encode(), payload)
 
     async def subscribe(self, subject: str, handler: Handler) -> _Subscription:
         """Deliver what is published to `subject` to `handler`; see Bus.subscribe."""
@@ -144,7 +144,7 @@ class NatsBus:
         subscription = _Subscription(self, subject, number)
         self._subscriptions[number] = subscription
         self._connection.parser.handlers[number] = handler
-        self._transport.write(subscription.command)
+        self._socket.write(subscription.command)
         try:
             await self._connection.round_trip()
             self._check_permitted(subject)
@@ -190,7 +190,7 @@ class NatsBus:
             return
         try:
             if self._connection.online:
-                self._transport.write(subscription.end_command)
+                self._socket.write(subscription.end_command)
             # The server may deliver a message that it had matched already just behind the first answer.
             await self._connection.round_trip()
             await self._connection.round_trip()
@@ -203,7 +203,7 @@ class NatsBus:
         """End a subscription at once; for the subscription itself."""
         self._connection.parser.handlers.pop(subscription.number, None)
         if self._subscriptions.pop(subscription.number, None) is not None and self._connection.online:
-            self._transport.write(subscription.end_command)
+            self._socket.write(subscription.end_command)
 
     def _renewals(self) -> Iterator[bytes]:
         return (subscription.command for subscription in self._subscriptions.values())
@@ -220,7 +220,7 @@ class NatsBus:
             raise Forbidden(denial.message)
 
     def _refuse(self, size_bytes: int) -> None:
-        """Raise for the reason why nothing can be published."""
+        """Raise the reason why nothing can be published."""
         self._check_open()
         if size_bytes > self._connection.max_payload:
             raise MessageTooLarge(size=size_bytes, limit=self._connection.max_payload)

@@ -1,8 +1,7 @@
-"""The connection of a NatsBus: nats-py's client around our transport and parser, and how it fails.
+"""The connection of a NatsBus: nats-py's client on our socket, and how it fails.
 
-This is the only file that knows nats-py's insides. It keeps one truth, `online`: the server has all of our
-subscriptions and would get what we send. The moment the socket is lost it is false, and everybody who waits for the
-server is told.
+It keeps one truth, `online`: the server has all of our subscriptions and would get what we send. The moment the socket
+is lost it is false, and everything that waits for the server fails.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from nats.aio.client import Client
-from nats.protocol.parser import Parser
-
 from vtsserving._bus.nats_parser import NatsParser
-from vtsserving._bus.nats_transport import DirectTransport
+from vtsserving._bus.nats_socket import NatsSocket
+from vtsserving._bus.nats_transport import DirectTransport, client_on
 from vtsserving.exceptions import (
     AuthError,
     BusUnavailable,
@@ -31,11 +28,15 @@ _log = logging.getLogger(__name__)
 
 RECONNECT_WAIT_S: Final = 0.1
 PING_INTERVAL_S: Final = 1
-MAX_OUTSTANDING_PINGS: Final = 2
+MAX_SILENT_PINGS: Final = 2
+"""A connection on which nothing arrived after this many PINGs is cut when the next one is due."""
+
 CONNECT_TIMEOUT_S: Final = 2
 """Of one attempt; how long to go on trying is the caller's choice."""
 
-_PING: Final = b"PING\r\n"
+_CLIENT_PING_INTERVAL_S: Final = 86_400
+"""Of nats-py's own PINGs. They count PONGs alone, and so would cut a slow connection that still delivers."""
+
 _PONG: Final = b"PONG\r\n"
 _DENIED: Final = "permissions violation"
 # Not "authentication timeout": that is a slow process or a slow network, and the next attempt may do.
@@ -51,7 +52,7 @@ class NatsConnection:
     Attributes:
         online: whether the server would get what is sent now.
         max_payload: largest payload that the server takes, in bytes.
-        transport: sends; what is sent while not online is lost.
+        socket: sends; what is sent while not online is lost.
         parser: its `handlers` get the messages.
         denial: the last subject that the server forbade.
     """
@@ -67,7 +68,7 @@ class NatsConnection:
         """Create it unconnected.
 
         Args:
-            commands: what each new connection is told first: the subscriptions.
+            commands: sent first on each new connection: the subscriptions.
             on_state: called with `online` when it changes.
             on_fatal: called when the server refuses the credentials or forbids a subject.
             send_buffer_bytes: how much may wait for the network.
@@ -75,17 +76,17 @@ class NatsConnection:
         self.online = False
         self.max_payload = 0
         self.parser = NatsParser(self._on_control)
-        self.transport = DirectTransport(self._on_data, self._on_lost, limit_bytes=send_buffer_bytes)
+        self.socket = NatsSocket(self._on_data, self._on_lost, limit_bytes=send_buffer_bytes)
         self.denial: Forbidden | None = None
-        self._client = Client()
-        self._client._transport = self.transport
-        self._client._ps = _IdleParser(self._client)
+        self._transport = DirectTransport(self.socket)
+        self._client = client_on(self._transport)
         self._commands = commands
         self._on_state = on_state
         self._on_fatal = on_fatal
         self._fatal: asyncio.Future[VtsServingException] = asyncio.get_running_loop().create_future()
         self._pongs: set[asyncio.Future[bool]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._silent_pings = 0
+        self._next_ping: asyncio.TimerHandle | None = None
         self._closing = False
         self._error_reported = False
 
@@ -104,6 +105,7 @@ class NatsConnection:
         """
         given = {key: value for key, value in options.items() if value is not None}
         connecting = asyncio.create_task(self._connect(_servers(url), given))
+        self._watch()
         try:
             either: set[asyncio.Future[Any]] = {connecting, self._fatal}
             await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -136,9 +138,9 @@ class NatsConnection:
         self._closing = True
         self._fail_waiting(ShuttingDown("the bus is closed"))
         self._go_offline()
+        if self._next_ping is not None:
+            self._next_ping.cancel()
         await self._client.close()
-        for task in list(self._tasks):
-            task.cancel()
 
     async def _connect(self, servers: list[str], options: dict[str, Any]) -> None:
         await self._client.connect(
@@ -150,8 +152,7 @@ class NatsConnection:
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # any number works
-            ping_interval=PING_INTERVAL_S,
-            max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+            ping_interval=_CLIENT_PING_INTERVAL_S,
             connect_timeout=CONNECT_TIMEOUT_S,
             pending_size=-1,
         )
@@ -159,44 +160,48 @@ class NatsConnection:
 
     async def _ping(self) -> None:
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._client._pongs.append(pong)
         self._pongs.add(pong)
-        self.transport.write(_PING)
+        self._transport.ping(pong)
         try:
             await pong
         finally:
             self._pongs.discard(pong)
 
+    def _watch(self) -> None:
+        """Send a PING each second while connected, and cut a connection that is silent."""
+        loop = asyncio.get_running_loop()
+        self._next_ping = loop.call_later(PING_INTERVAL_S, self._watch)
+        if not self._client.is_connected:
+            return
+        if self._silent_pings < MAX_SILENT_PINGS:
+            self._silent_pings += 1
+            self._transport.ping(loop.create_future())
+        else:
+            _log.warning("bus_silent", extra={"pings": self._silent_pings})
+            self.socket.abort()
+
     def _on_data(self, data: bytes) -> None:
         # Any byte proves that the server lives; a PONG may be far behind in what it has for us.
-        self._client._pings_outstanding = 0
+        self._silent_pings = 0
         self.parser.feed(data)
 
     def _on_control(self, line: bytes) -> None:
         """Handle a line that is not the head of a message."""
         if line == b"PONG":
-            if self._client._pongs:
-                pong = self._client._pongs.pop(0)
-                if not pong.done():
-                    pong.set_result(True)
+            self._transport.take_pong()
         elif line == b"PING":
-            self.transport.write(_PONG)
+            self.socket.write(_PONG)
         elif line.startswith(b"INFO"):
-            self._on_info(json.loads(line[4:]))
+            # The server's limit may have changed; the cluster's other servers concern nats-py.
+            self.max_payload = int(json.loads(line[4:]).get("max_payload", self.max_payload))
+            self._transport.pass_on(line + b"\r\n")
         elif line.startswith(b"-ERR"):
             self._on_refusal(line[4:].decode(errors="replace").strip().strip("'"))
         elif line != b"+OK":
             raise ValueError(line[:80])
 
-    def _on_info(self, info: dict[str, Any]) -> None:
-        """Note what the server says of itself while we are connected: its limit, its cluster."""
-        self.max_payload = int(info.get("max_payload", self.max_payload))
-        task = asyncio.get_running_loop().create_task(self._client._process_info(info))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _on_refusal(self, reason: str) -> None:
-        """Tell what no reconnect can heal; the server ends the connection itself where it has to."""
+        """Report what no reconnect can heal; the server ends the connection itself where it has to."""
         lowered = reason.lower()
         if _DENIED in lowered:
             self.denial = Forbidden(f"the nats-server answers: {reason}")
@@ -214,8 +219,10 @@ class NatsConnection:
             self._on_fatal(error)
 
     def _on_lost(self) -> None:
-        """The socket is gone; nats-py hears of it a turn of the event loop later."""
+        """Go offline at once; nats-py notices the loss a turn of the event loop later."""
+        self._silent_pings = 0
         self.parser.reset()
+        self._transport.note_lost()
         self._fail_waiting(BusUnavailable("the connection to the bus was lost"))
         self._go_offline()
 
@@ -223,9 +230,9 @@ class NatsConnection:
         self._go_offline()
 
     async def _on_reconnected(self) -> None:
-        """Renew the subscriptions; only when the server has them all are we online again."""
+        """Renew the subscriptions, and go online only when the server has them all."""
         for command in self._commands():
-            self.transport.write(command)
+            self.socket.write(command)
         try:
             await self._ping()
         except VtsServingException:
@@ -233,7 +240,7 @@ class NatsConnection:
         self._go_online()
 
     async def _on_error(self, error: Exception) -> None:
-        """What went wrong below; once per outage in the log, as each attempt to reconnect fails the same way."""
+        """Log a failure of nats-py once per outage: each attempt to reconnect fails the same way."""
         lowered = str(error).lower()
         if any(word in lowered for word in _REFUSED):
             self._report_fatal(_refused(str(error)))
@@ -262,18 +269,11 @@ class NatsConnection:
 
 
 def _refused(reason: str) -> AuthError:
-    """What a server that knows no such user, or another password, stands for."""
+    """The error for a server that has no such user, or another password for it."""
     return AuthError(
         f"the nats-server answers: {reason}; user and password are VTSSERVING_NATS_USER and "
         "VTSSERVING_NATS_PASSWORD, or VTSSERVING_NATS_PASSWORD_FILE"
     )
-
-
-class _IdleParser(Parser):
-    """Stands in for nats-py's parser: by the time its read loop gets here everything was parsed already."""
-
-    async def parse(self, data: bytes = b"") -> None:
-        pass
 
 
 def _servers(url: str) -> list[str]:
