@@ -1,8 +1,9 @@
 """The message bus between gateway, batcher and runner.
 
-- interface: what every bus promises; the services see nothing else
+- interface: what every bus promises; the services use nothing else
 - inprocess: the bus of the embedded mode, all in one process
-- nats: the bus of the distributed mode, over a nats-server
+- nats: the bus of the distributed mode, over a nats-server; nats_connection, nats_socket and nats_parser are its parts, and
+  nats_transport alone touches nats-py
 - requests: request and reply on top of either
 """
 
