@@ -2,8 +2,8 @@
 
 - interface: what every bus promises; the services use nothing else
 - inprocess: the bus of the embedded mode, all in one process
-- nats: the bus of the distributed mode, over a nats-server; nats_connection, nats_socket and nats_parser are its parts, and
-  nats_transport alone touches nats-py
+- nats: the bus of the distributed mode, over a nats-server; its parts are
+  nats_connection, nats_socket, nats_parser and nats_transport, which alone touches nats-py
 - requests: request and reply on top of either
 """
 
