@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vtsserving.exceptions import IntegrityError, InvalidArgument
+from vtsserving.exceptions import IntegrityError, InvalidArgument, NewerFormat
 from vtsserving_cli.app import examples, new_group
 from vtsserving_cli.console import Console, table
 from vtsserving_cli.parsing import parse_age
@@ -102,13 +102,16 @@ def fsck(
     """Look for everything that is wrong in a store; changes nothing."""
     from vtsserving_store import maintenance
 
-    counts = {"damage": 0, "warning": 0, "leftover": 0}
+    counts = {"damage": 0, "newer": 0, "warning": 0, "leftover": 0}
     for finding in maintenance.check(_settings(directory), deep=deep):
         counts[finding.severity] += 1
         Console.out(f"{finding.severity}: {finding.key} {finding.text}")
     if counts["damage"]:
         found = count(counts["damage"], "damaged object")
         raise IntegrityError(f"{found}; models that need what is damaged cannot be pulled")
+    if counts["newer"]:
+        found = count(counts["newer"], "object")
+        raise NewerFormat(f"{found} of a later release, which this one cannot check; nothing was changed")
     Console.log(f"no damage; {count(counts['warning'], 'warning')}, {count(counts['leftover'], 'leftover')}")
 
 

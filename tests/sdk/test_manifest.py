@@ -114,7 +114,7 @@ def plain_of(manifest: Manifest) -> dict[str, Any]:
 BAD_VALUES = {
     "name": [{"name": "../x"}, {"name": 1}, {"name": ""}],
     "version": [{"version": "latest"}, {"version": "a b"}],
-    "api version": [{"api_version": "v2"}],
+    "api version": [{"api_version": "v0"}, {"api_version": "1"}, {"api_version": 2}, {"api_version": None}],
     "time": [
         {"creation_time": "2026-05-19"},
         {"creation_time": 1},

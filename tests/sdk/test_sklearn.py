@@ -234,7 +234,7 @@ def rewrite_context(model: vtsserving.Model, old: str, new: str) -> vtsserving.M
         shutil.copytree(model.path, staged, dirs_exist_ok=True)
         text = (staged / "model.yaml").read_text()
         assert old in text
-        (staged / "model.yaml").write_text(text.replace(old, new).replace("version: v1", "version: v2"))
+        (staged / "model.yaml").write_text(text.replace(old, new).replace("\nversion: v1", "\nversion: v2"))
         extra = {key: value for key, value in model.manifest.extra.items() if key != "document"}
         manifest = Manifest.of(
             staged, tag=Tag(model.tag.name, "v2"), creation_time=model.manifest.creation_time, extra=extra

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from vtsserving import _aliases
 from vtsserving.version import __version__
 
 if TYPE_CHECKING:
@@ -96,11 +97,14 @@ _HOMES: Final = {
 }
 
 
+_aliases.install()
+
+
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use."""
+    """Load a public name, or a module by a name that it had in an earlier release, on first use."""
     if name in _HOMES:
         value = getattr(importlib.import_module(f"vtsserving.{_HOMES[name]}"), name)
-    elif name in __all__:
+    elif name in __all__ or _aliases.name_now(f"vtsserving.{name}") != f"vtsserving.{name}":
         value = importlib.import_module(f"vtsserving.{name}")
     else:
         raise AttributeError(f"module 'vtsserving' has no attribute {name!r}")

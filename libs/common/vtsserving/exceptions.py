@@ -14,6 +14,7 @@ may succeed later, unchanged). docs/errors.md is generated from this module.
       Unavailable              not now; try again                     503, exit 7
         DeadlineExceeded         too late                               504
       IncompatibleEnvironment  Python or a framework is missing       500, exit 8
+        NewerFormat              a later release wrote it               501
       StorageError             local disk or permission               500, exit 9
       ServerEnded              vtsserving.serve()'s child is gone     500, exit 1
       ModelError               the model's own code                   500, exit 1
@@ -567,6 +568,13 @@ class PythonVersionMismatch(IncompatibleEnvironment):
     """The model carries code of another Python version."""
 
     code = "python_version_mismatch"
+
+
+class NewerFormat(IncompatibleEnvironment):
+    """A later release wrote this record; nothing was changed."""
+
+    code = "newer_format"
+    http_status = 501
 
 
 class StorageError(VtsServingException):

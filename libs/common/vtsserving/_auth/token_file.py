@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vtsserving._auth.tokens import Token, TokenRecord, new_token
-from vtsserving.exceptions import ConfigurationError, NotFound
+from vtsserving.exceptions import ConfigurationError, NewerFormat, NotFound
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 _OWNER_ONLY: Final = 0o600
@@ -81,6 +81,8 @@ class TokenFile:
                 continue
             try:
                 record = TokenRecord.from_json(line)
+            except NewerFormat as error:
+                raise NewerFormat(f"{self._path}, line {number}: {error.message}") from error
             except (ValueError, TypeError, KeyError, AttributeError):
                 # Not from the error: it could quote the line.
                 raise ConfigurationError(f"{self._path}, line {number}: not the record of a token") from None

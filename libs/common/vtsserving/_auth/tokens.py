@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
 from vtsserving.exceptions import AuthError, Forbidden, InvalidArgument
+from vtsserving.record_format import check_format, newer
 
 SCOPES: Final = ("infer", "pull", "push", "admin")
 """Each includes those before it: who may pull a model may compute with it, too."""
@@ -78,10 +79,24 @@ class TokenRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> TokenRecord:
-        """Read what `to_json` wrote; ValueError, TypeError or KeyError if it is none."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            NewerFormat: a later release wrote it. So say a higher number, a scope that this one does not know, and a
+                field that it does not know: what it overlooked might be what the token may not do.
+            ValueError, TypeError, KeyError: it is not the record of a token.
+        """
         fields = json.loads(text)
-        digest = str(fields.pop("sha256"))
-        token = Token(**fields)
+        check_format(fields, "the record of a token")
+        # `format` and `release` speak of the record, not of the token.
+        own = {name: value for name, value in fields.items() if name not in ("format", "release")}
+        digest = str(own.pop("sha256"))
+        unknown = sorted(own.keys() - Token.__dataclass_fields__.keys())
+        if unknown:
+            raise newer(f"the record of a token has {unknown[0]!a:.80}", release=fields.get("release"))
+        token = Token(**own)
+        if isinstance(token.scope, str) and token.scope not in SCOPES:
+            raise newer(f"a token has the scope {token.scope!a:.40}", release=fields.get("release"))
         SCOPES.index(token.scope)
         return cls(token, digest)
 

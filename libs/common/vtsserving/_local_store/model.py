@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtsserving._aliases import stable
 from vtsserving._model import yaml_file
 from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time, unpack_document
 from vtsserving._model.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vtsserving.runner.runner import Runner
 
 
+@stable
 class Model:
     """A model in a store on this machine.
 

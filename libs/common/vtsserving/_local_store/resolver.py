@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vtsserving._aliases import stable
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.tag import Tag
@@ -51,6 +52,7 @@ def current_resolver() -> ModelResolver:
     return _chosen if _chosen is not None else LocalStore()
 
 
+@stable
 def restore(tag: str, digest: str) -> Model:
     """Find a model that was pickled as a reference; pickles name this function.
 

@@ -10,12 +10,16 @@ from typing import Any, Final, NamedTuple
 from vtsserving._local_store.files import replace_durably
 from vtsserving._model.manifest import canonical_json
 from vtsserving.exceptions import IntegrityError
+from vtsserving.record_format import check_format
 
 MAX_HISTORY: Final = 1_000
 """Moves of one alias that are kept."""
 
 MAX_SETTINGS: Final = 100
 """Records of settings that are kept."""
+
+
+_KEYS: Final = frozenset(("ordinal", "aliases", "settings"))
 
 
 class AliasMove(NamedTuple):
@@ -52,11 +56,13 @@ class NameState:
         ordinal: the last number that a version got; never given twice, so it survives deletions.
         aliases: alias to its history, oldest first.
         settings: records of options that were changed, oldest first; the last one counts.
+        more: what a later release of the same format wrote beside these; kept as it is.
     """
 
     ordinal: int = 0
     aliases: dict[str, list[AliasMove]] = field(default_factory=dict)
     settings: list[SettingsRecord] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def current(self) -> dict[str, str]:
@@ -91,6 +97,7 @@ def read_state(path: Path) -> NameState | None:
 
     Raises:
         IntegrityError: the file is damaged.
+        NewerFormat: a later release wrote it.
     """
     try:
         raw = path.read_bytes()
@@ -98,9 +105,11 @@ def read_state(path: Path) -> NameState | None:
         return None
     try:
         parsed = json.loads(raw)
+        check_format(parsed, f"the file {path}")
         aliases = {name: [_move(item) for item in moves] for name, moves in parsed["aliases"].items()}
         records = [_settings(item) for item in parsed.get("settings", ())]
-        return NameState(int(parsed["ordinal"]), aliases, records)
+        more = {key: value for key, value in parsed.items() if key not in _KEYS}
+        return NameState(int(parsed["ordinal"]), aliases, records, more)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"the file {path} is damaged; remove it to go on without its aliases and settings"
@@ -116,7 +125,7 @@ def write_state(path: Path, state: NameState, beside: Path) -> None:
         beside: a private path on the same file system.
     """
     aliases = {name: [move._asdict() for move in moves] for name, moves in state.aliases.items()}
-    content: dict[str, Any] = {"ordinal": state.ordinal, "aliases": aliases}
+    content: dict[str, Any] = {**state.more, "ordinal": state.ordinal, "aliases": aliases}
     if state.settings:
         content["settings"] = [record._asdict() for record in state.settings]
     replace_durably(path, canonical_json(content), beside)

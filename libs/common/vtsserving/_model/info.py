@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
+from vtsserving._aliases import stable
 from vtsserving._model import yaml_file
-from vtsserving._model.manifest import API_VERSION
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError, InvalidArgument
+from vtsserving.record_format import API_VERSION
 
 DOCUMENT: Final = "document"
 """The key of the manifest's `extra` with model.yaml's values as JSON text, where JSON can express them: reading that is
@@ -21,6 +22,7 @@ ten times faster than reading YAML, which counts when thousands of models are li
 of keys, which a canonical manifest does not."""
 
 
+@stable
 @dataclass(frozen=True)
 class ModelContext:
     """The environment in which a model was saved.
@@ -47,6 +49,7 @@ class ModelContext:
         }
 
 
+@stable
 @dataclass(frozen=True)
 class ModelInfo:
     """Everything that is recorded about a model.
@@ -131,7 +134,9 @@ class ModelInfo:
 
         Raises:
             IntegrityError: a value has the wrong type.
+            NewerFormat: a later release wrote it.
         """
+        yaml_file.check_version(document)
         try:
             options = document["options"]
             return cls(

@@ -28,8 +28,10 @@ from vtsserving._model.manifest_files import (
 )
 from vtsserving._model.tag import LATEST, Tag, is_valid_part
 from vtsserving.exceptions import IntegrityError
+from vtsserving.record_format import API_VERSION, check_api_version
 
 __all__ = [
+    "API_VERSION",
     "MANIFEST_FILE",
     "MODEL_FILE",
     "FileEntry",
@@ -43,7 +45,6 @@ __all__ = [
 ]
 
 MODEL_FILE: Final = "model.yaml"
-API_VERSION: Final = "v1"
 
 MAX_MANIFEST_BYTES: Final = 16 * 2**20
 MAX_FILE_BYTES: Final = 2**50
@@ -145,6 +146,7 @@ class Manifest:
 
         Raises:
             IntegrityError: it is damaged, too large, not canonical, or has impossible entries.
+            NewerFormat: a later release wrote it.
         """
         parsed, plain = _read_checked(raw)
         if set(parsed) != _KEYS:
@@ -174,6 +176,7 @@ class Manifest:
 
         Raises:
             IntegrityError: it is damaged.
+            NewerFormat: a later release wrote it.
         """
         parsed, _ = _read_checked(raw)
         try:
@@ -233,7 +236,24 @@ def _read_checked(raw: bytes) -> tuple[dict[str, Any], bytes]:
         raise IntegrityError("the manifest is not JSON") from error
     if not isinstance(parsed, dict):
         raise IntegrityError("the manifest is not a JSON object")
+    # After the checksum, which every version has at this place: a damaged manifest is not taken for a later one.
+    check_api_version(parsed.get("api_version"), _named(parsed), release=_release(parsed))
     return parsed, plain
+
+
+def _named(parsed: dict[str, Any]) -> str:
+    """How an error names a manifest of whatever version."""
+    name, version = parsed.get("name"), parsed.get("version")
+    known = all(isinstance(part, str) and is_valid_part(part) for part in (name, version))
+    return f"the manifest of {name}:{version}" if known else "the manifest"
+
+
+def _release(parsed: dict[str, Any]) -> object:
+    """The release that wrote a manifest of whatever version, if it says so where today's do."""
+    try:
+        return json.loads(parsed["extra"]["document"])["context"]["vtsserving_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def canonical_json(value: object) -> bytes:

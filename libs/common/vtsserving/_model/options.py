@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from vtsserving._aliases import stable
 from vtsserving.exceptions import InvalidArgument
 
 MAX_TIME_S: Final = 86_400.0
@@ -20,6 +21,7 @@ PER_METHOD: Final = ("max_batch_size", "max_wait_ms", "max_latency_ms", "timeout
 _Options = TypeVar("_Options", bound="ModelOptions")
 
 
+@stable
 @dataclass(frozen=True)
 class ModelOptions:
     """How a model wants to be served. Framework modules add their own fields in subclasses.

@@ -18,6 +18,7 @@ from typing import Any, Final
 from vtsserving._model.options import PER_METHOD, ModelOptions
 from vtsserving._model.signature import check_method_name
 from vtsserving.exceptions import ConfigurationError, InvalidArgument
+from vtsserving.record_format import newer
 
 PREFIX: Final = "VTSSERVING_MODELS__"
 
@@ -84,7 +85,9 @@ def edited(
 
     Raises:
         InvalidArgument: an option is unknown, or its value impossible.
+        NewerFormat: the record has options that only a later release knows.
     """
+    _check_known(record)
     names = {"options": _options((record or {}).get("options"))}
     versions = dict(_options((record or {}).get("versions")))
     before = names["options"] if version is None else _options(versions.get(version))
@@ -94,10 +97,23 @@ def edited(
         names["options"] = after
     else:
         versions[version] = after
-    record = {**names, "versions": {key: value for key, value in versions.items() if value}}
+    more = {key: value for key, value in (record or {}).items() if key not in ("options", "versions")}
+    record = {**more, **names, "versions": {key: value for key, value in versions.items() if value}}
     if len(json.dumps(record)) > MAX_RECORD_CHARS:
         raise InvalidArgument("there are too many changed options; reset some")
     return record
+
+
+def _check_known(record: Record | None) -> None:
+    """Refuse to change a record with an option that this release does not know: it could not check the result."""
+    if not record:
+        return
+    for options in (_options(record.get("options")), *_options(record.get("versions")).values()):
+        unknown = sorted(_options(options).keys() - set(ModelOptions.__dataclass_fields__))
+        if unknown:
+            raise newer(
+                f"the record of changed options has {unknown[0]!a:.80}", release=record.get("release")
+            )
 
 
 def _changed(before: Mapping[str, Any], changes: Mapping[str, Any], reset: list[str]) -> dict[str, Any]:

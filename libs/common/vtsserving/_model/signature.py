@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vtsserving._aliases import stable
 from vtsserving.exceptions import InvalidSignature
 
 CALL: Final = "__call__"
@@ -19,6 +20,7 @@ MAX_SIGNATURES: Final = 64
 _BATCH_DIMS: Final = 2
 
 
+@stable
 @dataclass(frozen=True, slots=True)
 class ModelSignature:
     """How one method of a model may be called.

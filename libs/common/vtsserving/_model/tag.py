@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
+from vtsserving._aliases import stable
 from vtsserving.exceptions import InvalidTag
 
 LATEST: Final = "latest"
@@ -41,6 +42,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(HIDDEN_PREFIX)
 
 
+@stable
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A model's name and, if it says so, version.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vtsserving.exceptions import IntegrityError
+from vtsserving.record_format import check_api_version
 
 KEYS: Final = (
     "name",
@@ -56,14 +57,25 @@ def parse(raw: bytes) -> dict[str, Any]:
 
     Raises:
         IntegrityError: it is too large, no YAML, or lacks a key.
+        NewerFormat: a later release wrote it.
     """
     if len(raw) > MAX_YAML_BYTES:
         raise IntegrityError(f"model.yaml has {len(raw)} bytes; at most {MAX_YAML_BYTES} are allowed")
     parsed = _load(raw)
+    if isinstance(parsed, dict):
+        check_version(parsed)
     missing = [key for key in KEYS if key not in parsed] if isinstance(parsed, dict) else list(KEYS)
     if missing:
         raise IntegrityError(f"model.yaml has no {missing[0]!r}")
     return dict(parsed)
+
+
+def check_version(document: Mapping[str, Any]) -> None:
+    """Refuse the values of a model.yaml that a later release wrote; raises NewerFormat."""
+    context = document.get("context")
+    release = context.get("vtsserving_version") if isinstance(context, Mapping) else None
+    what = f"the model.yaml of {document.get('name')!s:.130}:{document.get('version')!s:.130}"
+    check_api_version(document.get("api_version"), what, release=release)
 
 
 def _load(raw: bytes) -> Any:

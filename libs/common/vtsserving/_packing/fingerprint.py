@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from vtsserving._aliases import first_name
 from vtsserving._model.manifest import canonical_json
 from vtsserving.exceptions import InvalidArgument
 
@@ -176,7 +177,7 @@ class _Walker:
         if module is not None:
             self.modules.append(module)
         qualified = getattr(value, "__qualname__", "")
-        _put(put, "name", f"{module.__name__ if module else ''}.{qualified}".encode())
+        _put(put, "name", f"{first_name(module.__name__) if module else ''}.{qualified}".encode())
         if isinstance(value, FunctionType):
             if "<" in qualified:  # a lambda or a function in a function: others of its module share the name
                 put(value.__code__.co_code + repr(value.__code__.co_names).encode())
@@ -188,7 +189,7 @@ class _Walker:
         """An object by what it says it is made of, as copying it would."""
         reduce = copyreg.dispatch_table.get(type(value))
         made_of: Any = reduce(value) if reduce is not None else value.__reduce_ex__(2)
-        _put(put, "object", f"{type(value).__module__}.{type(value).__qualname__}".encode())
+        _put(put, "object", f"{first_name(type(value).__module__)}.{type(value).__qualname__}".encode())
         if isinstance(made_of, str):
             put(made_of.encode())
             return

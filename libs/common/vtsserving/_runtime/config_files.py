@@ -16,6 +16,7 @@ from typing import Any, Final
 from vtsserving._model.settings import PREFIX as MODELS
 from vtsserving._model.settings import variable_part
 from vtsserving.exceptions import ConfigurationError, StorageError
+from vtsserving.record_format import check_format
 
 PROJECT_FILE: Final = "vtsserving.toml"
 USER_FILE: Final = Path("vtsserving") / "config.toml"
@@ -60,16 +61,27 @@ def apply(environ: MutableMapping[str, str] | None = None) -> dict[str, Path]:
 
     Raises:
         ConfigurationError: a file is not TOML, or has a key or value that cannot be a setting.
+        NewerFormat: a file says that it is for a later release.
         StorageError: a file cannot be read.
     """
     environ = os.environ if environ is None else environ
     taken: dict[str, Path] = {}
     for path in files(environ):
-        for variable, value in _variables(path, _read(path), PREFIX):
+        for variable, value in _variables(path, _settings(path), PREFIX):
             if variable not in environ:
                 environ[variable] = value
                 taken[variable] = path
     return taken
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What a file sets: all of it but the number of its format."""
+    table = _read(path)
+    try:
+        check_format(table, str(path))
+    except ValueError as e:
+        raise ConfigurationError(str(e)) from e
+    return {key: value for key, value in table.items() if key not in ("format", "release")}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vtsserving._local_store.home import home
 from vtsserving._runtime.secret_files import read_secret
 from vtsserving._store_client.client import DEFAULT_URL, RegistryClient
 from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
+from vtsserving.record_format import check_format
 
 URL_VARIABLE: Final = "VTSSERVING_STORE_URL"
 TOKEN_VARIABLE: Final = "VTSSERVING_STORE_TOKEN"
@@ -156,10 +157,13 @@ def _path() -> Path:
 def _read() -> dict[str, Any]:
     try:
         saved = json.loads(_path().read_text(encoding="utf-8"))
+        check_format(saved, str(_path()))
+        # What a later release of the same format added is kept when the file is written again.
         return {
+            **saved,
             "current": str(saved["current"]),
             "contexts": {
-                str(name): {"url": str(entry["url"]), "token": str(entry["token"])}
+                str(name): {**entry, "url": str(entry["url"]), "token": str(entry["token"])}
                 for name, entry in saved["contexts"].items()
             },
         }

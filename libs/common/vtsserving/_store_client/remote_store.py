@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from vtsserving._aliases import stable
 from vtsserving._local_store.model import Model
 from vtsserving._model.settings import of_version
 from vtsserving._model.tag import Tag, check_alias, is_hidden
@@ -56,6 +57,7 @@ class RemoteModel:
         )
 
 
+@stable
 class Store:
     """A store service.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar
 
+from vtsserving._aliases import stable
 from vtsserving._model.signature import ModelSignature, check_method_name
 
 _MARK: Final = "__vtsserving_signature__"
@@ -13,6 +14,7 @@ _GPUS: Final = frozenset(("nvidia.com/gpu", "gpu", "cuda"))
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
+@stable
 class Runnable:
     """Base of custom model classes; its marked methods can be called through a Runner.
 

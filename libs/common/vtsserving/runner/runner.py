@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from vtsserving._aliases import stable
 from vtsserving._model.info import ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
@@ -45,6 +46,7 @@ class SavedModel(Protocol):
         """Everything that is recorded about it."""
 
 
+@stable
 class RunnerMethod:
     """One signature of a runner.
 
@@ -78,6 +80,7 @@ class RunnerMethod:
         return await self._runner.handle.async_call(self.name, args, kwargs)
 
 
+@stable
 class Runner:
     """A handle on a model or a custom Runnable.
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vtsserving._aliases import stable
+
 SameSite = Literal["lax", "strict", "none"]
 
 
+@stable
 @dataclass(frozen=True)
 class Cookie:
     """One cookie of a response.
@@ -74,6 +77,7 @@ class ResponseContext:
         self.cookies.append(Cookie(key, value, **options))  # type: ignore[arg-type]
 
 
+@stable
 @dataclass(frozen=True)
 class Context:
     """Passed to API functions that have a parameter `ctx` or `context`."""

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from vtsserving._aliases import stable
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import InvalidArgument
 from vtsserving.io.base import IODescriptor
@@ -111,6 +112,7 @@ class InferenceApi:
         return ([], {**value, **named}) if self.spreads else ([value], named)
 
 
+@stable
 class Service:
     """APIs, the runners that they call, and what else is served beside them.
 

@@ -28,7 +28,7 @@ from vtsserving._store_client.answers import RemoteVersion
 from vtsserving._store_client.client import RegistryClient
 from vtsserving._store_client.download import Downloads, download_model
 from vtsserving._store_client.progress import Silent
-from vtsserving.exceptions import IntegrityError, NoSpace, StorageError, VersionNotFound
+from vtsserving.exceptions import IntegrityError, NewerFormat, NoSpace, StorageError, VersionNotFound
 
 DEFAULT_LIMIT_BYTES: Final = 50 << 30
 DOWNLOAD_THREADS: Final = 4
@@ -223,10 +223,10 @@ class StoreSource:
 
 
 def _size_bytes(path: Path) -> int:
-    """Bytes of a model, by its manifest; damaged ones count nothing and are found by their next use."""
+    """Bytes of a model, by its manifest; those that cannot be read count nothing and are found by their next use."""
     try:
         return Model.staged(path).size_bytes
-    except (IntegrityError, StorageError):
+    except (IntegrityError, NewerFormat, StorageError):
         return 0
 
 

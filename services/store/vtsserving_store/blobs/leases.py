@@ -16,7 +16,8 @@ from typing import Final
 
 import tenacity
 
-from vtsserving.exceptions import InvalidArgument, NotFound, StoreUnavailable
+from vtsserving.exceptions import IntegrityError, InvalidArgument, NotFound, StoreUnavailable
+from vtsserving.record_format import check_format
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import clock, keys
 from vtsserving_store.objects.object_store import ObjectStore
@@ -138,4 +139,11 @@ class Leases:
         if not keys.is_id(push):
             return None
         body = self._objects.read(keys.lease(push), limit_bytes=MAX_LEASE_BYTES)
-        return None if body is None else [str(digest) for digest in json.loads(body)]
+        if body is None:
+            return None
+        digests = json.loads(body)
+        if not isinstance(digests, list):
+            # Whatever it is, what it protects must not be collected.
+            check_format(digests, f"the lease {push}")
+            raise IntegrityError(f"the lease {push} is damaged, so nothing is deleted")
+        return [str(digest) for digest in digests]

@@ -20,6 +20,7 @@ from vtsserving.exceptions import (
     RangeNotSatisfiable,
     SizeMismatch,
 )
+from vtsserving.record_format import check_format
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import PART_BYTES, ObjectStore
@@ -106,6 +107,7 @@ class Uploads:
         if body is None:
             raise NotFound(f"no upload {upload_id!a:.80}: it was given up, or never opened")
         fields: dict[str, Any] = json.loads(body)
+        check_format(fields, f"the upload {upload_id}")
         return UploadSession(upload_id, fields["digest"], fields["size"], fields["part_bytes"])
 
     def received(self, upload: UploadSession) -> list[int]:

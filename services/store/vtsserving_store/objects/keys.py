@@ -10,6 +10,7 @@
     leases/<push>                       the digests that a live push counts on; `gc` leaves them alone
     condemned/<digest hex>              `gc` is about to delete this blob; pushes wait until the record is gone
     tokens/<id>                         a token's scopes and the hash of its secret
+    format/store                        the number of the form of all this, once it is not 1; not written yet
     index/summaries-1                   the index of some replica; a shortcut for the next one, may be lost at any time
 
 Keys under `blobs/`, `models/`, `aliases/`, `labels/`, `settings/` never change once they exist. A model is visible as
@@ -31,12 +32,14 @@ LEASES: Final = "leases/"
 CONDEMNED: Final = "condemned/"
 TOKENS: Final = "tokens/"
 PROBES: Final = "probes/"
+FORMATS: Final = "format/"
+FORMAT: Final = "format/store"
 INDEX: Final = "index/"
 SNAPSHOT: Final = "index/summaries-1"
 """The number is that of its form."""
 
 ALL_PREFIXES: Final = (
-    BLOBS, MODELS, ALIASES, LABELS, SETTINGS, STAGING, LEASES, CONDEMNED, TOKENS, PROBES, INDEX,
+    BLOBS, MODELS, ALIASES, LABELS, SETTINGS, STAGING, LEASES, CONDEMNED, TOKENS, PROBES, FORMATS, INDEX,
 )  # fmt: skip
 """Every prefix that the store writes under; anything else in the bucket is not ours."""
 

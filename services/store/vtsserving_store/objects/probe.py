@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from typing import Final
 
-from vtsserving.exceptions import ConfigurationError, NotFound, StorageError
+from vtsserving.exceptions import ConfigurationError, IntegrityError, NotFound, StorageError
+from vtsserving.record_format import check_format
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectStore
 from vtsserving_store.settings import StoreSettings
+
+_MAX_FORMAT_BYTES: Final = 4096
 
 
 def open_storage(settings: StoreSettings, *, existing: bool = False) -> ObjectStore:
@@ -46,16 +51,29 @@ def open_storage(settings: StoreSettings, *, existing: bool = False) -> ObjectSt
     return objects
 
 
+def check_storage_format(objects: ObjectStore) -> None:
+    """Refuse a storage that a later release has marked; NewerFormat, or IntegrityError if the mark cannot be read."""
+    body = objects.read(keys.FORMAT, limit_bytes=_MAX_FORMAT_BYTES)
+    if body is None:
+        return
+    try:
+        check_format(json.loads(body), objects.describe())
+    except ValueError as error:
+        raise IntegrityError(f"the mark {keys.FORMAT} in {objects.describe()} is damaged") from error
+
+
 def probe(objects: ObjectStore) -> None:
-    """Check that of two create-only writes of one key the second is refused.
+    """Check that this release knows the storage's format, and that of two create-only writes of one key one is refused.
 
     Args:
         objects: the storage; left as it was.
 
     Raises:
+        NewerFormat: a later release keeps what this one does not know there, and would delete or leave out.
         StorageError: it is not; models could be overwritten on such a storage.
         StoreUnavailable: it does not answer, or refuses the credentials.
     """
+    check_storage_format(objects)
     key = keys.PROBES + secrets.token_hex(8)
     try:
         first = objects.create(key, b"1")

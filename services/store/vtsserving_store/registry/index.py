@@ -14,7 +14,7 @@ from typing import Final
 
 from vtsserving import _clock
 from vtsserving._model.tag import is_hidden
-from vtsserving.exceptions import IntegrityError, VtsServingException
+from vtsserving.exceptions import IntegrityError, NewerFormat, VtsServingException
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 from vtsserving_store.registry import snapshot
@@ -50,6 +50,7 @@ class Index:
         self._max_age_s = max_age_s
         self._known: dict[str, tuple[str, Summary]] = {}
         self._damaged: dict[str, str] = {}
+        self._newer: dict[str, tuple[str, NewerFormat]] = {}
         self._is_new = True
         self._by_name: dict[str, list[Summary]] = {}
         self._changed: set[str] = set()
@@ -82,9 +83,22 @@ class Index:
                 self._listed_s = float("-inf")
 
     def of_name(self, name: str) -> list[Summary]:
-        """All versions of a name as the storage has them now, newest first."""
-        found = self._summaries(self._objects.entries(f"{keys.MODELS}{name}/"), self._name_threads)
+        """All versions of a name as the storage has them now, newest first; those that cannot be read are left out."""
+        entries = list(self._objects.entries(f"{keys.MODELS}{name}/"))
+        self._forget_deleted(name, {entry.key for entry in entries})
+        found = self._summaries(entries, self._name_threads)
         return sorted(found, reverse=True)
+
+    def check_newer(self, name: str) -> None:
+        """Refuse to speak of all versions of a name while `of_name` leaves some out that a later release wrote.
+
+        Raises:
+            NewerFormat: there are such versions.
+        """
+        prefix = f"{keys.MODELS}{name}/"
+        for key, (_, error) in list(self._newer.items()):
+            if key.startswith(prefix):
+                raise NewerFormat(error.message)
 
     def labelled(self, name: str) -> list[Summary]:
         """As `of_name`, with edited labels."""
@@ -196,6 +210,8 @@ class Index:
             return known[1]
         if self._damaged.get(entry.key) == entry.etag:
             return None
+        if self._newer.get(entry.key, ("",))[0] == entry.etag:
+            return None
         stored = self._objects.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
         if stored is None:
             return None
@@ -204,6 +220,10 @@ class Index:
         except (IntegrityError, ValueError, KeyError, TypeError):
             # One damaged record must not hide the others; reading it by its tag says what is wrong with it.
             self._damaged[entry.key] = entry.etag
+            return None
+        except NewerFormat as error:
+            _log.warning("record_of_a_later_release", extra={"key": entry.key, "reason": error.message})
+            self._newer[entry.key] = (entry.etag, error)
             return None
         self._known[entry.key] = (entry.etag, summary)
         return summary
@@ -217,6 +237,13 @@ class Index:
             self._known.pop(key, None)
         for key in [key for key in list(self._damaged) if key not in present]:
             self._damaged.pop(key, None)
+        self._forget_deleted("", present)
+
+    def _forget_deleted(self, name: str, present: set[str]) -> None:
+        """Forget records of a later release that are gone, of one name or of all."""
+        prefix = f"{keys.MODELS}{name}/" if name else keys.MODELS
+        for key in [key for key in list(self._newer) if key.startswith(prefix) and key not in present]:
+            self._newer.pop(key, None)
 
 
 def _relabelled(summary: Summary, edited: Mapping[tuple[str, str], Mapping[str, str]]) -> Summary:

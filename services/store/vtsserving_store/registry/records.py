@@ -15,6 +15,7 @@ from cachetools import LRUCache
 
 from vtsserving import _clock
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
+from vtsserving.record_format import check_format
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 
@@ -134,6 +135,7 @@ class RecordSeries:
             return None
         try:
             fields = json.loads(body)
+            check_format(fields, f"the record {entry.key} of the store")
             number = keys.record_number(entry.key)
             record = Record(number, str(fields["at"]), str(fields["by"]), dict(fields["value"]))
         except (ValueError, KeyError, TypeError) as error:

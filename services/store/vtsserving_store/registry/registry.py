@@ -141,6 +141,7 @@ class Registry:
             InvalidTag: a part breaks the grammar.
             ModelNotFound: there is no such name; the message has near ones.
             VersionNotFound: there is no such version, or a prefix fits several.
+            NewerFormat: a later release wrote what it means, or may mean.
         """
         check_name(name)
         check_version(ref)
@@ -157,11 +158,14 @@ class Registry:
         """The exact version that a reference means now; raises as `get` does."""
         versions = self.versions(name)
         known = [summary.version for summary in versions]
-        if ref == LATEST:
-            return known[0]
         if ref in known:
             return ref
-        target = self._aliases.target(name, ref)
+        target = None if ref == LATEST else self._aliases.target(name, ref)
+        if target not in known:
+            # What a later release pushed may be the latest, what the alias means, or what fits a prefix, too.
+            self._index.check_newer(name)
+        if ref == LATEST:
+            return known[0]
         if target is not None:
             if target not in known:
                 raise VersionNotFound(
@@ -186,6 +190,7 @@ class Registry:
         """
         found = self._index.of_name(check_name(name))
         if not found:
+            self._index.check_newer(name)
             raise ModelNotFound(self._no_model(name))
         return found
 

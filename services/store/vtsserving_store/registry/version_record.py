@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from vtsserving._model.manifest import Manifest
 from vtsserving.exceptions import IntegrityError
+from vtsserving.record_format import check_format
 from vtsserving_store.registry.records import now
 
 MAX_VERSION_BYTES: Final = 24 << 20
@@ -115,6 +116,7 @@ class VersionRecord:
 
         Raises:
             IntegrityError: it was altered, or lies under another version's key.
+            NewerFormat: a later release wrote it.
         """
         seal, body = stored[:_SEAL_CHARS], stored[_SEAL_CHARS + 1 :]
         if seal != hashlib.sha256(body).hexdigest().encode():
@@ -122,6 +124,7 @@ class VersionRecord:
                 f"the store's record of {name}:{version} is damaged; `vtsserving store fsck` says more"
             )
         fields = json.loads(body)
+        check_format(fields, f"the store's record of {name}:{version}")
         manifest = Manifest.from_bytes(fields["manifest"].encode())
         if (manifest.name, manifest.version) != (name, version):
             raise IntegrityError(f"the store's record of {name}:{version} describes {manifest.tag}")

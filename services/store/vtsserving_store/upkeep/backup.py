@@ -7,13 +7,17 @@ in the backup has its blobs; blobs are never changed, only added, as long as no 
 from __future__ import annotations
 
 import collections
+import contextlib
+import json
 from dataclasses import dataclass
 from typing import Final
 
 from vtsserving._model.manifest_files import FileEntry
 from vtsserving.exceptions import BlobNotFound, Conflict, IntegrityError
+from vtsserving.record_format import check_format
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore, verified
+from vtsserving_store.objects.probe import check_storage_format
 from vtsserving_store.registry.version_record import MAX_VERSION_BYTES, VersionRecord
 
 RECORDS: Final = (keys.LABELS, keys.SETTINGS, keys.ALIASES, keys.MODELS)
@@ -44,18 +48,27 @@ def copy_store(source: ObjectStore, target: ObjectStore, *, repair: bool = False
     Raises:
         Conflict: the target has a version with other content.
         IntegrityError: a record or blob of the source is damaged.
+        NewerFormat: a later release wrote a record of either; nothing is copied then.
     """
+    for storage in (source, target):
+        check_storage_format(storage)
     done = Copied()
     records: dict[str, bytes] = {}
     for prefix in reversed(RECORDS):
         for entry in source.entries(prefix):
             body = source.read(entry.key, limit_bytes=MAX_VERSION_BYTES)
             if body is not None:
+                _check_record(entry.key, body)
                 records[entry.key] = body
-    versions = {key: body for key, body in records.items() if key.startswith(keys.MODELS)}
+    # All are read before anything is written: what a later release wrote cannot be copied without its blobs.
+    versions = [
+        VersionRecord.from_bytes(body, *keys.model_parts(key))
+        for key, body in records.items()
+        if key.startswith(keys.MODELS)
+    ]
     copier = _BlobCopier(source, target, done, repair=repair)
-    for key, body in versions.items():
-        copier.copy(VersionRecord.from_bytes(body, *keys.model_parts(key)))
+    for version in versions:
+        copier.copy(version)
     for prefix in RECORDS:
         for key in sorted(key for key in records if key.startswith(prefix)):
             _copy_record(target, key, records[key], done)
@@ -105,6 +118,14 @@ class _BlobCopier:
         except (IntegrityError, BlobNotFound):
             return False
         return True
+
+
+def _check_record(key: str, body: bytes) -> None:
+    """Refuse a record that a later release wrote: what it refers to would be missing in the copy."""
+    if key.startswith(keys.MODELS):
+        return  # read as a whole later
+    with contextlib.suppress(ValueError):  # a damaged one is copied as it is
+        check_format(json.loads(body), f"the record {key} of the store")
 
 
 def _copy_record(target: ObjectStore, key: str, body: bytes, done: Copied) -> None:

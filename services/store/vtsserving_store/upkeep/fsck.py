@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from vtsserving.exceptions import VtsServingException
+from vtsserving.exceptions import NewerFormat, VtsServingException
+from vtsserving.record_format import check_format
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
 from vtsserving_store.registry import snapshot
@@ -21,7 +22,8 @@ class Finding(NamedTuple):
     """One inconsistency.
 
     Attributes:
-        severity: `damage` (a model cannot be used), `warning` (nothing is lost) or `leftover` (`gc` removes it).
+        severity: `damage` (a model cannot be used), `newer` (a later release wrote it), `warning` (nothing is lost) or
+            `leftover` (`gc` removes it).
         key: where.
         text: what is wrong, and what to do.
     """
@@ -47,6 +49,7 @@ class Checker:
         self._damaged: set[str] = set()
         self._needed: set[str] = set()
         self._tags: set[tuple[str, str]] = set()
+        self._has_newer = False
 
     def findings(self) -> Iterator[Finding]:
         """Everything that is wrong, as it is found."""
@@ -73,6 +76,10 @@ class Checker:
                 if stored is None:
                     continue  # deleted meanwhile
                 version = VersionRecord.from_bytes(stored, name, text)
+            except NewerFormat as error:
+                yield self._newer(entry, error)
+                self._tags.add((name, text))
+                continue
             except (VtsServingException, ValueError, KeyError, TypeError) as error:
                 yield Finding(
                     "damage", entry.key, f"cannot be read ({error}): delete it and push the model again"
@@ -100,7 +107,11 @@ class Checker:
                 try:
                     keys.record_number(entry.key)
                     body = self._objects.read(entry.key, limit_bytes=MAX_RECORD_BYTES)
-                    value = json.loads(body)["value"] if body is not None else {}
+                    fields = json.loads(body) if body is not None else {"value": {}}
+                    check_format(fields, f"the record {entry.key}")
+                    value = fields["value"]
+                except NewerFormat as error:
+                    yield self._newer(entry, error)
                 except (VtsServingException, ValueError, KeyError, TypeError) as error:
                     yield Finding("damage", entry.key, f"cannot be read ({error}): remove the object")
                 else:
@@ -108,7 +119,8 @@ class Checker:
 
     def leftovers(self) -> Iterator[Finding]:
         """What `gc` will remove in time, and what is none of ours."""
-        for digest in sorted(set(self._sizes) - self._needed):
+        # Versions of a later release may need any of them; `gc` removes none either.
+        for digest in sorted(set(self._sizes) - self._needed) if not self._has_newer else ():
             yield Finding("leftover", keys.blob(digest), "is needed by no version")
         for prefix in (keys.STAGING, keys.LEASES, keys.CONDEMNED, keys.PROBES):
             for entry in self._objects.entries(prefix):
@@ -126,6 +138,10 @@ class Checker:
         except VtsServingException as error:
             text = f"cannot be read ({error}): replicas do without it, and write a new one"
             yield Finding("warning", keys.SNAPSHOT, text)
+
+    def _newer(self, entry: ObjectEntry, error: NewerFormat) -> Finding:
+        self._has_newer = True
+        return Finding("newer", entry.key, error.message)
 
     def _dangling(self, prefix: str, entry: ObjectEntry, value: dict[str, object]) -> Iterator[Finding]:
         parts = entry.key.split("/")
