@@ -184,6 +184,15 @@ def test_aliases_and_settings_of_a_later_release_are_left_alone(
     assert files_below(home) == before
 
 
+def test_a_version_whose_time_cannot_be_read_is_not_passed_by(home: Path) -> None:
+    newer_manifest(home / "models/iris/new")
+    before = files_below(home)
+    with pytest.raises(NewerFormat, match="iris:new"):
+        save_text(LocalStore(), "iris")
+    assert files_below(home) == before
+    assert save_text(LocalStore(), "other").tag.name == "other"
+
+
 def test_nothing_is_saved_beside_a_state_of_a_later_release(home: Path) -> None:
     edit_json(home / "models/.state/iris.json", lambda state: state.update(format=2))
     before = files_below(home)

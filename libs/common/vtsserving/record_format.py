@@ -35,9 +35,14 @@ def check_api_version(value: object, what: str, *, release: object = None) -> No
     Raises:
         NewerFormat: a later release wrote it.
     """
-    match = _API_VERSION.fullmatch(value) if isinstance(value, str) else None
-    if match is not None and int(match[1]) > int(API_VERSION[1:]):
+    if is_later(value):
         raise newer(f"{what} has version {value}", known=API_VERSION, release=release)
+
+
+def is_later(value: object) -> bool:
+    """Whether an `api_version` is that of a later release."""
+    match = _API_VERSION.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and int(match[1]) > int(API_VERSION[1:])
 
 
 def check_format(record: object, what: str) -> None:

@@ -24,6 +24,7 @@ from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
 from vtsserving._model.tag import Tag, new_version
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
+from vtsserving.record_format import newer
 
 LOCK_TIMEOUT_S: Final = 120.0
 """Longest wait for another process that changes the same name; holders only rename and write small files."""
@@ -179,6 +180,9 @@ class NameChange:
     def _next_time(self) -> datetime:
         known = lookup.versions(self._root, self._name)
         newest = known[-1].creation_time if known else ""
+        if newest == lookup.LATER:
+            # A new version must sort behind all others, and when that one was made cannot be read.
+            raise newer(f"{self._name}:{known[-1].version} has a manifest of another version")
         # Later saves sort later even where the clock was set back or another machine's was ahead.
         return max(_now(), read_time(newest) + _STEP) if newest else _now()
 

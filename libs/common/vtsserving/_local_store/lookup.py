@@ -15,17 +15,22 @@ from typing import Final, NamedTuple
 from vtsserving._model.manifest import MANIFEST_FILE
 from vtsserving._model.tag import LATEST, Tag, is_hidden, is_valid_part
 from vtsserving.exceptions import ModelNotFound, StorageError, VersionNotFound
+from vtsserving.record_format import is_later
 
 _HEAD_BYTES: Final = 96
 _HEAD: Final = re.compile(rb'\{"api_version":"[^"]{1,16}","creation_time":"([-0-9T:.+]{32})"')
+_VERSION: Final = re.compile(rb'\{"api_version":"(v[0-9]{1,9})"')
 _SHOWN: Final = 5
+
+LATER: Final = "later"
+"""In place of a creation time that this release does not find, because a later one wrote the manifest; sorts last."""
 
 
 class VersionEntry(NamedTuple):
     """One version of a name; they sort oldest first.
 
     Attributes:
-        creation_time: as in the manifest; empty where it cannot be read.
+        creation_time: as in the manifest; empty where it is damaged, LATER where a later release wrote it.
         version: exact.
     """
 
@@ -138,10 +143,14 @@ def _head(path: str) -> str | None:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        match = _HEAD.match(os.read(descriptor, _HEAD_BYTES))
+        head = os.read(descriptor, _HEAD_BYTES)
     finally:
         os.close(descriptor)
-    return match[1].decode() if match else ""
+    match = _HEAD.match(head)
+    if match is None:
+        said = _VERSION.match(head)
+        return LATER if said is not None and is_later(said[1].decode()) else ""
+    return match[1].decode()
 
 
 def _list(texts: Iterable[str]) -> str:

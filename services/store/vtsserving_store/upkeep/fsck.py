@@ -101,8 +101,8 @@ class Checker:
                     )
 
     def series(self) -> Iterator[Finding]:
-        """Aliases and labels: readable, and of versions that exist."""
-        for prefix in (keys.ALIASES, keys.LABELS):
+        """Aliases, labels and options: readable, and of versions that exist."""
+        for prefix in (keys.ALIASES, keys.LABELS, keys.SETTINGS):
             for entry in self._objects.entries(prefix):
                 try:
                     keys.record_number(entry.key)
