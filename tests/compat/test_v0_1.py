@@ -102,17 +102,15 @@ def logged_in(service: ThreadedStore, monkeypatch: pytest.MonkeyPatch) -> Thread
 def same(tag: str, answer: Any) -> bool:
     """Whether an answer is the one that 0.1.0 gave: to the last bit where the arithmetic allows that."""
     expected = EXPECTED["answers"][tag]
+    if isinstance(answer, np.ndarray):
+        # JSON has the shortest text of a float32, so the text is read as one.
+        return np.array_equal(answer, np.array(expected, answer.dtype))
     if MODELS[tag]["exact"]:
         return bool(answer == expected)
     (found,), (wanted,) = answer, expected
     return bool(
         found["label"] == wanted["label"] and found["score"] == pytest.approx(wanted["score"], rel=1e-5)
     )
-
-
-def plain(value: Any) -> Any:
-    """A result as JSON has it."""
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def digests(store: LocalStore) -> dict[str, str]:
@@ -218,7 +216,7 @@ def test_a_model_is_loaded_and_gives_its_answer(home: Path, tag: str) -> None:
     body = record["body"]
     dtype = np.float32 if "torch" in record["frameworks"] or "onnx" in record["frameworks"] else np.float64
     args = body["args"] if isinstance(body, dict) else [np.array(body, dtype)]
-    assert same(tag, plain(runner.methods[record["method"]].run(*args)))
+    assert same(tag, runner.methods[record["method"]].run(*args))
 
 
 def test_code_of_another_python_is_refused(home: Path) -> None:
