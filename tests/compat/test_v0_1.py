@@ -36,10 +36,10 @@ from support.stores import ThreadedStore, store_settings, token
 from vtsserving._auth.token_file import TokenFile
 from vtsserving._auth.tokens import check_token
 from vtsserving._local_store.store import LocalStore
+from vtsserving._packing.package_tags import packed_tag
 from vtsserving._saving.framework import load_for_serving
 from vtsserving._store_client.contexts import contexts
 from vtsserving.exceptions import AuthError, PythonVersionMismatch
-from vtsserving.runner.package_tags import packed_tag
 from vtsserving.service.importing import load_service
 
 pytestmark = [

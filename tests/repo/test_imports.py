@@ -46,7 +46,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_model _codecs",
         "_wire",
         "_http _bus _auth",
-        "_clock _recent exceptions version",
+        "_clock _recent exceptions version _aliases",
     ),
     "vtsserving_gateway": (
         "__main__",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
+from vtsserving._model.record_format import check_format, newer
 from vtsserving.exceptions import AuthError, Forbidden, InvalidArgument
-from vtsserving.record_format import check_format, newer
 
 SCOPES: Final = ("infer", "pull", "push", "admin")
 """Each includes those before it: who may pull a model may compute with it, too."""

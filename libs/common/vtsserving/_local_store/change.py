@@ -22,9 +22,9 @@ from vtsserving._model import settings
 from vtsserving._model.draft import Draft
 from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time, write_time
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
+from vtsserving._model.record_format import newer
 from vtsserving._model.tag import Tag, new_version
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
-from vtsserving.record_format import newer
 
 LOCK_TIMEOUT_S: Final = 120.0
 """Longest wait for another process that changes the same name; holders only rename and write small files."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vtsserving._model.manifest import MANIFEST_FILE
+from vtsserving._model.record_format import is_later
 from vtsserving._model.tag import LATEST, Tag, is_hidden, is_valid_part
 from vtsserving.exceptions import ModelNotFound, StorageError, VersionNotFound
-from vtsserving.record_format import is_later
 
 _HEAD_BYTES: Final = 96
 _HEAD: Final = re.compile(rb'\{"api_version":"[^"]{1,16}","creation_time":"([-0-9T:.+]{32})"')

@@ -11,10 +11,10 @@ from typing import Any, Final
 from vtsserving._aliases import stable
 from vtsserving._model import yaml_file
 from vtsserving._model.options import ModelOptions
+from vtsserving._model.record_format import API_VERSION
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag
 from vtsserving.exceptions import IntegrityError, InvalidArgument
-from vtsserving.record_format import API_VERSION
 
 DOCUMENT: Final = "document"
 """The key of the manifest's `extra` with model.yaml's values as JSON text, where JSON can express them: reading that is

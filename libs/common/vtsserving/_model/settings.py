@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vtsserving._model.options import PER_METHOD, ModelOptions
+from vtsserving._model.record_format import newer
 from vtsserving._model.signature import check_method_name
 from vtsserving.exceptions import ConfigurationError, InvalidArgument
-from vtsserving.record_format import newer
 
 PREFIX: Final = "VTSSERVING_MODELS__"
 

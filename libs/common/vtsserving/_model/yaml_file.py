@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from vtsserving._model.record_format import check_api_version
 from vtsserving.exceptions import IntegrityError
-from vtsserving.record_format import check_api_version
 
 KEYS: Final = (
     "name",

@@ -13,10 +13,10 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving._model.record_format import check_format
 from vtsserving._model.settings import PREFIX as MODELS
 from vtsserving._model.settings import variable_part
 from vtsserving.exceptions import ConfigurationError, StorageError
-from vtsserving.record_format import check_format
 
 PROJECT_FILE: Final = "vtsserving.toml"
 USER_FILE: Final = Path("vtsserving") / "config.toml"

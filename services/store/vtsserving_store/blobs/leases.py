@@ -16,8 +16,8 @@ from typing import Final
 
 import tenacity
 
+from vtsserving._model.record_format import check_format
 from vtsserving.exceptions import IntegrityError, InvalidArgument, NotFound, StoreUnavailable
-from vtsserving.record_format import check_format
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import clock, keys
 from vtsserving_store.objects.object_store import ObjectStore

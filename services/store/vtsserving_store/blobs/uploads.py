@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vtsserving._model.record_format import check_format
 from vtsserving.exceptions import (
     BlobNotFound,
     DigestMismatch,
@@ -20,7 +21,6 @@ from vtsserving.exceptions import (
     RangeNotSatisfiable,
     SizeMismatch,
 )
-from vtsserving.record_format import check_format
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import PART_BYTES, ObjectStore

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from vtsserving._model.manifest import Manifest
+from vtsserving._model.record_format import check_format
 from vtsserving.exceptions import IntegrityError
-from vtsserving.record_format import check_format
 from vtsserving_store.registry.records import now
 
 MAX_VERSION_BYTES: Final = 24 << 20
