@@ -228,7 +228,7 @@ def _welcome(port: int, settings: StoreSettings) -> str:
 
 
 def _copied(done: Any, where: str) -> None:
-    said = f"{count(done.versions, 'model')} copied {where}: {count(done.objects, 'file')} ({human_size(done.bytes)})"
+    said = f"{count(done.versions, 'model')} copied {where}: {count(done.blobs, 'file')} ({human_size(done.bytes)})"
     if done.repaired:
         said += f", {done.repaired} of them in place of damaged ones"
     if done.present:

@@ -81,6 +81,9 @@ class CallFailure(Exception):
         self.may_repeat = may_repeat
 
 
+Failure = CallFailure  # its name in 0.1
+
+
 def checked(call: Call, answer: Answer, url: str) -> Answer:
     """The answer, if it is a success.
 

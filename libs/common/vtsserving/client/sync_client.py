@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vtsserving._aliases import stable
 from vtsserving.client import http, models
 from vtsserving.client.attempts import Deadline, policy
 from vtsserving.client.call import Answer, Call, CallFailure, Conversation, checked
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@stable
 class Client:
     """Calls models and Services over HTTP, with the values and errors that a local runner has.
 
