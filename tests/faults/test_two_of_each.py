@@ -237,10 +237,10 @@ def test_answers_to_dead_gateways_are_counted_and_disturb_no_runner(two: Running
 
 
 def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: RunningCluster) -> None:
-    async def scenario() -> tuple[Report, list[frames.Failure]]:
+    async def scenario() -> tuple[Report, list[frames.FailureFrame]]:
         bus = await NatsBus.connect(two.cluster.nats_url)
         ids: dict[str, set[str]] = {role: set() for role in ROLES}
-        refusals: list[frames.Failure] = []
+        refusals: list[frames.FailureFrame] = []
 
         def hear(message: Message) -> None:
             beat = frames.decode(message.payload)
@@ -249,7 +249,7 @@ def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: Runn
 
         def refused(message: Message) -> None:
             frame = frames.decode(message.payload)
-            assert isinstance(frame, frames.Failure)
+            assert isinstance(frame, frames.FailureFrame)
             refusals.append(frame)
 
         ours = subjects.new_id()

@@ -67,7 +67,7 @@ Conversation = Generator[Call, Answer, T]
 """Calls that depend on each other's answers; knows nothing of sockets, so both clients run the same one."""
 
 
-class CallFailure(Exception):
+class Failure(Exception):
     """A call that failed, and whether it makes sense to repeat it.
 
     Attributes:
@@ -79,9 +79,6 @@ class CallFailure(Exception):
         super().__init__(error.message)
         self.error = error
         self.may_repeat = may_repeat
-
-
-Failure = CallFailure  # its name in 0.1
 
 
 def checked(call: Call, answer: Answer, url: str) -> Answer:
@@ -101,7 +98,7 @@ def checked(call: Call, answer: Answer, url: str) -> Answer:
     repeatable = call.idempotent and isinstance(error, Unavailable) and error.retry_after_s is not None
     # Loading it again and again would only put off the news.
     is_final = isinstance(error, ModelLoadFailed)
-    raise CallFailure(error, may_repeat=repeatable and not is_final)
+    raise Failure(error, may_repeat=repeatable and not is_final)
 
 
 def _error_of(answer: Answer, url: str) -> VtsServingException:
