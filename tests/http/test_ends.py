@@ -60,16 +60,19 @@ def test_an_answer_that_began_before_the_server_closes_ends_its_connection(serve
         assert time.monotonic() - started_s < 2, "it waited for a connection that nobody needs"
 
 
-def test_an_answer_that_begins_after_that_says_that_it_is_the_last(server: PlainServer) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_last_answer_that_begins_after_that_says_that_it_is_the_last(
+    server: PlainServer, count: int
+) -> None:
     with Client(server.port) as client, Client(server.port) as idle:
         assert idle.ask(get("/")).status == 200
-        client.send(get("/later") + get("/later"))
+        client.send(get("/later") * count)
         wait_until(lambda: server.waiting)
         closing = server.start(server.server.close())
         assert idle.closed()
         server.release()
-        first, second = client.receive(), client.receive()
-        assert (first.headers.get("connection"), second.headers.get("connection")) == (None, "close")
+        closes = [client.receive().headers.get("connection") for _ in range(count)]
+        assert closes == [None] * (count - 1) + ["close"]
         assert client.closed()
         closing.result(10)
 
