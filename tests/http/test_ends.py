@@ -43,21 +43,17 @@ def test_who_reads_no_answer_is_cut_off_whatever_its_last_read_ended_with(
 
 
 def test_an_answer_that_began_before_the_server_closes_ends_its_connection(server: PlainServer) -> None:
-    with Client(server.port) as client:
+    with Client(server.port) as client, Client(server.port) as idle:
+        assert idle.ask(get("/")).status == 200
         client.send(get("/halves"))
         wait_until(lambda: server.waiting)
         closing = server.start(server.server.close())
-        wait_until(lambda: server.server.should_exit)
-        with pytest.raises(ConnectionRefusedError):
-            while True:
-                Client(server.port).socket.close()
+        assert idle.closed()
         server.release()
         answer = client.receive()
         assert (answer.body, answer.headers.get("connection")) == (b"firstlast", None)
         assert client.closed()
-        started_s = time.monotonic()
         closing.result(10)
-        assert time.monotonic() - started_s < 2, "it waited for a connection that nobody needs"
 
 
 @pytest.mark.parametrize("count", [1, 2])
