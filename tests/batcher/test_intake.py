@@ -125,7 +125,7 @@ def test_a_message_that_is_no_request_is_counted_and_refused_where_it_says(paylo
     counted, answers = run(refusal(payload, REPLY))
     assert counted == 1
     (answer,) = answers
-    assert isinstance(answer, frames.FailureFrame)
+    assert isinstance(answer, frames.Failure)
     assert (answer.code, answer.ids) == (code, (0,))
 
 

@@ -237,10 +237,10 @@ def test_answers_to_dead_gateways_are_counted_and_disturb_no_runner(two: Running
 
 
 def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: RunningCluster) -> None:
-    async def scenario() -> tuple[Report, list[frames.FailureFrame]]:
+    async def scenario() -> tuple[Report, list[frames.Failure]]:
         bus = await NatsBus.connect(two.cluster.nats_url)
         ids: dict[str, set[str]] = {role: set() for role in ROLES}
-        refusals: list[frames.FailureFrame] = []
+        refusals: list[frames.Failure] = []
 
         def hear(message: Message) -> None:
             beat = frames.decode(message.payload)
@@ -249,7 +249,7 @@ def test_frames_of_other_protocol_versions_are_refused_and_harm_nobody(two: Runn
 
         def refused(message: Message) -> None:
             frame = frames.decode(message.payload)
-            assert isinstance(frame, frames.FailureFrame)
+            assert isinstance(frame, frames.Failure)
             refusals.append(frame)
 
         ours = subjects.new_id()

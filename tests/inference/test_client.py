@@ -323,7 +323,7 @@ def test_an_answer_of_another_protocol_version_ends_the_calls_at_once(version: i
         batcher, caller = await silence()
         call = caller.submit()
         await asyncio.sleep(0)
-        answer = frames.encode(frames.FailureFrame("unsupported_version", "no", 0, (0,)))
+        answer = frames.encode(frames.Failure("unsupported_version", "no", 0, (0,)))
         batcher.bus.publish(batcher.requests[0][1], answer[:2] + bytes([version]) + answer[3:])
         assert call.codes == ["unsupported_version"]
 

@@ -79,7 +79,7 @@ class Batcher:
         if self.script == "answer":
             self.answer(message.reply, request.ids)
         elif self.script == "bounce":
-            failure = frames.FailureFrame("batcher_lost", "another batcher serves iris:1 now", 0, request.ids)
+            failure = frames.Failure("batcher_lost", "another batcher serves iris:1 now", 0, request.ids)
             self._bus.publish(message.reply, frames.encode(failure))
 
 

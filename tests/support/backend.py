@@ -177,7 +177,7 @@ class Backend:
                 answer: frames.Frame = self._compute(request, id, count, body)
             except VtsServingException as error:
                 retry_ms = int((error.retry_after_s or 0) * 1000)
-                answer = frames.FailureFrame(error.code, error.message, retry_ms, (id,))
+                answer = frames.Failure(error.code, error.message, retry_ms, (id,))
             self._bus.publish(reply, frames.encode(answer))
 
     def _compute(self, request: frames.Request, id: int, count: int, body: Any) -> frames.Reply:

@@ -136,7 +136,7 @@ class Gateway:
             return
         now_s = asyncio.get_running_loop().time()
         frame = frames.decode(message.payload)
-        if isinstance(frame, frames.FailureFrame):
+        if isinstance(frame, frames.Failure):
             for id in frame.ids:
                 self._by_id[id].answers.append(
                     Answer(

@@ -144,7 +144,7 @@ class SilentBatcher:
         self.bus.publish(reply, frames.encode(good._replace(**changes)))
 
     def fail(self, reply: str, code: str, *ids: int) -> None:
-        self.bus.publish(reply, frames.encode(frames.FailureFrame(code, "no", 0, ids)))
+        self.bus.publish(reply, frames.encode(frames.Failure(code, "no", 0, ids)))
 
 
 def _bare(request: frames.Request) -> bytes:

@@ -166,7 +166,7 @@ class ScriptedBatcher:
 
     def _on_reply(self, message: Message) -> None:
         frame = frames.decode(message.payload)
-        if isinstance(frame, frames.FailureFrame):
+        if isinstance(frame, frames.Failure):
             for id in frame.ids:
                 self._settle(id, Error(frame.code, frame.message))
         elif isinstance(frame, frames.Reply):

@@ -332,7 +332,7 @@ class ScriptedRunner:
         for gateway, subject in enumerate(batch.gateways):
             ids = tuple(batch.ids[i] for i in entries if batch.gateway_index[i] == gateway)
             if ids:
-                self._publish(subject, frames.FailureFrame(code, "no", 0, ids))
+                self._publish(subject, frames.Failure(code, "no", 0, ids))
 
 
 def compute(batch: frames.Batch, live: list[int]) -> tuple[bytes, list[Any]]:

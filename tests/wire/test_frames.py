@@ -214,8 +214,8 @@ def test_as_many_items_and_letters_as_the_limits_are_carried() -> None:
     ],
 )
 def test_a_message_of_any_length_and_content_can_be_sent(message: str) -> None:
-    sent = frames.FailureFrame("model_failed", message, 0, (1,))
-    received = frames.decode_as(frames.FailureFrame, frames.encode(sent))
+    sent = frames.Failure("model_failed", message, 0, (1,))
+    received = frames.decode_as(frames.Failure, frames.encode(sent))
     assert message.encode("utf-8", "replace").decode().startswith(received.message)
     assert len(received.message.encode()) >= min(len(message), MAX_HEADER_STR_BYTES - 3)
 

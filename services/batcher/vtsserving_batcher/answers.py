@@ -59,7 +59,7 @@ class Answers:
         self, gateway: str, ids: list[int], code: str, message: str, retry_after_s: float | None = None
     ) -> None:
         """Send one error for several requests of one gateway."""
-        failure = frames.FailureFrame(code, message, int((retry_after_s or 0) * 1000), tuple(ids))
+        failure = frames.Failure(code, message, int((retry_after_s or 0) * 1000), tuple(ids))
         try:
             self._bus.publish(gateway, frames.encode(failure))
         except VtsServingException as error:

@@ -211,7 +211,7 @@ class InferenceClient:
             return
         if isinstance(frame, frames.Reply):
             self._answered(frame)
-        elif isinstance(frame, frames.FailureFrame):
+        elif isinstance(frame, frames.Failure):
             if frame.ids == (WHOLE_FRAME,):
                 self._refused(message.subject, from_code(frame.code, frame.message))
             else:
@@ -249,7 +249,7 @@ class InferenceClient:
             if (part := self._parts.get(id)) is not None:
                 self._settle(part.ticket, error)
 
-    def _failed(self, failure: frames.FailureFrame) -> None:
+    def _failed(self, failure: frames.Failure) -> None:
         retry_after_s = failure.retry_after_ms / 1000 or None
         for id in failure.ids:
             part = self._parts.get(id)

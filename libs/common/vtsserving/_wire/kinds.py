@@ -117,7 +117,7 @@ class Reply(NamedTuple):
     bodies: Sequence[Buffer]
 
 
-class FailureFrame(NamedTuple):
+class Failure(NamedTuple):
     """Runner or batcher -> gateway: these entries ended with this error.
 
     Attributes:
@@ -135,7 +135,7 @@ class FailureFrame(NamedTuple):
 
 
 WHOLE_FRAME: Final = 0
-"""The id in a FailureFrame that stands for all entries of a frame."""
+"""The id in a Failure that stands for all entries of a frame."""
 
 
 class Cancel(NamedTuple):
@@ -210,7 +210,7 @@ class Report(NamedTuple):
     Attributes:
         code: empty if the model is loaded, or unloaded, as it was ordered; else why it is not.
         message: the same for people.
-        retry_after_ms: as in FailureFrame.
+        retry_after_ms: as in Failure.
     """
 
     code: str
@@ -267,8 +267,8 @@ class Fault(NamedTuple):
         batch_id: of the batch.
         compute_us: since the batch was begun.
         last: whether all entries of the batch are answered now.
-        code: as in FailureFrame.
-        message: as in FailureFrame.
+        code: as in Failure.
+        message: as in Failure.
         index: positions of the entries in the batch.
     """
 
@@ -333,7 +333,7 @@ Frame = (
     Request
     | Batch
     | Reply
-    | FailureFrame
+    | Failure
     | Cancel
     | Event
     | Control
@@ -350,7 +350,7 @@ KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     1: (Request, "ssssiiiiQUQBHV"),
     2: (Batch, "isiissssilBQUQUBHV"),
     3: (Reply, "siiQUUHV"),
-    4: (FailureFrame, "smiQ"),
+    4: (Failure, "smiQ"),
     5: (Cancel, "sQ"),
     6: (Event, "sssssiIiism"),
     7: (Control, "sssss"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vtsserving._aliases import stable
 from vtsserving.client import http, models
 from vtsserving.client.attempts import Deadline, policy
-from vtsserving.client.call import Answer, Call, Conversation, Failure, checked
+from vtsserving.client.call import Answer, Call, CallFailure, Conversation, checked
 from vtsserving.client.conversations import (
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT_S,
@@ -166,7 +166,7 @@ class AsyncClient:
         except StopIteration as end:
             result: T = end.value
             return result
-        except Failure as failure:
+        except CallFailure as failure:
             raise failure.error from failure.__cause__
 
     async def _answered(self, call: Call, deadline: Deadline) -> Answer:

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 
 from vtsserving import _clock
-from vtsserving.client.call import Failure
+from vtsserving.client.call import CallFailure
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -69,13 +69,15 @@ def policy(call: Call, deadline: Deadline, retries: int) -> dict[str, Any]:
         return is_last or state.upcoming_sleep >= deadline.left_s
 
     return {
-        "retry": tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and error.may_repeat),
+        "retry": tenacity.retry_if_exception(
+            lambda error: isinstance(error, CallFailure) and error.may_repeat
+        ),
         "wait": pause_s,
         "stop": is_enough,
         "reraise": True,
     }
 
 
-def _failure(state: RetryCallState) -> Failure | None:
+def _failure(state: RetryCallState) -> CallFailure | None:
     error = state.outcome.exception() if state.outcome is not None else None
-    return error if isinstance(error, Failure) else None
+    return error if isinstance(error, CallFailure) else None

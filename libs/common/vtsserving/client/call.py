@@ -67,7 +67,7 @@ Conversation = Generator[Call, Answer, T]
 """Calls that depend on each other's answers; knows nothing of sockets, so both clients run the same one."""
 
 
-class Failure(Exception):
+class CallFailure(Exception):
     """A call that failed, and whether it makes sense to repeat it.
 
     Attributes:
@@ -79,6 +79,9 @@ class Failure(Exception):
         super().__init__(error.message)
         self.error = error
         self.may_repeat = may_repeat
+
+
+Failure = CallFailure  # its name in 0.1
 
 
 def checked(call: Call, answer: Answer, url: str) -> Answer:
@@ -98,7 +101,7 @@ def checked(call: Call, answer: Answer, url: str) -> Answer:
     repeatable = call.idempotent and isinstance(error, Unavailable) and error.retry_after_s is not None
     # Loading it again and again would only put off the news.
     is_final = isinstance(error, ModelLoadFailed)
-    raise Failure(error, may_repeat=repeatable and not is_final)
+    raise CallFailure(error, may_repeat=repeatable and not is_final)
 
 
 def _error_of(answer: Answer, url: str) -> VtsServingException:

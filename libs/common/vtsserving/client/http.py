@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vtsserving._runtime.secret_files import read_secret
 from vtsserving._store_client.url import checked_url
 from vtsserving.client.attempts import Deadline
-from vtsserving.client.call import Answer, Call, Failure
+from vtsserving.client.call import Answer, Call, CallFailure
 from vtsserving.exceptions import ConfigurationError, DeadlineExceeded, GatewayUnavailable
 from vtsserving.version import __version__
 
@@ -111,16 +111,16 @@ def failures(call: Call, deadline: Deadline, url: str) -> Iterator[None]:
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         text = str(error) or "no connection in time"
         if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
-            raise Failure(
+            raise CallFailure(
                 GatewayUnavailable(f"the TLS connection to {url} failed: {text}"), may_repeat=False
             ) from error
         gone = GatewayUnavailable(f"nothing answers at {url} ({text}); is the gateway running?")
-        raise Failure(gone, may_repeat=True) from error
+        raise CallFailure(gone, may_repeat=True) from error
     except (httpx2.TimeoutException, asyncio.TimeoutError) as error:
         late = DeadlineExceeded(f"no answer within {deadline.timeout_s:.3g} s")
-        raise Failure(late, may_repeat=False) from error
+        raise CallFailure(late, may_repeat=False) from error
     except httpx2.InvalidURL as error:
         raise ConfigurationError(f"{url!a:.200} is not the address of a gateway: {error}") from error
     except httpx2.HTTPError as error:
         broke = GatewayUnavailable(f"the connection to {url} broke: {error or type(error).__name__}")
-        raise Failure(broke, may_repeat=call.idempotent) from error
+        raise CallFailure(broke, may_repeat=call.idempotent) from error

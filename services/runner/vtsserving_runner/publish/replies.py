@@ -49,7 +49,7 @@ def replies(runner_id: str, work: Work, answer: Answer, max_payload: int) -> Ite
     if isinstance(answer, frames.Fault):
         for subject, positions in groups:
             ids = tuple([batch.ids[answer.index[p]] for p in positions])
-            yield subject, frames.encode(frames.FailureFrame(answer.code, answer.message, 0, ids))
+            yield subject, frames.encode(frames.Failure(answer.code, answer.message, 0, ids))
         return
     whole = _reply(runner_id, work, answer)
     for subject, positions in groups:
@@ -104,7 +104,7 @@ def _sized(subject: str, reply: frames.Reply, max_payload: int) -> Iterator[Addr
             return
     if count == 1:
         message = f"the result has {size_bytes} bytes; a message may have {max_payload}"
-        yield subject, frames.encode(frames.FailureFrame(ResultTooLarge.code, message, 0, reply.ids))
+        yield subject, frames.encode(frames.Failure(ResultTooLarge.code, message, 0, reply.ids))
         return
     for positions in (range(count // 2), range(count // 2, count)):
         yield from _sized(subject, _pick(reply, positions), max_payload)
