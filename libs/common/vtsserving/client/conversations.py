@@ -106,6 +106,9 @@ class GatewayModel:
         return self._client.describe_model(self._tag)
 
 
+RemoteModel = GatewayModel  # its name in 0.1
+
+
 def check_public(name: str, owner: object) -> None:
     """Refuse names with an underscore in front: they are Python's or ours, never a method's."""
     if name.startswith("_"):
