@@ -1,61 +1,117 @@
-"""ARCHITECTURE.md's two numbered paths and the markers in the files say the same, in both directions."""
+"""ARCHITECTURE.md's two paths: the named functions are where the tables say, and are called in that order."""
 
 from __future__ import annotations
 
-import ast
+import asyncio
+import json
 import re
-from collections import defaultdict
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
-from support.source_tree import REPOSITORY, modules
+import vtsserving
+from support.path_recorder import Place, Recorder, place_of
+from support.sdk import iris_classifier, iris_rows
+from support.served_stack import ServedStack
+from support.source_tree import REPOSITORY
+from support.stores import ThreadedStore, store_settings
+from vtsserving._bus.inprocess import InProcessBus
+from vtsserving._store_client.catalog import StoreCatalog
+from vtsserving_runner.app import RunnerApp
+from vtsserving_runner.models.cache import StoreSource
+from vtsserving_runner.settings import RunnerSettings
 
-pytestmark = pytest.mark.fast
-
-ROW = re.compile(r"^\| ([RM]\d+) \| (.+?) \|", re.MULTILINE)
-MARKER = re.compile(r"\[([RM]\d+(?:, [RM]\d+)*)\]$")
-STEPS = [*(f"R{n}" for n in range(1, 12)), *(f"M{n}" for n in range(1, 9))]
+ROW = re.compile(r"^\| ([RM])(\d+) \| `([^`]+/)` \| `([^`]+\.py)` `([^`]+)` \|", re.MULTILINE)
 
 
-def rows() -> list[tuple[str, list[Path]]]:
+class Station(NamedTuple):
+    """A row of a table."""
+
+    path: str
+    number: int
+    folder: str
+    file: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.number}"
+
+    @property
+    def place(self) -> Place:
+        return place_of(REPOSITORY / self.folder / self.file, self.function)
+
+
+def stations(path: str) -> list[Station]:
     text = (REPOSITORY / "ARCHITECTURE.md").read_text()
-    return [(step, files(cell)) for step, cell in ROW.findall(text)]
+    return [Station(p, int(n), *rest) for p, n, *rest in ROW.findall(text) if p == path]
 
 
-def files(cell: str) -> list[Path]:
-    """`folder/`: `a.py`, `b.py` as paths."""
-    folder, *names = re.findall(r"`([^`]+)`", cell)
-    assert folder.endswith("/"), cell
-    return [REPOSITORY / folder / name for name in names]
+@pytest.fixture
+def recorder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Recorder]:
+    recorder = Recorder({one.place: str(one) for one in stations(request.param)}, tmp_path)
+    for name, value in recorder.environment.items():
+        monkeypatch.setenv(name, value)
+    recorder.start()
+    yield recorder
+    recorder.stop()
 
 
-def markers(path: Path) -> list[str]:
-    """The steps at the end of a file's first line: `[R6]`, or `[R10, M8]` for a file on both paths."""
-    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-    found = MARKER.search(doc.partition("\n")[0].strip())
-    return found.group(1).split(", ") if found else []
+def in_order(recorder: Recorder, path: str, since_ns: int) -> list[str]:
+    """The stations as they were passed for the first time."""
+    first = recorder.first_calls(since_ns)
+    assert [str(one) for one in stations(path) if str(one) not in first] == []
+    return sorted(first, key=lambda name: first[name])
 
 
-def test_the_tables_name_every_step_once_and_in_order() -> None:
-    assert [step for step, _ in rows()] == STEPS
+def predict(url: str, rows: int) -> Any:
+    body = json.dumps(iris_rows()[:rows].tolist()).encode()
+    with urllib.request.urlopen(f"{url}/v1/models/iris_clf:latest/predict", body, timeout=30) as response:
+        return json.loads(response.read())
 
 
-def test_every_file_in_the_tables_exists_and_carries_its_step() -> None:
-    listed = [(step, path) for step, paths in rows() for path in paths]
-    assert [str(path) for _, path in listed if not path.exists()] == []
-    assert [f"{path}: not {step}" for step, path in listed if step not in markers(path)] == []
+@pytest.mark.fast
+@pytest.mark.parametrize("path", ["R", "M"])
+def test_every_row_names_a_function_that_its_folder_defines(path: str) -> None:
+    rows = stations(path)
+    assert [one.number for one in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) >= 8
+    for one in rows:
+        assert one.place
 
 
-def test_every_file_with_a_marker_stands_in_the_tables() -> None:
-    listed = defaultdict(list)
-    for step, paths in rows():
-        for path in paths:
-            listed[path].append(step)
-    unlisted = [
-        f"{path.relative_to(REPOSITORY)}: {step}"
-        for _, path in modules()
-        for step in markers(path)
-        if step not in listed[path]
-    ]
-    assert unlisted == []
+@pytest.mark.slow
+@pytest.mark.parametrize("recorder", ["R"], indirect=True)
+def test_a_request_passes_the_rows_of_its_path_in_their_order(recorder: Recorder) -> None:
+    vtsserving.sklearn.save_model("iris_clf", iris_classifier(), signatures={"predict": {"batchable": True}})
+    with ServedStack(tags=["iris_clf"]) as stack:
+        assert predict(stack.url, 1) == [0]  # what the URL means is looked up once
+        since_ns = time.monotonic_ns()
+        assert predict(stack.url, 2) == [0, 0]
+    assert in_order(recorder, "R", since_ns) == [str(one) for one in stations("R")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recorder", ["M"], indirect=True)
+def test_a_model_passes_the_rows_of_its_path_in_their_order(recorder: Recorder, tmp_path: Path) -> None:
+    since_ns = time.monotonic_ns()
+    model = vtsserving.sklearn.save_model("iris_clf", iris_classifier(), input_example=np.zeros((1, 4)))
+    with ThreadedStore(store_settings(tmp_path / "store")) as store:
+        vtsserving.models.push(model.tag, store_url=store.url)
+
+        async def load() -> None:
+            source, catalog = StoreSource(store.url, tmp_path / "cache"), StoreCatalog(store.url)
+            runner = RunnerApp(InProcessBus(), source, RunnerSettings(preload=(str(model.tag),)), catalog)
+            try:
+                await runner.start()
+            finally:
+                await runner.close()
+
+        asyncio.run(load())
+    assert in_order(recorder, "M", since_ns) == [str(one) for one in stations("M")]

@@ -1,4 +1,4 @@
-"""Models of CatBoost, in its own format: loading them runs no code of theirs. [M1]"""
+"""Models of CatBoost, in its own format: loading them runs no code of theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of LightGBM: boosters in its own text format, scikit-learn wrappers as pickles. [M1]"""
+"""Models of LightGBM: boosters in its own text format, scikit-learn wrappers as pickles."""
 
 from __future__ import annotations
 

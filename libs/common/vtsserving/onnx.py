@@ -1,4 +1,4 @@
-"""ONNX models, run by onnxruntime: loading them runs no code of theirs. [M1]"""
+"""ONNX models, run by onnxruntime: loading them runs no code of theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that are any Python objects that cloudpickle can save. [M1]"""
+"""Models that are any Python objects that cloudpickle can save."""
 
 from __future__ import annotations
 

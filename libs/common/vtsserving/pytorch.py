@@ -1,4 +1,4 @@
-"""PyTorch modules: those of torch's own layers as data, others pickled with their code. [M1]"""
+"""PyTorch modules: those of torch's own layers as data, others pickled with their code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules of PyTorch Lightning, pickled with their code and without their trainer. [M1]"""
+"""Modules of PyTorch Lightning, pickled with their code and without their trainer."""
 
 from __future__ import annotations
 

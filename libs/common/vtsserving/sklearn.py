@@ -1,4 +1,4 @@
-"""Models of scikit-learn. [M1]"""
+"""Models of scikit-learn."""
 
 from __future__ import annotations
 

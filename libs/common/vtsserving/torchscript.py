@@ -1,4 +1,4 @@
-"""TorchScript programs: loading them runs no Python of theirs. [M1]"""
+"""TorchScript programs: loading them runs no Python of theirs."""
 
 from __future__ import annotations
 

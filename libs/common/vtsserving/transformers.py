@@ -1,4 +1,4 @@
-"""Pipelines of Hugging Face Transformers: configuration, tokenizer, weights as safetensors. [M1]"""
+"""Pipelines of Hugging Face Transformers: configuration, tokenizer, weights as safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credits, one runner per batch, the in-flight table, and what happens when a runner is lost. [R7]
+"""Credits, one runner per batch, the in-flight table, and what happens when a runner is lost.
 
 A batch leaves only with a credit of a model process. It stays in the in-flight table until the runner says that it is
 done; if the runner dies first, its entries go to the front of their queue once more, never a third time.

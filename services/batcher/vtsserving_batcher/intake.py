@@ -1,4 +1,4 @@
-"""Frames to entries, without decoding tensors; what cannot be served in time is refused at once. [R4]"""
+"""Frames to entries, without decoding tensors; what cannot be served in time is refused at once."""
 
 from __future__ import annotations
 

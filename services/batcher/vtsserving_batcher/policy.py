@@ -1,4 +1,4 @@
-"""When to send which entries as one batch, and what to refuse: pure functions of numbers, no clock, no I/O. [R6]
+"""When to send which entries as one batch, and what to refuse: pure functions of numbers, no clock, no I/O.
 
 The policy is work-conserving: an idle model process gets what waits at once; while all are busy the queue grows into
 the next batch. A process also holds one prefetched batch, so that it never waits for the bus; a batch is prefetched

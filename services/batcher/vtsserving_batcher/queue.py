@@ -1,4 +1,4 @@
-"""Bounded first-in-first-out queues, one per method and group, counted in rows and bytes. [R5]
+"""Bounded first-in-first-out queues, one per method and group, counted in rows and bytes.
 
 An entry whose deadline passed or whose caller left is dropped before any computation: by the sweep, or when it is
 taken.

@@ -1,4 +1,4 @@
-"""Batch frames from the bus to a model process, if their credit is valid; refused at once if not. [R8]
+"""Batch frames from the bus to a model process, if their credit is valid; refused at once if not.
 
 The answers go from the process to `outlet`, which sends them to the gateways; nothing waits in between and nothing is
 queued here beyond what credits were granted for.

@@ -1,4 +1,4 @@
-"""The request side of inference: ids, deadlines, splitting, per-tick coalescing, settling once, re-joining. [R3]
+"""The request side of inference: ids, deadlines, splitting, per-tick coalescing, settling once, re-joining.
 
 Requests that are submitted in one turn of the event loop and may share a batch leave as one frame. Every request is
 settled exactly once: by its answers, by an error, or by its deadline, whichever comes first; what comes later is

@@ -1,4 +1,4 @@
-"""Adding and removing versions of one name, one process at a time. [M2]
+"""Adding and removing versions of one name, one process at a time.
 
 State is written before the rename that makes a version appear: a process that dies between the two leaves a gap in
 the ordinals, never a number that is given twice.

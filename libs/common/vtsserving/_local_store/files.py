@@ -1,4 +1,4 @@
-"""How the local store touches the disk: durable writes, atomic swaps, readable errors. [M2]"""
+"""How the local store touches the disk: durable writes, atomic swaps, readable errors."""
 
 from __future__ import annotations
 

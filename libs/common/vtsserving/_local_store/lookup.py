@@ -1,4 +1,4 @@
-"""Finding versions on disk without writing anything and without an index. [M2]
+"""Finding versions on disk without writing anything and without an index.
 
 A manifest is canonical JSON, so its second key, the creation time, stands at a fixed place: reading the first bytes
 of each manifest is enough to order a name's versions.

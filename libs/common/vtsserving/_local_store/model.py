@@ -1,4 +1,4 @@
-"""A saved model: where it is, and what is known about it. [M2]"""
+"""A saved model: where it is, and what is known about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private directories in which models are put together, and the removal of what dead processes left. [M2]"""
+"""Private directories in which models are put together, and the removal of what dead processes left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the local store knows of a name beside its versions: last ordinal, aliases and settings with history. [M2]"""
+"""What the local store knows of a name beside its versions: last ordinal, aliases and settings with history."""
 
 from __future__ import annotations
 

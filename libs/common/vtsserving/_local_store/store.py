@@ -1,4 +1,4 @@
-"""The models on this machine: whole or absent, never half. [M2]
+"""The models on this machine: whole or absent, never half.
 
     <root>/<name>/<version>/model.yaml, manifest.json, ...   a model; appears and disappears by one rename
     <root>/.state/<name>.json    last ordinal, aliases and settings with history; replaced by a rename

@@ -1,4 +1,4 @@
-"""A model that is about to be saved: everything but its version and time, which the store assigns. [M2]"""
+"""A model that is about to be saved: everything but its version and time, which the store assigns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded about a model: the content of model.yaml, and of the manifest's `extra`. [M2]"""
+"""What is recorded about a model: the content of model.yaml, and of the manifest's `extra`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of a model's files, whose digest is the model's identity. [M2]
+"""The list of a model's files, whose digest is the model's identity.
 
 `manifest.json` is canonical JSON (sorted keys, no blanks, UTF-8), so that equal models have equal bytes and the
 sha256 of those bytes names the model. It lists every file but itself; `extra` holds what model.yaml does not show;

@@ -1,4 +1,4 @@
-"""The files of a model: which names are allowed, and reading them for size and digest. [M2]"""
+"""The files of a model: which names are allowed, and reading them for size and digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels and metadata: what users pass, made plain enough for YAML and JSON. [M1]"""
+"""Labels and metadata: what users pass, made plain enough for YAML and JSON."""
 
 from __future__ import annotations
 

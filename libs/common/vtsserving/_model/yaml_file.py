@@ -1,4 +1,4 @@
-"""model.yaml: one text form, for the file and for what users are shown. [M2]
+"""model.yaml: one text form, for the file and for what users are shown.
 
 The first level below a key is indented by four blanks, deeper ones by two; PyYAML cannot do both, so the outer
 mapping is written here and PyYAML writes the values.

@@ -1,4 +1,4 @@
-"""Python objects that are saved beside a model, each in its own file. [M1]"""
+"""Python objects that are saved beside a model, each in its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packages that a model needs: which are recorded, and whether those of this process fit. [M1]"""
+"""The packages that a model needs: which are recorded, and whether those of this process fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every framework module shares: saving, loading, and the checks around both. [M1]
+"""What every framework module shares: saving, loading, and the checks around both.
 
 A framework module is one file with a `FRAMEWORK` and three functions, `save_model`, `load_model` and `get`. What the
 model process calls is what `serve` makes of the loaded object: the object itself, or one whose methods take arrays.

@@ -1,4 +1,4 @@
-"""What an input example tells: specs of inputs and outputs, and calls for warm-up. [M1]
+"""What an input example tells: specs of inputs and outputs, and calls for warm-up.
 
 A spec is `{"args": [{"name", "dtype", "shape"}, ...]}`; a dimension of -1 varies. An argument that is no array has
 dtype `object` and no shape.

@@ -1,4 +1,4 @@
-"""Writing and reading pickles, with what the reader must know to refuse one safely. [M1]
+"""Writing and reading pickles, with what the reader must know to refuse one safely.
 
 A pickle that carries code by value (functions and classes of notebooks and scripts) holds byte code of one Python
 minor version; another one may crash on it instead of raising. So it is noted when it is written, and refused before

@@ -1,4 +1,4 @@
-"""What the framework modules of torch share: writing, reading and calling modules. [M1]"""
+"""What the framework modules of torch share: writing, reading and calling modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store service answers, as values. [M3]"""
+"""What the store service answers, as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store service as Python sees it: one method for each thing that its HTTP API can do. [M3]
+"""The store service as Python sees it: one method for each thing that its HTTP API can do.
 
 Every call ends in a bounded time with an error of `vtsserving.exceptions`; what can be repeated safely is repeated
 when the connection breaks or the store asks for it.

@@ -1,4 +1,4 @@
-"""Fetching a model's blobs into a directory: what is at hand is copied, what was begun is continued. [M3]
+"""Fetching a model's blobs into a directory: what is at hand is copied, what was begun is continued.
 
 A blob arrives in `<partial>/<digest>.part`, which survives a crash; it is verified from its first to its last byte
 before it gets its name in the model's directory.

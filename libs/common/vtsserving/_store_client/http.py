@@ -1,4 +1,4 @@
-"""How HTTP is spoken with the store service, and what its answers and failures mean. [M3]"""
+"""How HTTP is spoken with the store service, and what its answers and failures mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What push and pull tell while they run. [M3]"""
+"""What push and pull tell while they run."""
 
 from __future__ import annotations
 

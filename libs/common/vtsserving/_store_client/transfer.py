@@ -1,4 +1,4 @@
-"""Push and pull: only missing blobs travel, in parallel, resumable, and every byte is verified. [M3]"""
+"""Push and pull: only missing blobs travel, in parallel, resumable, and every byte is verified."""
 
 from __future__ import annotations
 

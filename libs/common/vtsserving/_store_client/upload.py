@@ -1,4 +1,4 @@
-"""Sending a model's blobs: small ones whole, large ones in parts that survive a crash of either side. [M3]"""
+"""Sending a model's blobs: small ones whole, large ones in parts that survive a crash of either side."""
 
 from __future__ import annotations
 

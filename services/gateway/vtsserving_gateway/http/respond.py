@@ -1,4 +1,4 @@
-"""Result or error to the bytes of an HTTP response. [R11]"""
+"""Result or error to the bytes of an HTTP response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Body to values, validated and cast against the recorded input spec, and packed for the bus. [R2]
+"""Body to values, validated and cast against the recorded input spec, and packed for the bus.
 
 The usual body is a few rows of plain numbers, which `plain_array` reads in two calls. Whatever is unusual about it
 leads to the strict path, which costs more and finds the exact error.

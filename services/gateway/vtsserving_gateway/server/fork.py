@@ -1,4 +1,4 @@
-"""The fork: calls of models and functions leave for an exchange without ASGI, everything else for the application. [R1]
+"""The fork: calls of models and functions leave for an exchange without ASGI, everything else for the application.
 
 What HTTP is, and its limits, is for vtsserving._http.
 """

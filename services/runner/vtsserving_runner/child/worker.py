@@ -1,4 +1,4 @@
-"""The model process: loads one model, warms it up, then computes batches until the runner is gone. [R10, M8]
+"""The model process: loads one model, warms it up, then computes batches until the runner is gone.
 
 Started by the runner as `python -m vtsserving_runner.child.worker`, with one end of a socketpair and an environment
 without credentials, because loading a model runs its author's code. It talks to nobody but the runner.

@@ -1,4 +1,4 @@
-"""Models of a store service on this machine's disk: whole and verified, or absent; the least used go first. [M7]
+"""Models of a store service on this machine's disk: whole and verified, or absent; the least used go first.
 
     <root>/models/<digest>/         one model; appears by a rename
     <root>/locks/<digest>.lock      held by every runner that uses the model, so that no other runner evicts it

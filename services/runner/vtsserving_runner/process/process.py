@@ -1,4 +1,4 @@
-"""Supervises one model process: ready, crashed, hung, started again; a bad request fails alone. [R9]
+"""Supervises one model process: ready, crashed, hung, started again; a bad request fails alone.
 
 A batch that was running when its process ended is suspected: its entries run one by one in the next process, and the
 one that ends a process again, alone, is answered with an error. So n bad requests cost at most n + 1 processes, and

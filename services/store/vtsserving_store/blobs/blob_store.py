@@ -1,4 +1,4 @@
-"""Blobs by their digest: what is missing, small ones at once, large ones assembled from an upload's parts. [M5]"""
+"""Blobs by their digest: what is missing, small ones at once, large ones assembled from an upload's parts."""
 
 from __future__ import annotations
 

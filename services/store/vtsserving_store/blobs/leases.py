@@ -1,4 +1,4 @@
-"""Leases: what a live push counts on, and how `gc` and pushes keep out of each other's way. [M5]
+"""Leases: what a live push counts on, and how `gc` and pushes keep out of each other's way.
 
 A push writes its lease before it looks which blobs exist. `gc` says which blobs it is about to delete (`condemned/`)
 before it looks at leases and manifests for the last time. So of a push and a `gc` that meet over one blob, at least

@@ -1,4 +1,4 @@
-"""Resumable uploads of large blobs: numbered parts in the storage itself, so that any replica can go on with them. [M5]
+"""Resumable uploads of large blobs: numbered parts in the storage itself, so that any replica can go on with them.
 
 A session's id is made of what is uploaded and of a key that the client chose and keeps; asking for the same session
 again after a crash of either side tells which parts are there.

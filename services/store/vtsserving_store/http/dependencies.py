@@ -1,4 +1,4 @@
-"""What every route needs: the parts of the store, who asks, and the body within limits. [M4]"""
+"""What every route needs: the parts of the store, who asks, and the body within limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: `{"error": {"code", "message", "request_id"}}`, whatever went wrong. [M4]"""
+"""Errors as HTTP answers: `{"error": {"code", "message", "request_id"}}`, whatever went wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API. [M4]"""
+"""Bodies of the HTTP API."""
 
 from __future__ import annotations
 

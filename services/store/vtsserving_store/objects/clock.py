@@ -1,4 +1,4 @@
-"""What time it is where the objects lie. [M6]
+"""What time it is where the objects lie.
 
 How old a lease or a blob is must be asked of the clock that dated it: by the clock of a replica that is an hour ahead,
 every live push would have given up long ago, and `gc` would take its blobs away.

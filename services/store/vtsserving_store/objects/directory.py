@@ -1,4 +1,4 @@
-"""Storage in a directory: for one machine, for tests, and for any number of store processes on one file system. [M6]
+"""Storage in a directory: for one machine, for tests, and for any number of store processes on one file system.
 
 Objects are files under their keys. A file is written in `.tmp/`, synced, and then moved (`put`) or linked (`create`) to
 its place, which the file system does for one of any number of racing writers.

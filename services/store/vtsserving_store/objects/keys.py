@@ -1,4 +1,4 @@
-"""Where everything lies in the store; the only file that builds or reads keys. [M6]
+"""Where everything lies in the store; the only file that builds or reads keys.
 
     blobs/sha256/ab/<64 hex>            a file's bytes; written by the store after verifying them, deleted by `gc` alone
     models/<name>/<version>             one version: its manifest and info; created once, deleted by `delete`

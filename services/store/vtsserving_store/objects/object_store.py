@@ -1,4 +1,4 @@
-"""What the store needs from storage: few operations on keys and bytes, the same on a directory and on S3. [M6]
+"""What the store needs from storage: few operations on keys and bytes, the same on a directory and on S3.
 
 Every method blocks and is safe to call from many threads; the service calls them on worker threads. Writes are whole
 or absent: a reader never sees part of an object, and an object that was acknowledged survives a crash. Reading and

@@ -1,4 +1,4 @@
-"""Opens the configured storage and refuses one that breaks the store's one assumption. [M6]"""
+"""Opens the configured storage and refuses one that breaks the store's one assumption."""
 
 from __future__ import annotations
 

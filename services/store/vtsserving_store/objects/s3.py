@@ -1,4 +1,4 @@
-"""Storage in an S3 bucket, through the minio SDK: MinIO, Ceph, AWS and others. [M6]
+"""Storage in an S3 bucket, through the minio SDK: MinIO, Ceph, AWS and others.
 
 Rests on what all of them do alike: single PUTs with `If-None-Match: *`, multipart uploads, listings and ranges that see
 every acknowledged write. Not on If-Match, ETags of multipart uploads, or checksums of the server: bodies carry our own

@@ -1,4 +1,4 @@
-"""Clients of the S3 SDK that repeat requests, write only what is new, and abort an upload on an interrupt. [M6]
+"""Clients of the S3 SDK that repeat requests, write only what is new, and abort an upload on an interrupt.
 
 The SDK sends everything through a urllib3 pool that we give it, one request per `urlopen`, with the body as bytes. So
 a request can be repeated here as it is, also one part of a large upload whose source cannot be read twice.

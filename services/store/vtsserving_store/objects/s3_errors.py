@@ -1,4 +1,4 @@
-"""What errors of the S3 client mean: retry, missing, or a sentence for the operator. [M6]"""
+"""What errors of the S3 client mean: retry, missing, or a sentence for the operator."""
 
 from __future__ import annotations
 

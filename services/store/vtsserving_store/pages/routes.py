@@ -1,4 +1,4 @@
-"""The web pages: search, look, label, alias, delete; plain forms that work without scripts. [M4]"""
+"""The web pages: search, look, label, alias, delete; plain forms that work without scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Movable names of versions, with their history. [M5]"""
+"""Movable names of versions, with their history."""
 
 from __future__ import annotations
 

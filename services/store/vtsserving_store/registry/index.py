@@ -1,4 +1,4 @@
-"""Summaries of all versions, kept in memory and rebuilt from the storage whenever it is asked. [M5]
+"""Summaries of all versions, kept in memory and rebuilt from the storage whenever it is asked.
 
 An object under `models/` never changes while it has the same ETag, so its summary is read once. One name is always
 listed afresh; in the list over all names, the work of other replicas may show a little later.

@@ -1,4 +1,4 @@
-"""Labels that were edited after the push; they lie beside the manifest, which never changes. [M5]"""
+"""Labels that were edited after the push; they lie beside the manifest, which never changes."""
 
 from __future__ import annotations
 

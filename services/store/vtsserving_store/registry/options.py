@@ -1,4 +1,4 @@
-"""Options of models that were changed after the push: a record for each change, the newest counts. [M5]"""
+"""Options of models that were changed after the push: a record for each change, the newest counts."""
 
 from __future__ import annotations
 

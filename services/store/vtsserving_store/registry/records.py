@@ -1,4 +1,4 @@
-"""Series of numbered records, created once and never changed: the newest counts, the others are history. [M5]
+"""Series of numbered records, created once and never changed: the newest counts, the others are history.
 
 The only concurrency control is that of two writers of number n one loses; it then sees the winner and decides anew.
 """

@@ -1,4 +1,4 @@
-"""Immutable versions: commit, resolve, delete. The storage is the only truth; nothing that matters is remembered. [M5]
+"""Immutable versions: commit, resolve, delete. The storage is the only truth; nothing that matters is remembered.
 
 A commit holds a lease on its blobs, checks that all of them are there, and creates the version's key: that is the
 moment in which the model exists. Reads of one name list that name's keys, so they see every acknowledged commit of

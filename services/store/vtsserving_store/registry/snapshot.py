@@ -1,4 +1,4 @@
-"""The index as one object, so that a new replica need not read the record of every version. [M5]
+"""The index as one object, so that a new replica need not read the record of every version.
 
 Only a shortcut, which may be lost, old or damaged: what it says of a version counts only where key and ETag are those
 of the listing, and everything else is read from the records.

@@ -1,4 +1,4 @@
-"""One stored version: its manifest, its info and who pushed it, sealed with a digest of its own. [M5]
+"""One stored version: its manifest, its info and who pushed it, sealed with a digest of its own.
 
 The object under `models/<name>/<version>` is a line with the sha256 of the rest, then JSON. It is written once.
 """

@@ -1,4 +1,4 @@
-"""Garbage collection: removes blobs that no version and no live push needs, old uploads and expired leases. [M6]
+"""Garbage collection: removes blobs that no version and no live push needs, old uploads and expired leases.
 
 The order of its steps is what makes it safe beside pushes on any replica; see `leases.py`.
 """

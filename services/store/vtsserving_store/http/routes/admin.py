@@ -1,4 +1,4 @@
-"""Tokens, garbage collection, change events, and what answers here. [M4]"""
+"""Tokens, garbage collection, change events, and what answers here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v1/models/{name}/aliases`: movable names, with their history. [M4]"""
+"""`/api/v1/models/{name}/aliases`: movable names, with their history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v1/blobs`: small blobs in one request, downloads with ranges. [M4]"""
+"""`/api/v1/blobs`: small blobs in one request, downloads with ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v1/models`: list, search, show, commit, delete. [M4]"""
+"""`/api/v1/models`: list, search, show, commit, delete."""
 
 from __future__ import annotations
 

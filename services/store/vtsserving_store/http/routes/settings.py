@@ -1,4 +1,4 @@
-"""`/api/v1/models/{name}/settings`: options of a model that are changed while it is served. [M4]"""
+"""`/api/v1/models/{name}/settings`: options of a model that are changed while it is served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v1/pushes` and `/api/v1/uploads`: begin a push, upload large blobs in parts, resume. [M4]"""
+"""`/api/v1/pushes` and `/api/v1/uploads`: begin a push, upload large blobs in parts, resume."""
 
 from __future__ import annotations
 
