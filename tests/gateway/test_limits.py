@@ -259,6 +259,7 @@ def test_a_connection_that_waits_for_its_answer_is_not_idle(hasty: ServedGateway
         assert client.receive().json == [10.0]
 
 
+@pytest.mark.alone
 def test_a_client_that_does_not_read_is_held_back_and_then_cut_off(hasty: ServedGateway) -> None:
     rows = b"[" + b",".join([b"[1.5]"] * 16_000) + b"]"
     calls = len(hasty.backend.calls)
@@ -343,6 +344,7 @@ def test_a_deadline_counts_while_a_large_body_is_read(roomy: ServedGateway) -> N
     assert (answer.code, answer.status) == ("deadline_exceeded", 504)
 
 
+@pytest.mark.alone
 def test_a_body_of_very_many_lists_is_refused(roomy: ServedGateway) -> None:
     body = b"[" + b",".join([b"[]"] * 1_000_001) + b"]"
     assert roomy.ask(post(body, "/v1/models/echo/predict")).code == "too_large"

@@ -57,9 +57,9 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, *arguments: str, broken: str = "") -> tuple[int, str]:
     command = [sys.executable, str(project / "scripts" / "run_tests.py"), "--workers", "2", *arguments]
-    done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", "BROKEN": broken}, capture_output=True, text=True, check=False
-    )
+    plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
+    env = {"PATH": "/usr/bin:/bin", "BROKEN": broken, **plugins}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -147,6 +147,7 @@ def test_a_reader_that_stops_is_let_go(running: ThreadedStore, connect: Callable
         assert received < len(content)
 
 
+@pytest.mark.alone
 def test_connections_above_the_limit_are_503_until_one_leaves(
     running: ThreadedStore, connect: Callable[[], socket.socket]
 ) -> None:
