@@ -46,6 +46,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_model _codecs",
         "_wire",
         "_http _bus _auth",
+        "_record_format",
         "_clock _recent exceptions version _aliases",
     ),
     "vtsserving_gateway": (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
-from vtsserving._model.record_format import check_format, newer
+from vtsserving._record_format import check_format, newer
 from vtsserving.exceptions import AuthError, Forbidden, InvalidArgument
 
 SCOPES: Final = ("infer", "pull", "push", "admin")

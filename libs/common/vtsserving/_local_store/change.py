@@ -22,8 +22,8 @@ from vtsserving._model import settings
 from vtsserving._model.draft import Draft
 from vtsserving._model.info import DOCUMENT, ModelInfo, pack_document, read_time, write_time
 from vtsserving._model.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, hash_file
-from vtsserving._model.record_format import newer
 from vtsserving._model.tag import Tag, new_version
+from vtsserving._record_format import newer
 from vtsserving.exceptions import AlreadyExists, Conflict, IntegrityError, StorageError
 
 LOCK_TIMEOUT_S: Final = 120.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vtsserving._model.manifest import MANIFEST_FILE
-from vtsserving._model.record_format import is_later
 from vtsserving._model.tag import LATEST, Tag, is_hidden, is_valid_part
+from vtsserving._record_format import is_later
 from vtsserving.exceptions import ModelNotFound, StorageError, VersionNotFound
 
 _HEAD_BYTES: Final = 96

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from vtsserving._local_store.files import replace_durably
 from vtsserving._model.manifest import canonical_json
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import IntegrityError
 
 MAX_HISTORY: Final = 1_000

@@ -11,9 +11,9 @@ from typing import Any, Final
 from vtsserving._aliases import stable
 from vtsserving._model import yaml_file
 from vtsserving._model.options import ModelOptions
-from vtsserving._model.record_format import API_VERSION
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag
+from vtsserving._record_format import API_VERSION
 from vtsserving.exceptions import IntegrityError, InvalidArgument
 
 DOCUMENT: Final = "document"

@@ -26,8 +26,8 @@ from vtsserving._model.manifest_files import (
     hash_files,
     walk_files,
 )
-from vtsserving._model.record_format import API_VERSION, check_api_version
 from vtsserving._model.tag import LATEST, Tag, is_valid_part
+from vtsserving._record_format import API_VERSION, check_api_version
 from vtsserving.exceptions import IntegrityError
 
 __all__ = [

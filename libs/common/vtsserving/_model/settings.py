@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vtsserving._model.options import PER_METHOD, ModelOptions
-from vtsserving._model.record_format import newer
 from vtsserving._model.signature import check_method_name
+from vtsserving._record_format import newer
 from vtsserving.exceptions import ConfigurationError, InvalidArgument
 
 PREFIX: Final = "VTSSERVING_MODELS__"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from vtsserving._model.record_format import check_api_version
+from vtsserving._record_format import check_api_version
 from vtsserving.exceptions import IntegrityError
 
 KEYS: Final = (

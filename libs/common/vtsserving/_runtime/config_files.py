@@ -13,9 +13,9 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from vtsserving._model.record_format import check_format
 from vtsserving._model.settings import PREFIX as MODELS
 from vtsserving._model.settings import variable_part
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import ConfigurationError, StorageError
 
 PROJECT_FILE: Final = "vtsserving.toml"

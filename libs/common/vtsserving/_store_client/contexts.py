@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from vtsserving._local_store.files import replace_durably
 from vtsserving._local_store.home import home
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving._runtime.secret_files import read_secret
 from vtsserving._store_client.client import DEFAULT_URL, RegistryClient
 from vtsserving.exceptions import ConfigurationError, NotFound, StorageError

@@ -16,7 +16,7 @@ from typing import Final
 
 import tenacity
 
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import IntegrityError, InvalidArgument, NotFound, StoreUnavailable
 from vtsserving_store.blobs.blob_store import BlobStore, check_digest
 from vtsserving_store.objects import clock, keys

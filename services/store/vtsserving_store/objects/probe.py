@@ -6,7 +6,7 @@ import json
 import secrets
 from typing import Final
 
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import ConfigurationError, IntegrityError, NotFound, StorageError
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectStore

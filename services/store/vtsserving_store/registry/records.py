@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from cachetools import LRUCache
 
 from vtsserving import _clock
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import IntegrityError, StoreUnavailable
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from vtsserving._model.manifest import Manifest
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import IntegrityError
 from vtsserving_store.registry.records import now
 

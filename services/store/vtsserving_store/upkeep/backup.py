@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vtsserving._model.manifest_files import FileEntry
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import BlobNotFound, Conflict, IntegrityError
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore, verified

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from vtsserving._model.record_format import check_format
+from vtsserving._record_format import check_format
 from vtsserving.exceptions import NewerFormat, VtsServingException
 from vtsserving_store.objects import keys
 from vtsserving_store.objects.object_store import ObjectEntry, ObjectStore
