@@ -10,6 +10,7 @@ from typing import Final
 from vtsserving._bus.interface import Bus, Message, Subscription
 from vtsserving._catalog.catalog import Catalog, CatalogEntry, LocalCatalog
 from vtsserving._inference.client import InferenceClient
+from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._local_store.store import LocalStore
 from vtsserving._runtime import process, settings
 from vtsserving._runtime.settings import SharedSettings
@@ -22,7 +23,13 @@ from vtsserving_gateway.api.services import ServiceRoutes
 from vtsserving_gateway.auth.tokens import access_of
 from vtsserving_gateway.cluster.rollover import VersionRollover
 from vtsserving_gateway.cluster.view import ClusterView
+from vtsserving_gateway.functions.call import FunctionCall
+from vtsserving_gateway.functions.threads import FunctionThreads
+from vtsserving_gateway.predict.bound_routes import BoundRoutes
+from vtsserving_gateway.server.api_registry import ApiRegistry
 from vtsserving_gateway.server.auth_middleware import AuthMiddleware
+from vtsserving_gateway.server.fork import Fork
+from vtsserving_gateway.server.host import GatewayHost
 from vtsserving_gateway.server.metrics_middleware import MetricsMiddleware
 from vtsserving_gateway.server.server import GatewayServer, listen
 from vtsserving_gateway.settings import GatewaySettings
@@ -74,7 +81,10 @@ class GatewayApp:
         self._preload: set[str] = {tag.strip() for tag in own.preload.split(",") if tag.strip()}
         self.client = InferenceClient(bus)
         self.gateway = GatewayState(self.client, catalog, own)
-        self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog)
+        self._routes = BoundRoutes(catalog, self.gateway.metrics, self.gateway.statistics)
+        self._threads = FunctionThreads(self.gateway.loop, own.function_threads)
+        self._deadlines = TimerWheel(self.gateway.loop, FunctionCall.expire)
+        self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog, self._threads)
         self.fleet = ClusterView(bus, self.gateway.loop.time)
         self._rollover = VersionRollover(catalog, self.client, self.fleet)
         self.gateway.metrics.watch(
@@ -139,9 +149,7 @@ class GatewayApp:
                 await self._served.start()
             if self._served is not None and self._loads:
                 self._preload.update(self._served.models)
-            app = create_app(self.gateway, self.fleet, self._rollover, self._not_ready, self._served)
-            guarded = AuthMiddleware(app, self.gateway, refusal)
-            server = GatewayServer(MetricsMiddleware(guarded, self.gateway), self.gateway, listener)
+            server = self._new_server(listener)
             await server.start()
         except BaseException:
             listener.close()
@@ -156,6 +164,15 @@ class GatewayApp:
             work = asyncio.gather(self._await_preloaded(), *loading)
             self._preloading = asyncio.ensure_future(work)
         _log.info("gateway_started", extra={"host": own.host, "port": server.port})
+
+    def _new_server(self, listener: socket.socket) -> GatewayServer:
+        gateway, served = self.gateway, self._served
+        app = create_app(gateway, self._routes, self.fleet, self._rollover, self._not_ready, served)
+        guarded = MetricsMiddleware(AuthMiddleware(app, gateway, refusal), gateway)
+        apis = ApiRegistry(gateway.settings.max_body_bytes)
+        functions = {} if served is None else served.functions
+        fork = Fork(gateway, apis, self._routes, functions, self._deadlines)
+        return GatewayServer(guarded, gateway, GatewayHost(gateway, apis), fork.exchange_for, listener)
 
     async def drain(self) -> None:
         """Stop taking connections, answer what is under way, stop."""
@@ -176,6 +193,8 @@ class GatewayApp:
             await self._store_changes.unsubscribe()
             self._store_changes = None
         self._rollover.close()
+        self._threads.close()
+        self._deadlines.close()
         self.gateway.close()
         await self.fleet.close()
         await self.client.close()

@@ -12,8 +12,9 @@ from vtsserving.exceptions import VtsServingException
 class ConnectionHost(Protocol):
     """State that all connections of one server share; their owner provides it."""
 
-    draining: bool
-    """Whether answers say `connection: close`, since the server is about to leave."""
+    @property
+    def draining(self) -> bool:
+        """Whether answers say `connection: close`, since the server is about to leave."""
 
     @property
     def limits(self) -> Limits:

@@ -32,6 +32,7 @@ from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.http.respond import error_body, error_headers
 from vtsserving_gateway.predict import oip_codec
+from vtsserving_gateway.predict.bound_routes import BoundRoutes
 from vtsserving_gateway.state import GatewayState
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -40,6 +41,7 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 def create_app(
     gateway: GatewayState,
+    routes: BoundRoutes,
     fleet: ClusterView,
     rollover: VersionRollover,
     not_ready: Callable[[], str],
@@ -49,6 +51,7 @@ def create_app(
 
     Args:
         gateway: shared with the connections.
+        routes: know which models there are under which names.
         fleet: knows what is loaded where.
         rollover: knows which versions wait to take the place of others.
         not_ready: why requests would be refused now; empty when they would not.
@@ -67,9 +70,9 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever Host the client sent
     )
     _add_health(app, gateway, not_ready)
-    models = ModelRoutes(gateway, fleet, rollover)
+    models = ModelRoutes(gateway, routes, fleet, rollover)
     models.add_to(app)
-    OipRoutes(gateway, fleet, models, not_ready).add_to(app)
+    OipRoutes(gateway, routes, fleet, models, not_ready).add_to(app)
     for path, allowed in (*CALLED_PATHS.items(), *((path, "POST") for path in infer_paths())):
         _add_other_methods(app, path, allowed)
     app.add_exception_handler(VtsServingException, _on_error)

@@ -14,6 +14,7 @@ from vtsserving_gateway.api.openapi import SECONDS_PATTERN, error_answer
 from vtsserving_gateway.cluster.rollover import VersionRollover
 from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
+from vtsserving_gateway.predict.bound_routes import BoundRoutes
 from vtsserving_gateway.predict.routes import Route, known_tag
 from vtsserving_gateway.server.auth_middleware import require_admin
 from vtsserving_gateway.state import GatewayState
@@ -45,15 +46,19 @@ Timeout = Annotated[
 class ModelRoutes:
     """The handlers; what they tell comes from the catalog, from heartbeats and from the gateway's counters."""
 
-    def __init__(self, gateway: GatewayState, fleet: ClusterView, rollover: VersionRollover) -> None:
+    def __init__(
+        self, gateway: GatewayState, routes: BoundRoutes, fleet: ClusterView, rollover: VersionRollover
+    ) -> None:
         """Answer for one gateway.
 
         Args:
             gateway: shared with the connections.
+            routes: know which model a route means.
             fleet: knows what is loaded where.
             rollover: knows which versions wait to take the place of others.
         """
         self._gateway = gateway
+        self._routes = routes
         self._fleet = fleet
         self._rollover = rollover
 
@@ -82,7 +87,7 @@ class ModelRoutes:
 
         `successor` is there while a version that the name has moved to is being loaded, or could not be.
         """
-        return answer(self._described(await self._gateway.resolve(Route(known_tag(tag)))))
+        return answer(self._described(await self._routes.resolve(Route(known_tag(tag)))))
 
     async def load(self, request: Request, tag: str, timeout: Timeout = None) -> Response:
         """Load a model before anybody calls it; answers when it is ready, or with the reason why it is not."""
@@ -101,7 +106,7 @@ class ModelRoutes:
         gateway = self._gateway
         require_admin(gateway, request)
         timeout_s = gateway.timeout_s(None if timeout is None else timeout.encode("latin-1", "replace"))
-        entry = await gateway.resolve(route)
+        entry = await self._routes.resolve(route)
         await gateway.client.orders.give(op, entry, timeout_s=timeout_s)
         shown = {"ready"} if op == "load" else {"not_loaded", "failed"}
         await _heard(lambda: self._fleet.state(entry.tag).name in shown)

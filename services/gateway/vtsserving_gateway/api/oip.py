@@ -15,6 +15,7 @@ from vtsserving.version import __version__
 from vtsserving_gateway.api.models import ModelRoutes
 from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
+from vtsserving_gateway.predict.bound_routes import BoundRoutes
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_codec import PREFERRED_METHOD, route_of
 from vtsserving_gateway.predict.oip_tensors import datatype_of
@@ -35,17 +36,24 @@ class OipRoutes:
     """The handlers; what they tell comes from the catalog, the runners' heartbeats and the gateway's counters."""
 
     def __init__(
-        self, gateway: GatewayState, fleet: ClusterView, models: ModelRoutes, not_ready: Callable[[], str]
+        self,
+        gateway: GatewayState,
+        routes: BoundRoutes,
+        fleet: ClusterView,
+        models: ModelRoutes,
+        not_ready: Callable[[], str],
     ) -> None:
         """Answer for one gateway.
 
         Args:
             gateway: shared with the connections.
+            routes: know which model a route means.
             fleet: knows what is loaded where.
             models: loads and unloads.
             not_ready: why requests would be refused now; empty when they would not.
         """
         self._gateway = gateway
+        self._routes = routes
         self._fleet = fleet
         self._models = models
         self._not_ready = not_ready
@@ -166,7 +174,7 @@ class OipRoutes:
 
     async def _find(self, model: str, version: str) -> tuple[Route, CatalogEntry, Target]:
         route = route_of(model, version)
-        entry = await self._gateway.resolve(route)
+        entry = await self._routes.resolve(route)
         preferred = PREFERRED_METHOD if PREFERRED_METHOD in entry.signatures else ""
         return route, entry, Target(entry, entry.method(preferred))
 

@@ -19,6 +19,7 @@ from vtsserving.io.specs import INPUT, OUTPUT
 from vtsserving.service.service import InferenceApi, Service
 from vtsserving_gateway.api.openapi import error_answer
 from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
+from vtsserving_gateway.functions.threads import FunctionThreads
 from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
@@ -40,20 +41,26 @@ class ServiceRoutes:
     Attributes:
         service: what is served.
         models: exact tag to what its runners call, once it has started.
+        functions: path to function, of those that a POST may call without ASGI; `routes` fills it.
     """
 
-    def __init__(self, service: Service, gateway: GatewayState, catalog: Catalog) -> None:
+    def __init__(
+        self, service: Service, gateway: GatewayState, catalog: Catalog, threads: FunctionThreads
+    ) -> None:
         """Prepare; `start` binds the runners.
 
         Args:
             service: not served elsewhere in this process.
             gateway: for deadlines, and for the client that the runners call with.
             catalog: knows the runners' models.
+            threads: for sync functions.
         """
         self.service = service
         self._gateway = gateway
         self._catalog = catalog
+        self._threads = threads
         self.models: dict[str, CatalogEntry] = {}
+        self.functions: dict[bytes, ServedFunction] = {}
 
     async def start(self) -> None:
         """Send the runners' calls over the bus and run the start-up hooks.
@@ -85,9 +92,9 @@ class ServiceRoutes:
         """Routes to serve after the gateway's own."""
         served: list[BaseRoute] = []
         for api in self.service.apis.values():
-            function = ServedFunction(api, self._gateway)
+            function = ServedFunction(api, self._gateway, self._threads)
             if not self.service.middlewares:
-                self._gateway.functions[api.route.encode("ascii")] = function
+                self.functions[api.route.encode("ascii")] = function
             endpoint = self._wrapped(_Endpoint(function, self._gateway))
             served.append(_CountedRoute(api.route, endpoint, methods=["POST"], name=api.name))
         for mount in self.service.mounts:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from vtsserving._http.asgi import REQUEST_ID
 from vtsserving._http.connection import Connection
 from vtsserving._inference.remote import DEADLINE_S
+from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving.exceptions import DeadlineExceeded, VtsServingException
 from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
 from vtsserving_gateway.http.direct_exchange import DirectExchange
@@ -29,13 +30,14 @@ from vtsserving_gateway.state import GatewayState
 class FunctionCall(DirectExchange):
     """An exchange whose answer is made by a function, in a task or in a thread."""
 
-    __slots__ = ("_function", "_is_settled", "_raw_headers")
+    __slots__ = ("_deadlines", "_function", "_is_settled", "_raw_headers")
 
     def __init__(
         self,
         connection: Connection,
         gateway: GatewayState,
         function: ServedFunction,
+        deadlines: TimerWheel[FunctionCall],
         headers: Mapping[bytes, bytes],
         *,
         keep_alive: bool,
@@ -47,12 +49,14 @@ class FunctionCall(DirectExchange):
             connection: to answer on; has the URL and the headers as they came.
             gateway: what all exchanges share.
             function: to call.
+            deadlines: expire the call.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
         super().__init__(connection, gateway, headers, keep_alive=keep_alive, http_10=http_10)
         self._function = function
+        self._deadlines = deadlines
         self._raw_headers = connection.headers
         self._is_settled = False
 
@@ -70,7 +74,7 @@ class FunctionCall(DirectExchange):
             self._refuse(error)
             return
         self._deadline_s = self._started_s + timeout_s
-        gateway.function_deadlines.add(self, self._deadline_s)
+        self._deadlines.add(self, self._deadline_s)
         headers = self._headers
         given = Given(
             bytes(self._body),
@@ -85,7 +89,7 @@ class FunctionCall(DirectExchange):
             self._connection.tasks.add(self._task)
             self._task.add_done_callback(self._connection.tasks.discard)
         else:
-            gateway.function_threads.submit(functools.partial(self._block, given), self._done)
+            self._function.threads.submit(functools.partial(self._block, given), self._done)
 
     async def _await(self, given: Given) -> None:
         DEADLINE_S.set(self._deadline_s)
@@ -118,7 +122,7 @@ class FunctionCall(DirectExchange):
         if self._is_settled:
             return
         self._is_settled = True
-        self._gateway.function_deadlines.discard(self, self._deadline_s)
+        self._deadlines.discard(self, self._deadline_s)
         if not self._is_turn:
             return  # nobody waits any more
         if reply is not None:

@@ -15,6 +15,7 @@ from vtsserving.exceptions import BadModelOutput, UnsupportedMediaType
 from vtsserving.io.base import Body, parse_content_type
 from vtsserving.service.context import Context, RequestContext
 from vtsserving.service.service import InferenceApi
+from vtsserving_gateway.functions.threads import FunctionThreads
 from vtsserving_gateway.predict.predict import LARGE_BYTES
 from vtsserving_gateway.state import GatewayState
 
@@ -59,11 +60,18 @@ class Given(NamedTuple):
 
 
 class ServedFunction:
-    """One API in one gateway."""
+    """One API in one gateway.
 
-    def __init__(self, api: InferenceApi, gateway: GatewayState) -> None:
-        """Serve `api`."""
+    Attributes:
+        api: what is served.
+        threads: for sync functions.
+        series: where its calls are counted.
+    """
+
+    def __init__(self, api: InferenceApi, gateway: GatewayState, threads: FunctionThreads) -> None:
+        """Serve `api`; its function runs in `threads` unless it is async."""
         self.api = api
+        self.threads = threads
         self.series = gateway.metrics.of(api.route)
         self._gateway = gateway
 
@@ -82,7 +90,7 @@ class ServedFunction:
         """Answer on the event loop, or in a thread for a sync function; raises as `call`."""
         api, gateway = self.api, self._gateway
         if not api.is_async:
-            reply: FunctionReply = await gateway.function_threads.run(functools.partial(self.call, given))
+            reply: FunctionReply = await self.threads.run(functools.partial(self.call, given))
             return reply
         context = self._context(given)
         if len(given.data) > LARGE_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -11,10 +11,21 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from vtsserving._inference.request import Outcome
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.http.json_text import sendable
-from vtsserving_gateway.predict.codec import ResponseContent
 
 _CLOSE: Final = b"connection: close\r\n"
 _KEEP_OLD: Final = b"connection: keep-alive\r\n"
+
+
+class ResponseContent(NamedTuple):
+    """The body of an answer.
+
+    Attributes:
+        headers: header lines that describe it, each with its line end.
+        body: its bytes.
+    """
+
+    headers: bytes
+    body: bytes
 
 
 def connection_line(keep_alive: bool, http_10: bool) -> bytes:

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 from vtsserving._codecs.json_strict import Body
 from vtsserving._inference.request import Outcome
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import VtsServingException
-
-if TYPE_CHECKING:
-    from vtsserving_gateway.predict.decode import Target
-    from vtsserving_gateway.predict.routes import Route
-
-
-class ResponseContent(NamedTuple):
-    """The body of an answer.
-
-    Attributes:
-        headers: header lines that describe it, each with its line end.
-        body: its bytes.
-    """
-
-    headers: bytes
-    body: bytes
+from vtsserving_gateway.http.respond import ResponseContent
+from vtsserving_gateway.predict.decode import Target
+from vtsserving_gateway.predict.routes import Route
 
 
 class Codec(Protocol):

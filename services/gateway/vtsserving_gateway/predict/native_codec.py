@@ -10,8 +10,7 @@ from vtsserving._codecs.json_strict import Body
 from vtsserving._inference.request import Outcome
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import VtsServingException
-from vtsserving_gateway.http.respond import error_body
-from vtsserving_gateway.predict.codec import ResponseContent
+from vtsserving_gateway.http.respond import ResponseContent, error_body
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.forms import JSON, Form, form_of_answer, form_of_body, read_body
 from vtsserving_gateway.predict.results import numpy_value

@@ -24,8 +24,8 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving_gateway.http.json_text import sendable
+from vtsserving_gateway.http.respond import ResponseContent
 from vtsserving_gateway.predict.casting import cast
-from vtsserving_gateway.predict.codec import ResponseContent
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_tensors import (
     datatype_of,

@@ -11,10 +11,11 @@ from vtsserving._inference.request import Outcome, Ticket
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded, TooManyRows, VtsServingException
 from vtsserving_gateway.http.direct_exchange import DirectExchange
-from vtsserving_gateway.http.respond import connection_line, result_response
+from vtsserving_gateway.http.respond import ResponseContent, connection_line, result_response
 from vtsserving_gateway.metrics import MetricSeries
-from vtsserving_gateway.predict.codec import Api, Codec, ResponseContent
-from vtsserving_gateway.state import BoundRoute, GatewayState
+from vtsserving_gateway.predict.bound_routes import BoundRoute, BoundRoutes
+from vtsserving_gateway.predict.codec import Api, Codec
+from vtsserving_gateway.state import GatewayState
 
 LARGE_BYTES: Final = 128 * 1024
 """Bodies and results above this are read and written in a thread, so that small requests do not wait for them."""
@@ -25,13 +26,14 @@ T = TypeVar("T")
 class Predict(DirectExchange):
     """An exchange whose answer comes over the bus: no task, no queue here."""
 
-    __slots__ = ("_api", "_bound", "_codec", "_rows", "_ticket")
+    __slots__ = ("_api", "_bound", "_codec", "_routes", "_rows", "_ticket")
 
     def __init__(
         self,
         connection: Connection,
         gateway: GatewayState,
         api: Api,
+        routes: BoundRoutes,
         headers: Mapping[bytes, bytes],
         *,
         keep_alive: bool,
@@ -43,12 +45,14 @@ class Predict(DirectExchange):
             connection: to answer on; has the URL.
             gateway: what all exchanges share.
             api: the family of the URL.
+            routes: know which model the URL means.
             headers: lower-case names.
             keep_alive: whether the client wants the connection to stay.
             http_10: whether the client speaks HTTP/1.0.
         """
         super().__init__(connection, gateway, headers, keep_alive=keep_alive, http_10=http_10)
         self._api = api
+        self._routes = routes
         self._rows = 0
         self._codec: Codec
         self._bound: BoundRoute | None = None
@@ -74,7 +78,7 @@ class Predict(DirectExchange):
             self._deadline_s = self._started_s + self._gateway.timeout_s(
                 self._headers.get(b"x-request-timeout")
             )
-            bound = self._gateway.bound(self._url)
+            bound = self._routes.bound(self._url)
             if bound is None or not is_admitted or len(self._body) > LARGE_BYTES:
                 self._spawn(self._bind_and_decode(bound, is_admitted))
             else:
@@ -91,7 +95,9 @@ class Predict(DirectExchange):
         if not is_admitted and gateway.access is not None:
             await self._in_time(gateway.access.token(self._headers), "the token was not checked")
         if bound is None:
-            bound = await self._in_time(gateway.bind(self._url, self._api.route), "the model was not found")
+            bound = await self._in_time(
+                self._routes.bind(self._url, self._api.route), "the model was not found"
+            )
         self._bound = bound
         if len(body) > LARGE_BYTES:
             decoding = gateway.loop.run_in_executor(gateway.threads, self._codec.decode, bound.target, body)

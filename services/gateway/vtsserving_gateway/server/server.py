@@ -7,9 +7,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from vtsserving._http.connection import ExchangeFor
 from vtsserving._http.server import BACKLOG, HttpServer
 from vtsserving._runtime import listening
-from vtsserving_gateway.server.fork import Fork
+from vtsserving_gateway.server.host import GatewayHost
 from vtsserving_gateway.state import GatewayState
 
 
@@ -41,16 +42,24 @@ def listen(host: str, port: int, fd: int | None) -> socket.socket:
 class GatewayServer(HttpServer):
     """Serves one application on one listening socket until it is told to drain."""
 
-    def __init__(self, app: Callable[..., Any], gateway: GatewayState, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        gateway: GatewayState,
+        host: GatewayHost,
+        exchange_for: ExchangeFor,
+        listener: socket.socket,
+    ) -> None:
         """Prepare; `start` begins to accept.
 
         Args:
             app: answers everything that the protocol does not answer itself.
-            gateway: shared by all connections.
+            gateway: shared by all requests.
+            host: shared by all connections.
+            exchange_for: makes the exchange of each request.
             listener: listens already; closed at the end.
         """
-        drain_s = gateway.settings.drain_s
-        super().__init__(app, gateway, Fork(gateway).exchange_for, listener, drain_s=drain_s)
+        super().__init__(app, host, exchange_for, listener, drain_s=gateway.settings.drain_s)
         self._gateway = gateway
         # Asked now, for a socket that was closed has no name.
         self._host, self._port = str(listener.getsockname()[0]), int(listener.getsockname()[1])
