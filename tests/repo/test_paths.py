@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -106,12 +107,16 @@ def test_a_model_passes_the_rows_of_its_path_in_their_order(recorder: Recorder, 
         vtsserving.models.push(model.tag, store_url=store.url)
 
         async def load() -> None:
-            source, catalog = StoreSource(store.url, tmp_path / "cache"), StoreCatalog(store.url)
-            runner = RunnerApp(InProcessBus(), source, RunnerSettings(preload=(str(model.tag),)), catalog)
-            try:
-                await runner.start()
-            finally:
-                await runner.close()
+            settings = RunnerSettings(preload=(str(model.tag),))
+            with (
+                contextlib.closing(StoreSource(store.url, tmp_path / "cache")) as source,
+                contextlib.closing(StoreCatalog(store.url)) as catalog,
+            ):
+                runner = RunnerApp(InProcessBus(), source, settings, catalog)
+                try:
+                    await runner.start()
+                finally:
+                    await runner.close()
 
         asyncio.run(load())
     assert in_order(recorder, "M", since_ns) == [str(one) for one in stations("M")]
