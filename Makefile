@@ -45,7 +45,7 @@ docs: venv-test ## write docs/errors.md, docs/settings.md and docs/wire.md from 
 	@$(PY) scripts/wire_page.py
 
 pictures: venv-test chromium ## take the pictures of the store's pages anew, for docs/store.md
-	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)
+	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/pages/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)
 
 bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor, and each body format; writes benchmarks/results.md, formats.md
 	@$(PY) -m benchmarks.run

@@ -1,6 +1,6 @@
 """Two gateways, batchers and runners on a nats-server: what bad requests, dead processes and odd frames cost.
 
-What single services promise is tested beside them: memory that grows (tests/runner/test_replacing.py), broken
+What single services promise is tested beside them: memory that grows (tests/runner/models/test_replacing.py), broken
 connections (test_four_processes.py), versions that follow each other (tests/e2e/test_hot_swap.py). A bus that is gone,
 models that are slow and memory that is short: test_scarcity.py.
 """

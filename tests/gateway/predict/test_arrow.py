@@ -76,7 +76,7 @@ def test_tables_come_and_go_as_arrow_streams(tmp_path: Path) -> None:
         PACKAGE,
     ]
     subprocess.run(install, check=True)
-    folders = [str(tmp_path), str(Path(__file__).parent.parent)]
+    folders = [str(tmp_path), str(Path(__file__).parents[2])]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
