@@ -57,7 +57,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), SOCKET_TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.rejected = b""
+        self.unread = b""
 
     def __enter__(self) -> Client:
         return self
@@ -71,21 +71,21 @@ class Client:
             self.socket.sendall(data)
 
     def _until(self, enough: Callable[[bytes], bool]) -> None:
-        while not enough(self.rejected):
+        while not enough(self.unread):
             more = self.socket.recv(65536)
             if not more:
-                raise EOFError(f"closed by the server after {self.rejected[:200]!r}")
-            self.rejected += more
+                raise EOFError(f"closed by the server after {self.unread[:200]!r}")
+            self.unread += more
 
     def _take(self, count: int) -> bytes:
         self._until(lambda data: len(data) >= count)
-        taken, self.rejected = self.rejected[:count], self.rejected[count:]
+        taken, self.unread = self.unread[:count], self.unread[count:]
         return taken
 
     def head(self) -> tuple[str, dict[str, str]]:
         """Status line and headers of the next response."""
         self._until(lambda data: b"\r\n\r\n" in data)
-        head, self.rejected = self.rejected.split(b"\r\n\r\n", 1)
+        head, self.unread = self.unread.split(b"\r\n\r\n", 1)
         lines = head.decode("latin-1").split("\r\n")
         pairs = (line.split(": ", 1) for line in lines[1:])
         return lines[0], {name.lower(): value for name, value in pairs}
@@ -105,7 +105,7 @@ class Client:
     def closed(self) -> bool:
         """Whether the server closes the connection without sending more."""
         try:
-            return not self.rejected and not self.socket.recv(1)
+            return not self.unread and not self.socket.recv(1)
         except ConnectionError:
             return True
 
