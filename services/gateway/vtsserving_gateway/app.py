@@ -223,7 +223,7 @@ class GatewayApp:
         """Have some runner load a model of the service, however long that takes."""
         while not self.fleet.runners(entry.tag):
             try:
-                await self.client.orders.give("load", entry, timeout_s=LOAD_TIMEOUT_S)
+                await self.client.orders.send("load", entry, timeout_s=LOAD_TIMEOUT_S)
             except VtsServingException as error:
                 _log.warning("load_waits", extra={"model": entry.tag, "reason": error.message})
                 await asyncio.sleep(LOAD_AGAIN_S)

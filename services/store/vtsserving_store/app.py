@@ -20,7 +20,7 @@ from vtsserving._runtime.settings import SharedSettings, read
 from vtsserving.exceptions import BusUnavailable, Forbidden, VtsServingException
 from vtsserving.version import __version__
 from vtsserving_store.components import StoreComponents
-from vtsserving_store.http.dependencies import RequestContext
+from vtsserving_store.http.dependencies import RouteContext
 from vtsserving_store.http.errors import add_error_handlers
 from vtsserving_store.http.host import StoreHost, exchange_for
 from vtsserving_store.http.metrics import StoreMetrics, StoreMetricsMiddleware
@@ -86,7 +86,7 @@ class StoreApp:
         listener = listen(settings.store.host, settings.store.port, backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
         metrics = StoreMetrics()
-        app = create_app(RequestContext(parts, changes, settings), self._readiness, metrics)
+        app = create_app(RouteContext(parts, changes, settings), self._readiness, metrics)
         host, drain_s = StoreHost(settings.store), settings.store.drain_s
         self._server = HttpServer(
             StoreMetricsMiddleware(app, metrics), host, exchange_for, listener, drain_s=drain_s
@@ -132,7 +132,7 @@ class StoreApp:
                 return  # The connection has stopped the service, and says why.
 
 
-def create_app(context: RequestContext, readiness: Readiness, metrics: StoreMetrics) -> FastAPI:
+def create_app(context: RouteContext, readiness: Readiness, metrics: StoreMetrics) -> FastAPI:
     """The HTTP application.
 
     Args:

@@ -42,7 +42,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to check the connections' deadlines."""
-        self._look()
+        self._check()
 
     def close(self) -> None:
         """Check no more deadlines."""
@@ -50,9 +50,9 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self.now_s = now_s = self._loop.time()
-        self._timer = self._loop.call_later(self._period_s, self._look)
+        self._timer = self._loop.call_later(self._period_s, self._check)
         for connection in [c for c in self.connections if c.deadline_s <= now_s]:
             _expire(connection, now_s)
 

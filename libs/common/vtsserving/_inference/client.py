@@ -60,7 +60,7 @@ class InferenceClient:
         )
         self._waiting_for_bus = PendingQueue(BUS_WAIT_S, lambda part: self._settle(part.ticket, bus_away()))
         self._offline_at_s = self._loop.time()
-        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._homeless)
+        self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._no_batcher)
         self.orders = OrderClient(bus, self.id, self._batchers)
         self._timer_wheel: TimerWheel[Ticket] = TimerWheel(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
@@ -200,7 +200,7 @@ class InferenceClient:
 
     def _on_reply(self, message: Message) -> None:
         if message.payload == NO_RESPONDERS:
-            self._unheard(message.subject)
+            self._batcher_gone(message.subject)
             return
         try:
             frame = frames.decode(message.payload)
@@ -317,7 +317,7 @@ class InferenceClient:
         self.retries += 1
         self._loop.call_later(delay_s, self._send_again, part)
 
-    def _unheard(self, reply_subject: str) -> None:
+    def _batcher_gone(self, reply_subject: str) -> None:
         """Nobody listened when these parts were published, so they were not taken: send them elsewhere."""
         if (publish := self._outbox.publish_of(reply_subject)) is None:
             self.orders.batcher_gone(reply_subject)
@@ -328,7 +328,7 @@ class InferenceClient:
                 # Not counted as an attempt: the message reached no batcher.
                 self._send_again(part)
 
-    def _homeless(self, parts: Sequence[Part]) -> None:
+    def _no_batcher(self, parts: Sequence[Part]) -> None:
         """No batcher is known, be it that none is alive or that nobody can be heard."""
         (self._waiting_for_batcher if self._bus.connected else self._waiting_for_bus).add(parts)
 
@@ -393,10 +393,8 @@ class InferenceClient:
 
     def _beat(self) -> None:
         state: BeatState = "draining" if self._closing else "ready"
+        beat = frames.Heartbeat("gateway", self.id, state, 0, [])
         try:
-            self._bus.publish(
-                subjects.heartbeat("gateway"),
-                frames.encode(frames.Heartbeat("gateway", self.id, state, 0, [])),
-            )
+            self._bus.publish(subjects.heartbeat("gateway"), frames.encode(beat))
         except BusUnavailable:
             _log.debug("heartbeat_not_sent", extra={"reason": "the bus is down"})

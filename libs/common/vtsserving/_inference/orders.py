@@ -55,7 +55,7 @@ class OrderClient:
         self._numbers = itertools.count(FIRST_NUMBER)
         self._waiting: dict[str, asyncio.Future[frames.Report]] = {}
 
-    async def give(self, op: OrderOp, entry: CatalogEntry, *, timeout_s: float) -> None:
+    async def send(self, op: OrderOp, entry: CatalogEntry, *, timeout_s: float) -> None:
         """Have a model loaded or unloaded; returns when it is.
 
         Args:
@@ -87,7 +87,7 @@ class OrderClient:
             self._waiting.pop(reply, None)
         raise DeadlineExceeded(f"{entry.tag} was not {op}ed within {timeout_s:.3g} s; it goes on")
 
-    def tell(self, op: PrepareOp, entry: CatalogEntry) -> None:
+    def notify(self, op: PrepareOp, entry: CatalogEntry) -> None:
         """Tell the batcher that owns a model how versions follow each other; see frames.Prepare. It may be lost."""
         batcher = self._batchers.owner(entry.tag)
         if batcher is None:

@@ -105,7 +105,7 @@ class Outbox:
                 except VtsServingException as error:
                     _log.debug("cancel_not_sent", extra={"batcher": batcher, "reason": error.code})
 
-    def _tell_needs(self, entry: CatalogEntry, batcher: str) -> None:
+    def _send_needs(self, entry: CatalogEntry, batcher: str) -> None:
         self._told[entry.digest] = batcher
         try:
             self._bus.publish(subjects.batcher_in(batcher), prepare_frame("know", self._gateway_id, entry))
@@ -126,7 +126,7 @@ class Outbox:
             else:
                 entry = parts[0].ticket.entry
                 if entry.needs and self._told.get(entry.digest) != batcher:
-                    self._tell_needs(entry, batcher)
+                    self._send_needs(entry, batcher)
                 for group in _frame_sized(parts):
                     self._send(batcher, group)
         if unrouted:

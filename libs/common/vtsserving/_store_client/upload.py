@@ -56,7 +56,7 @@ def upload_blobs(
         push: begun for this model.
         digests: those to send.
         threads: how many requests at once.
-        progress: is told.
+        progress: receives what happens.
 
     Returns:
         The push, renewed if need was.
@@ -144,15 +144,15 @@ class _File:
         digest = hashlib.sha256()
         for chunk in self._chunks(start, length):
             digest.update(chunk)
-        told = 0
+        reported = 0
 
         def attempt() -> Iterator[bytes]:
-            nonlocal told
-            self._progress.advance(self._entry.path, -told)
-            told = 0
+            nonlocal reported
+            self._progress.advance(self._entry.path, -reported)
+            reported = 0
             for chunk in self._chunks(start, length):
                 yield chunk
-                told += len(chunk)
+                reported += len(chunk)
                 self._progress.advance(self._entry.path, len(chunk))
 
         self._client.put_part(upload, number, attempt, digest.hexdigest())

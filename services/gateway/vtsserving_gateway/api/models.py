@@ -107,7 +107,7 @@ class ModelRoutes:
         require_admin(gateway, request)
         timeout_s = gateway.timeout_s(None if timeout is None else timeout.encode("latin-1", "replace"))
         entry = await self._routes.resolve(route)
-        await gateway.client.orders.give(op, entry, timeout_s=timeout_s)
+        await gateway.client.orders.send(op, entry, timeout_s=timeout_s)
         shown = {"ready"} if op == "load" else {"not_loaded", "failed"}
         await _heard(lambda: self._fleet.state(entry.tag).name in shown)
         return entry

@@ -112,15 +112,15 @@ class VersionRollover:
 
     def _swapped(self, tag: str, old: CatalogEntry, new: CatalogEntry) -> None:
         _log.info("swapped", extra={"tag": tag, "old": old.tag, "new": new.tag})
-        self._client.orders.tell("release", old)
+        self._client.orders.notify("release", old)
 
     async def _load(self, successor: Successor) -> None:
         """Have a version loaded, until a heartbeat says that it is or that nobody waits for it any more."""
         while True:
-            self._client.orders.tell("succeed", successor.new)
+            self._client.orders.notify("succeed", successor.new)
             pause_s = AGAIN_S
             try:
-                await self._client.orders.give("load", successor.new, timeout_s=LOAD_TIMEOUT_S)
+                await self._client.orders.send("load", successor.new, timeout_s=LOAD_TIMEOUT_S)
             except _PASSING as error:
                 _log.info("swap_waits", extra={"new": successor.new.tag, "reason": error.message})
             except VtsServingException as error:

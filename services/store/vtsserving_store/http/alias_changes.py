@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from vtsserving._model.tag import check_alias
 from vtsserving.exceptions import Conflict, VersionNotFound
-from vtsserving_store.http.dependencies import RequestContext
+from vtsserving_store.http.dependencies import RouteContext
 from vtsserving_store.registry.aliases import ANY
 from vtsserving_store.registry.registry import check_name
 
 
 def move_alias(
-    here: RequestContext, name: str, alias: str, ref: str, *, by: str, expected: object = ANY
+    here: RouteContext, name: str, alias: str, ref: str, *, by: str, expected: object = ANY
 ) -> str:
     """Point an alias to a version.
 
@@ -39,7 +39,7 @@ def move_alias(
     return version
 
 
-def remove_alias(here: RequestContext, name: str, alias: str, *, by: str) -> None:
+def remove_alias(here: RouteContext, name: str, alias: str, *, by: str) -> None:
     """Remove an alias; its history stays.
 
     Args:

@@ -23,7 +23,7 @@ ExactVersion = Annotated[str, Path(description="An exact version.")]
 Digest = Annotated[str, Path(description="`sha256:` and 64 lower-case hexadecimal digits.")]
 
 
-class RequestContext:
+class RouteContext:
     """What the application hangs on its state."""
 
     def __init__(self, parts: StoreComponents, changes: Changes, settings: StoreSettings) -> None:
@@ -33,13 +33,13 @@ class RequestContext:
         self.transfers = anyio.Semaphore(settings.store.concurrent_transfers)
 
 
-def context(request: Request) -> RequestContext:
+def context(request: Request) -> RouteContext:
     """The application's context."""
-    found: RequestContext = request.app.state.context
+    found: RouteContext = request.app.state.context
     return found
 
 
-InContext = Annotated[RequestContext, Depends(context)]
+InContext = Annotated[RouteContext, Depends(context)]
 
 NOBODY = Token("", "", "admin", "", None)
 """Who asks where no token is needed."""

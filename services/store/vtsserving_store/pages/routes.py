@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from vtsserving._auth.tokens import Token
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
 from vtsserving_store.http import alias_changes
-from vtsserving_store.http.dependencies import NOBODY, InContext, RequestContext, read_body
+from vtsserving_store.http.dependencies import NOBODY, InContext, RouteContext, read_body
 from vtsserving_store.pages.render import COOKIE, FOLDER, HEADERS, page
 from vtsserving_store.registry.registry import check_version
 
@@ -254,7 +254,7 @@ def _paged(work: Callable[[], T]) -> T:
         raise PageError(error) from error
 
 
-def _aliases(here: RequestContext, name: str) -> dict[str, Any]:
+def _aliases(here: RouteContext, name: str) -> dict[str, Any]:
     """Where the aliases of a model point now, removed ones nowhere, and where each pointed before."""
     aliases = here.parts.aliases
     names, targets = aliases.names(name), aliases.all(name)
@@ -269,7 +269,7 @@ def _call(tag: str, method: str) -> str:
     return f"curl http://127.0.0.1:3000/v1/models/{tag}/{method} -d '[[...]]'"
 
 
-def _version_page(request: Request, here: RequestContext, name: str, ref: str) -> Response:
+def _version_page(request: Request, here: RouteContext, name: str, ref: str) -> Response:
     found = here.parts.registry.get(name, ref)
     version, extra = found.manifest.version, found.manifest.extra
     edited = here.parts.labels.get(name, version)

@@ -18,7 +18,7 @@ from vtsserving_store.http.dependencies import (
     InContext,
     Name,
     Ref,
-    RequestContext,
+    RouteContext,
     error_responses,
     read_body,
 )
@@ -191,7 +191,7 @@ def edit_labels(here: InContext, token: CanPush, name: Name, ref: Ref, body: Lab
     return {"labels": labels}
 
 
-def _version_body(here: RequestContext, version: VersionRecord) -> dict[str, Any]:
+def _version_body(here: RouteContext, version: VersionRecord) -> dict[str, Any]:
     name, exact = version.manifest.name, version.manifest.version
     edited = here.parts.labels.get(name, exact)
     return {

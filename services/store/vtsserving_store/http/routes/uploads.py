@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from vtsserving.exceptions import NotFound
 from vtsserving_store.blobs.uploads import UploadSession
-from vtsserving_store.http.dependencies import CanPush, InContext, RequestContext, error_responses, read_body
+from vtsserving_store.http.dependencies import CanPush, InContext, RouteContext, error_responses, read_body
 from vtsserving_store.http.schemas import PushAnswer, PushBody, UploadAnswer, UploadBody, UrlAnswer
 from vtsserving_store.objects.object_store import PART_BYTES
 
@@ -107,12 +107,12 @@ def drop_upload(here: InContext, _: CanPush, upload: UploadId) -> None:
     here.parts.uploads.discard(here.parts.uploads.get(upload))
 
 
-def _push(here: RequestContext, push: str, missing: list[str]) -> dict[str, Any]:
+def _push(here: RouteContext, push: str, missing: list[str]) -> dict[str, Any]:
     lease_s = here.settings.store.lease_s
     return {"id": push, "missing": missing, "expires_s": lease_s, "part_bytes": PART_BYTES}
 
 
-def _upload(here: RequestContext, upload: UploadSession) -> dict[str, Any]:
+def _upload(here: RouteContext, upload: UploadSession) -> dict[str, Any]:
     return {
         "id": upload.id,
         "digest": upload.digest,
