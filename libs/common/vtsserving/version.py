@@ -1,3 +1,0 @@
-"""The one place that says which version this is; the package metadata is built from it."""
-
-__version__ = "0.1.0"
