@@ -39,8 +39,12 @@ OTHER_S3 = os.environ.get("VTSSERVING_TEST_S3", "")
 KEPT = ("VTSSERVING_PROVE", "VTSSERVING_PROVE_SEED", "VTSSERVING_TEST_NATS_SERVER")
 
 
-SLOW_S, OTHER_S = 1.5, 0.03
-"""What a test takes, roughly, with the mark `slow` and without."""
+def expected_s(item: pytest.Item) -> float:
+    """What a test takes, roughly: a small part of the limit that it asks for, or what its kind takes."""
+    limit = item.get_closest_marker("timeout")
+    if limit is not None:
+        return float(limit.args[0]) / 60
+    return 1.5 if item.get_closest_marker("slow") else 0.1
 
 
 @pytest.hookimpl(trylast=True)
@@ -49,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         took_s: Counter[Path] = Counter()
         for item in items:
-            took_s[item.path] += SLOW_S if item.get_closest_marker("slow") else OTHER_S
+            took_s[item.path] += expected_s(item)
         items.sort(key=lambda item: -took_s[item.path])
 
 

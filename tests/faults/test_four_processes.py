@@ -97,7 +97,6 @@ async def replaced(cluster: Cluster, victim: str, old_pid: int) -> None:
         await cluster.supervisor.ready(victim)
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(run: Run, proof: Proof) -> None:
     async def kill(cluster: Cluster, victim: str) -> None:
@@ -126,7 +125,6 @@ def test_a_killed_process_costs_no_wrong_answer_and_five_seconds_at_most(run: Ru
     run(in_turn(kill, "model process", "runner", "batcher", "nats", "gateway"))
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 def test_a_killed_process_with_a_ready_replacement_costs_no_request(run: Run, proof: Proof) -> None:
     async def kill(cluster: Cluster, name: str) -> None:
@@ -150,7 +148,6 @@ def test_a_killed_process_with_a_ready_replacement_costs_no_request(run: Run, pr
     run(in_turn(kill, "batcher", "runner"))
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits_past_their_deadline(
     run: Run, proof: Proof
@@ -175,7 +172,6 @@ def test_a_process_that_hangs_for_a_while_costs_no_wrong_answer_and_nobody_waits
     run(in_turn(stop_and_continue, "model process", "runner", "batcher", "nats"))
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.parametrize("name", ["gateway", "batcher", "runner"])
 def test_a_connection_that_breaks_again_and_again_is_healed_well_before_the_deadline(
@@ -202,7 +198,6 @@ def test_a_connection_that_breaks_again_and_again_is_healed_well_before_the_dead
     run(scenario, proxied=name)
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 def test_a_process_that_is_told_to_end_loses_no_accepted_request(run: Run, proof: Proof) -> None:
     async def end(cluster: Cluster, name: str) -> None:
@@ -223,7 +218,6 @@ def test_a_process_that_is_told_to_end_loses_no_accepted_request(run: Run, proof
     run(in_turn(end, "gateway", "batcher", "runner"))
 
 
-@pytest.mark.alone
 @pytest.mark.prove
 def test_a_process_that_is_told_to_end_with_a_ready_replacement_costs_no_request(
     run: Run, proof: Proof
