@@ -20,9 +20,6 @@ DOCUMENTED: Final = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 EXEMPT: Final = {
     "vtsserving._bus.nats_connection": "nats-py has no public way to send without its own queue and flusher",
     "vtsserving.sklearn": "estimators of scikit-learn before 1.6 describe their input in a private method alone",
-    "vtsserving._http.asgi": "uvicorn starts the ASGI task of a request in a private method",
-    "vtsserving_gateway.server.server": "uvicorn's type of an application is private",
-    "vtsserving_store.protocol": "uvicorn's protocol has no public way to limit time and headers",
 }
 """Modules that may use private names, each with the reason."""
 
