@@ -1,4 +1,4 @@
-"""An observer of a replica that keeps what it is told, and grants nothing by itself."""
+"""An observer of a replica that records each call, and grants nothing by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecordingObserver:
         self._note("became_warm", replica)
 
     def lost(self, replica: Replica) -> None:
-        assert not replica.credits.owner, "credits are void before anybody hears of it"
+        assert not replica.credits.owner, "credits are void before the observer is called"
         self._note("lost", replica)
 
     def failed(self, replica: Replica, reason: str) -> None:

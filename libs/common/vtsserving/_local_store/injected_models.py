@@ -1,4 +1,4 @@
-"""Models that a process was given with the class that it runs: found there whatever its local store has.
+"""Models that a process was given with the class that it runs; they come before those of its local store.
 
 A model process has no access to a store service. The runner fetches the models that a packed class needs and says
 where they are; `vtsserving.models.get` and the framework modules find them under the names that they had.

@@ -1,6 +1,6 @@
 """Finding a model by its tag, wherever this process finds models: by default in the local store.
 
-Two kinds of processes find them elsewhere, and say so once when they start: a model process that was given models with
+Two kinds of processes find them elsewhere, which their entries choose once: a model process that was given models with
 the class that it runs (`InjectedModels`), and a gateway whose models are in a store service (`ReferenceModels`).
 """
 
@@ -47,7 +47,7 @@ def use_resolver(resolver: ModelResolver | None) -> None:
 
 
 def current_resolver() -> ModelResolver:
-    """Find models as this process was told to: the local store unless `use_resolver` named something else."""
+    """Return what finds models in this process: the local store, unless `use_resolver` chose something else."""
     # A new store each time, because its root follows VTSSERVING_HOME.
     return _chosen if _chosen is not None else LocalStore()
 
