@@ -66,7 +66,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
         "app",
         "pages",
-        "http http_host maintenance",
+        "http maintenance",
         "components",
         "upkeep",
         "registry",
