@@ -12,7 +12,7 @@ from support.nats_server import OLDEST, oldest_nats_server
 from support.source_tree import PACKAGES
 from vtsserving_embedded.nats_binary import DISTRIBUTION, find_nats_server, installed_command
 
-PRODUCT = ":".join(str(PACKAGES[name].parent) for name in ("vtsserving", "vtsserving_cli"))
+PRODUCT = ":".join(str(PACKAGES[name].parent) for name in ("vtsserving", "vtsserving_embedded"))
 
 
 def ask(folder: Path, *options: str, path: Path, modules: str = "") -> subprocess.CompletedProcess[str]:

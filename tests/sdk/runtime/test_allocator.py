@@ -24,7 +24,7 @@ def faults():
 """
 
 ALONE = """
-from vtsserving import allocator
+from vtsserving._runtime import allocator
 allocator.keep_freed_memory()
 print(faults())
 """

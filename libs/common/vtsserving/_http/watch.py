@@ -61,4 +61,4 @@ def _expire(connection: Watched, now_s: float) -> None:
     try:
         connection.expire(now_s)
     except Exception:
-        _log.exception("a timeout could not be handled")
+        _log.exception("timeout_failed")

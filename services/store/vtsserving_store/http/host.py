@@ -59,7 +59,7 @@ class StoreHost:
         """See vtsserving._http.host.ConnectionHost."""
         del url
         if not isinstance(error, (Overloaded, RequestTimeout)):
-            _log.warning("Invalid HTTP request received.")
+            _log.warning("request_invalid", extra={"code": error.wire_code, "reason": error.message})
         own = request_id.decode()
         fields = {"code": error.wire_code, "message": error.message, "request_id": own}
         body = json.dumps({"error": fields}).encode()
