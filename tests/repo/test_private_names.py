@@ -19,7 +19,6 @@ DOCUMENTED: Final = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 
 EXEMPT: Final = {
     "vtsserving._bus.nats_transport": "nats-py has no public way to send without its own queue and flusher",
-    "vtsserving.sklearn": "estimators of scikit-learn before 1.6 describe their input in a private method alone",
 }
 """Modules that may use private names, each with the reason."""
 

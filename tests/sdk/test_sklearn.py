@@ -278,3 +278,17 @@ def test_a_module_that_is_no_framework_of_ours_is_not_imported(clf: Any) -> None
 def test_a_misspelt_argument_is_an_error(clf: Any) -> None:
     with pytest.raises(TypeError, match="unknown argument 'label'"):
         vtsserving.sklearn.save_model("iris_clf", clf, label={})  # type: ignore[call-arg]
+
+
+def test_what_took_numbers_before_estimators_had_tags_is_seen_without_private_names() -> None:
+    from sklearn.impute import MissingIndicator
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+    from vtsserving.sklearn import _took_numbers_before_tags
+
+    rows = np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert _took_numbers_before_tags(LogisticRegression().fit(rows, [0, 1]))
+    for other in (OneHotEncoder(), OrdinalEncoder(), MissingIndicator()):
+        assert not _took_numbers_before_tags(other.fit(rows))
+    assert not _took_numbers_before_tags(object())
