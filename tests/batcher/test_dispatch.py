@@ -337,6 +337,23 @@ def test_a_lost_report_does_not_cost_a_credit_for_ever(replicas: int) -> None:
     run(scenario())
 
 
+def test_a_credit_in_use_is_not_used_again_because_a_report_of_free_ones_crossed_its_batch() -> None:
+    async def scenario() -> None:
+        cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1.0))
+        gateway.ask(batcher.id, (8, 30.0))
+        (process,) = next(iter(runner._processes.values()))
+        runner._event(process, "credit", batcher.id, credits=[0, 1])
+        gateway.ask(batcher.id, (8, 30.0))
+        gateway.ask(batcher.id, (8, 30.0))
+        assert {served.batch.credit for served in cluster.served} == {0, 1}
+        await asyncio.sleep(5)
+        assert len(cluster.served) == 3
+        assert [asked.codes for asked in cluster.asked] == [[""]] * 3
+        assert cluster.violations == []
+
+    run(scenario())
+
+
 def test_a_report_of_another_runner_changes_nothing() -> None:
     async def scenario() -> None:
         cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1.0))

@@ -65,6 +65,24 @@ def test_what_does_not_fit_the_queue_is_refused_at_once(
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"max_waiting_requests": 3}, id="requests"),
+        pytest.param({"max_waiting_bytes": 24}, id="bytes"),
+    ],
+)
+def test_the_queue_takes_as_much_as_it_may_hold_and_no_more(settings: dict[str, int]) -> None:
+    async def scenario() -> None:
+        cluster = Cluster(**settings)
+        batcher, gateway = await cluster.batcher(), await cluster.gateway()
+        gateway.ask(batcher.id, (1, 5.0), (1, 5.0), (1, 5.0))
+        gateway.ask(batcher.id, (1, 5.0))
+        assert [asked.codes for asked in cluster.asked] == [[], [], [], ["queue_full"]]
+
+    run(scenario())
+
+
 def test_ever_new_kinds_of_input_do_not_fill_the_memory() -> None:
     async def scenario() -> None:
         cluster = Cluster(max_groups=3)

@@ -20,7 +20,7 @@ from support.proofs import Proof
 from support.supervisor import command_line
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(580)]
 
 TIMEOUT_S = 3.0
 """Deadline of each request under load."""

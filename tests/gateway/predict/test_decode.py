@@ -50,6 +50,13 @@ def test_whole_floats_count_as_integers(dtype: str) -> None:
     assert (array.dtype, array.tolist()) == (dtype, [[1, 2, 0, 4]])
 
 
+@pytest.mark.parametrize(("dtype", "number"), [("uint8", -1), ("uint8", 256), ("int8", -129), ("int8", 128)])
+def test_an_integer_beyond_the_recorded_dtype_is_refused_and_never_wraps(dtype: str, number: int) -> None:
+    with pytest.raises(BadInput) as caught:
+        target(dtype).decode(f"[[1, 2, 3, {number}]]".encode())
+    assert caught.value.code == "out_of_range"
+
+
 def test_both_ways_to_write_a_call_mean_the_same() -> None:
     rows = "[[1, 2.5, 3, 4]]"
     plain = target().decode(rows.encode())

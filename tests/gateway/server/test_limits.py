@@ -130,6 +130,12 @@ def test_too_many_headers_are_431(unharmed: ServedGateway) -> None:
     )
 
 
+def test_as_many_header_lines_as_are_allowed_are_read(unharmed: ServedGateway) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: a\r\n%b\r\n"
+    assert unharmed.ask(request % (b"A: b\r\n" * 255)).status == 200
+    assert unharmed.ask(request % (b"A: b\r\n" * 256)).code == "headers_too_large"
+
+
 def test_trailers_count_as_headers(unharmed: ServedGateway) -> None:
     trailers = b"".join(b"X-%d: %b\r\n" % (i, b"x" * 100) for i in range(100))
     assert (

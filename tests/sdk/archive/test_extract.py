@@ -299,6 +299,11 @@ def test_many_empty_members_are_refused_by_their_number(kind: str, tripwire: Tri
         extract(tripwire, packed)
 
 
+def test_as_many_members_as_are_allowed_are_taken(tripwire: Tripwire) -> None:
+    packed = tar_of(*((name, b"x") for name in "abc"))
+    assert extract(tripwire, packed, ArchiveLimits(files=3)) == ["a", "b", "c"]
+
+
 def test_nested_archives_stay_packed(tripwire: Tripwire) -> None:
     inner = bomb("gz", 8 * 1024**2)
     assert extract(tripwire, tar_of(("inner.tar.gz", inner))) == ["inner.tar.gz"]
@@ -348,6 +353,7 @@ NOT_ARCHIVES: dict[str, Callable[[], bytes]] = {
     "tar_with_bad_size": lambda: (
         raw_tar_header(b"a", b"0", 0).replace(b"00000000000\0", b"9zzzzzzzzzz\0", 1) + END
     ),
+    "tar_with_bad_checksum": lambda: raw_tar_header(b"a", b"0", 0).replace(b"a", b"b", 1) + END,
     "tar_with_dirty_padding": lambda: raw_tar_header(b"a", b"0", 1) + b"xy" + bytes(510) + END,
     "folder_with_contents": lambda: raw_tar_header(b"d", b"5", 512) + bytes(512) + END,
     "pax_without_length": lambda: pax(b"x", b"path=b\n"),

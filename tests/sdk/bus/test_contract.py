@@ -58,6 +58,21 @@ def test_every_subscriber_gets_every_message(world: BusWorld) -> None:
     world.run(scenario)
 
 
+def test_who_subscribes_after_a_message_gets_the_next_ones(world: BusWorld) -> None:
+    async def scenario(world: BusWorld) -> None:
+        bus, first, second = await world.bus(), Inbox(), Inbox()
+        for inbox, payload in ((first, b"two"), (second, b"three")):
+            bus.publish("vts.a", b"one" if inbox is first else b"two")
+            await bus.flush()
+            await bus.subscribe("vts.a", inbox)
+            bus.publish("vts.a", payload)
+            await inbox.holds(1)
+        assert second.payloads == [b"three"]
+        assert first.payloads == [b"two", b"two", b"three"]
+
+    world.run(scenario)
+
+
 def test_messages_of_one_publisher_stay_in_order(world: BusWorld) -> None:
     async def scenario(world: BusWorld) -> None:
         sender, receiver, inbox = await world.bus(), await world.bus(), Inbox()

@@ -90,6 +90,34 @@ def test_an_alias_points_where_it_was_last_moved(store: LocalStore) -> None:
     store.delete(second.tag)
 
 
+def test_a_version_deleted_by_force_takes_its_aliases_along(store: LocalStore) -> None:
+    model = save(store, "iris_clf:v1")
+    save(store, "iris_clf:v2")
+    store.set_alias(model.tag, "production")
+    store.delete(model.tag, force=True)
+    assert store.alias_history("iris_clf", "production")[-1].version is None
+    with pytest.raises(VersionNotFound, match="production"):
+        store.get("iris_clf:production")
+    assert save(store, "iris_clf:production").info.ordinal == 3
+
+
+def test_a_version_cannot_have_the_name_of_an_alias(store: LocalStore) -> None:
+    store.set_alias(save(store, "iris_clf:v1").tag, "production")
+    with pytest.raises(AlreadyExists, match="'production' is an alias"):
+        save(store, "iris_clf:production")
+    assert len(store.list("iris_clf")) == 1
+
+
+def test_a_saved_model_is_numbered_after_those_that_were_adopted(store: LocalStore, tmp_path: Path) -> None:
+    origin = LocalStore(tmp_path / "elsewhere")
+    model = [save(origin, f"iris_clf:v{number}") for number in (1, 2, 3)][-1]
+    with store.staging() as staged:
+        for file in model.path.iterdir():
+            (staged / file.name).write_bytes(file.read_bytes())
+        assert store.adopt(staged, force=False).info.ordinal == 3
+    assert save(store, "iris_clf:v4").info.ordinal == 4
+
+
 def test_adopting_the_same_model_again_returns_it(store: LocalStore, tmp_path: Path) -> None:
     origin = LocalStore(tmp_path / "elsewhere")
     model = save(origin, "iris_clf:v1")
