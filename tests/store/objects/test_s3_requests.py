@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import boto3
+import botocore.session
 import pytest
 
 from support.fault_proxy import FaultProxy, Faults
@@ -62,7 +62,7 @@ def objects(proxy: FaultProxy, bucket: str) -> Iterator[S3ObjectStore]:
 @pytest.fixture
 def pending(s3_endpoint: str, bucket: str) -> Callable[[], list[str]]:
     """Keys of the uploads that were begun and neither completed nor aborted."""
-    client = boto3.client(
+    client = botocore.session.get_session().create_client(
         "s3",
         endpoint_url=s3_endpoint,
         region_name="us-east-1",
