@@ -84,15 +84,20 @@ async def connect(shared: SharedSettings, name: str, stop: Stop) -> NatsBus | No
     return connecting.result()
 
 
-async def serve_until(app: App, stop: Stop, on_ready: Callable[[], None] | None = None) -> None:
+async def serve_until(
+    app: App, stop: Stop, on_ready: Callable[[], None] | None = None, *, keeps_freed_memory: bool = True
+) -> None:
     """Start an app, wait for the stop signal, drain and close it.
 
     Args:
         app: not started.
         stop: ends the service, also while it starts.
         on_ready: called when the app has started.
+        keeps_freed_memory: whether large blocks are kept for the next request, which is faster and takes up to 64 MiB
+            more memory.
     """
-    allocator.keep_freed_memory()
+    if keeps_freed_memory:
+        allocator.keep_freed_memory()
     try:
         starting = asyncio.ensure_future(app.start())
         stopping = asyncio.ensure_future(stop.wait())
