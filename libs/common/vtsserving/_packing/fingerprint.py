@@ -9,6 +9,7 @@ finds the packed class by this name.
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
 import sys
 import sysconfig
@@ -125,6 +126,8 @@ class _Walker:
 
     def __init__(self) -> None:
         self.modules: list[ModuleType] = []
+        # Made of the whole table of moved modules each time, and the same for every object of a class.
+        self._first_name = functools.cache(first_name)
         self._objects = 0
         self._inside: list[int] = []
 
@@ -177,7 +180,7 @@ class _Walker:
         if module is not None:
             self.modules.append(module)
         qualified = getattr(value, "__qualname__", "")
-        _put(put, "name", f"{first_name(module.__name__) if module else ''}.{qualified}".encode())
+        _put(put, "name", f"{self._first_name(module.__name__) if module else ''}.{qualified}".encode())
         if isinstance(value, FunctionType):
             if "<" in qualified:  # a lambda or a function in a function: others of its module share the name
                 put(value.__code__.co_code + repr(value.__code__.co_names).encode())
@@ -189,7 +192,7 @@ class _Walker:
         """An object by what it says it is made of, as copying it would."""
         reduce = copyreg.dispatch_table.get(type(value))
         made_of: Any = reduce(value) if reduce is not None else value.__reduce_ex__(2)
-        _put(put, "object", f"{first_name(type(value).__module__)}.{type(value).__qualname__}".encode())
+        _put(put, "object", f"{self._first_name(type(value).__module__)}.{type(value).__qualname__}".encode())
         if isinstance(made_of, str):
             put(made_of.encode())
             return
