@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtsserving.exceptions import InvalidArgument
 from vtsserving_cli.app import examples
 from vtsserving_cli.console import Console
 from vtsserving_cli.models.arguments import complete_tag
@@ -78,11 +77,10 @@ def serve(
     from vtsserving._runtime import logs
 
     logs.configure("serve")
-    if nats is not None and workers is None:
-        raise InvalidArgument("--nats goes with --workers N")
-    from vtsserving_embedded.serve import Plan
+    from vtsserving_embedded.serve import Plan, check_nats
     from vtsserving_embedded.targets import sort_targets
 
+    check_nats(nats, workers)
     plan = Plan(sort_targets(targets or [], model or [], service), host, port, workers, nats)
     uvloop.run(_serve_and_reload(plan) if reload else _serve(plan))
 

@@ -86,6 +86,13 @@ def test_a_with_block_ends_the_server(iris: str, tmp_path: Path) -> None:
     assert "ready" in log.read_text()
 
 
+def test_the_address_is_the_one_that_the_settings_name(iris: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTSSERVING_GATEWAY__HOST", "127.0.0.2")
+    with vtsserving.serve(iris, port=0) as server, server.client() as client:
+        assert server.url.startswith("http://127.0.0.2:")
+        assert client.predict(iris, iris_rows()[:1]).tolist() == [0]
+
+
 def test_the_callers_process_imports_no_service(iris: str) -> None:
     code = (
         "import json, sys, vtsserving\n"

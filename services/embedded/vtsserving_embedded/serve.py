@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from vtsserving._embedded.report import Ready
+from vtsserving._runtime.local_url import local_url
 from vtsserving._runtime.process import Stop, serve_until
 from vtsserving._runtime.settings import read
 from vtsserving.exceptions import InvalidArgument
@@ -16,10 +17,6 @@ from vtsserving_embedded.targets import Targets
 from vtsserving_embedded.workers import WorkersApp
 from vtsserving_gateway.server.server import listen
 from vtsserving_gateway.settings import GatewaySettings
-
-DEFAULT_URL_HOST: Final = "127.0.0.1"
-WILDCARDS: Final = frozenset(("0.0.0.0", "::"))
-"""Addresses that stand for all of this machine's; a client on it uses DEFAULT_URL_HOST."""
 
 
 class Plan(NamedTuple):
@@ -40,6 +37,20 @@ class Plan(NamedTuple):
     nats: str | None = None
 
 
+def check_nats(nats: str | None, workers: int | None) -> None:
+    """Refuse a nats-server that nothing would use.
+
+    Args:
+        nats: a running nats-server, or None.
+        workers: gateway processes, or None for one process that does everything.
+
+    Raises:
+        InvalidArgument: it is named without workers.
+    """
+    if nats is not None and workers is None:
+        raise InvalidArgument("--nats goes with --workers N")
+
+
 async def serve(plan: Plan, stop: Stop, on_ready: Callable[[Ready], None]) -> None:
     """Serve until `stop` is set, then drain.
 
@@ -52,8 +63,7 @@ async def serve(plan: Plan, stop: Stop, on_ready: Callable[[Ready], None]) -> No
         InvalidArgument: the plan contradicts itself.
         VtsServingException: it cannot be served; the message has the reason.
     """
-    if plan.nats is not None and plan.workers is None:
-        raise InvalidArgument("--nats goes with --workers N")
+    check_nats(plan.nats, plan.workers)
     targets = plan.targets
     if plan.workers is None:
         service = load_service(targets.service) if targets.service else None
@@ -72,7 +82,7 @@ async def serve(plan: Plan, stop: Stop, on_ready: Callable[[Ready], None]) -> No
 
     def ready() -> None:
         serving = (*app.tags, *([targets.service] if targets.service else []))
-        on_ready(Ready(url(plan.host, app.port), serving))
+        on_ready(Ready(local_url(plan.host or read(GatewaySettings).host, app.port), serving))
 
     await serve_until(app, stop, ready)
 
@@ -106,9 +116,3 @@ async def serve_and_reload(
         arguments += ["--host", plan.host]
     with listen(plan.host or settings.host, port, None) as listening:
         await Reloader(command(arguments), listening, folder_of(service), notices).run(stop)
-
-
-def url(host: str | None, port: int) -> str:
-    """The address of a server as a client on this machine reaches it."""
-    name = DEFAULT_URL_HOST if not host or host in WILDCARDS else host
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

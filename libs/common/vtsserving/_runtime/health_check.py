@@ -11,13 +11,14 @@ import socket
 import sys
 from typing import Final
 
+from vtsserving._runtime.local_url import local_url, reachable
+
 CHECK_TIMEOUT_S: Final = 3.0
 READY_PATH: Final = "/readyz"
 DEFAULT_PORTS: Final = {"gateway": 3000, "store": 3001, "batcher": 3002, "runner": 3003}
 """Of the services; their settings say the same, which a test compares."""
 
 _HEAD_BYTES: Final = 4_096
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def check_service(service: str) -> int:
@@ -35,7 +36,7 @@ def check_service(service: str) -> int:
     if not port.isdecimal():
         print(f"{prefix}PORT is {port!r}, which is no port", file=sys.stderr)
         return 1
-    return health_check(_LOOPBACK.get(host, host), int(port))
+    return health_check(reachable(host), int(port))
 
 
 def health_check(host: str, port: int, *, timeout_s: float = CHECK_TIMEOUT_S) -> int:
@@ -49,7 +50,7 @@ def health_check(host: str, port: int, *, timeout_s: float = CHECK_TIMEOUT_S) ->
     Returns:
         0 when it answered 200, otherwise 1, with the reason in one line on standard error.
     """
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{READY_PATH}"
+    url = local_url(host, port) + READY_PATH
     try:
         status = _status(host, port, timeout_s)
     except (OSError, ValueError, IndexError) as error:
