@@ -59,11 +59,12 @@ class FaultProxy:
         port: where it listens.
         connections: how many were made so far.
         cuts: how many were cut so far.
+        received_bytes: of requests, in all connections so far.
     """
 
     def __init__(self, target_port: int) -> None:
         self.faults = Faults()
-        self.connections = self.cuts = 0
+        self.connections = self.cuts = self.received_bytes = 0
         self._target_port = target_port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = int(self._listener.getsockname()[1])
@@ -189,6 +190,7 @@ class _Connection:
                     self._send(self._client, self._faults.answer)
                     break
                 received += len(piece)
+                self._proxy.received_bytes += len(piece)
                 self._send(self._server, piece)
                 if limit is not None and received > limit:
                     self.cut()

@@ -60,7 +60,7 @@ def objects(proxy: FaultProxy, bucket: str) -> Iterator[S3ObjectStore]:
 
 
 @pytest.fixture
-def pending(s3_endpoint: str, bucket: str) -> Callable[[], list[str]]:
+def pending(s3_endpoint: str, bucket: str) -> Iterator[Callable[[], list[str]]]:
     """Keys of the uploads that were begun and neither completed nor aborted."""
     client = botocore.session.get_session().create_client(
         "s3",
@@ -69,7 +69,8 @@ def pending(s3_endpoint: str, bucket: str) -> Callable[[], list[str]]:
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
     )
-    return lambda: [u["Key"] for u in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    yield lambda: [u["Key"] for u in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    client.close()
 
 
 def digest_of(data: bytes) -> str:
@@ -182,11 +183,12 @@ def interrupt_self(_: FaultProxy) -> None:
 
 def interrupt_in_request(proxy: FaultProxy) -> None:
     """Let the next request go without an answer, and interrupt who waits for it."""
-    before = proxy.connections
+    before = proxy.received_bytes
     arm(proxy, Faults(stall_after_bytes=0, times=1))
 
     def interrupt() -> None:
-        wait_until(lambda: proxy.connections > before, what="the next part is sent")
+        # Not as soon as it connects: an interrupt there may leave a socket without an owner, to the collector.
+        wait_until(lambda: proxy.received_bytes > before, what="the next part is sent")
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
