@@ -108,6 +108,18 @@ CASES = {
 }
 
 
+def described(case: Case) -> dict[str, Any]:
+    """The signature of a method that takes arrays and whose result follows its rows."""
+    names = ("x", "y") if case.method == "added" else ("x",)
+    dims = case.batch_dim if isinstance(case.batch_dim, tuple) else (case.batch_dim, case.batch_dim)
+    return {
+        "batchable": True,
+        "batch_dim": case.batch_dim,
+        "arguments": {name: {"kind": "rows", "type": "tensor"} for name in names},
+        "result": {"axis": dims[1]},
+    }
+
+
 def save_recorder(seen: Path) -> vtsserving.Model:
     """A model that writes down what it is called with; a batch leaves as soon as it has its case's rows."""
     file_name = str(seen)
@@ -137,7 +149,7 @@ def save_recorder(seen: Path) -> vtsserving.Model:
     return vtsserving.picklable_model.save_model(
         "recorder",
         Recorder(),
-        signatures={name: {"batchable": True, "batch_dim": case.batch_dim} for name, case in cases.items()},
+        signatures={name: described(case) for name, case in cases.items()},
         options={
             "max_wait_ms": 20_000,
             "method_configs": {name: {"max_batch_size": case.rows} for name, case in cases.items()},

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from support.call_rules import every
 from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed, join_calls, join_results, pack_call, split_result
 from vtsserving._wire.values import decode_value, encode_value
@@ -45,11 +46,11 @@ def test_calls_are_joined_and_cut_along_the_axis(dtype: str, axis: int) -> None:
     import torch
 
     parts = [tensor(dtype, 2, 2), tensor(dtype, *((1, 2) if axis == 0 else (2, 1)))]
-    calls = [pack_call((part,), {}, axis) for part in parts]
+    calls = [pack_call((part,), {}, every(axis)) for part in parts]
     assert calls[0].head == calls[1].head
     (joined,), _ = join_calls(calls[0].head, [call.body for call in calls], [2, 1])
     assert is_same(joined, torch.cat(parts, dim=axis))
-    whole = pack_call((joined,), {}, axis)
+    whole = pack_call((joined,), {}, every(axis))
     assert list(layout(whole.head).cut(whole.body, 3, [2, 1])) == [bytes(call.body) for call in calls]
 
 

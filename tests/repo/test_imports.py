@@ -42,7 +42,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_saving",
         "_local_store",
         "runner",
-        "io _runtime",
+        "_contract io _runtime",
         "_model _codecs",
         "_wire",
         "_http _bus _auth",

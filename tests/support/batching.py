@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from support.call_rules import every
 from support.scripted_runner import Script, ScriptedRunner, Served
 from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._bus.interface import Message
@@ -101,7 +102,7 @@ class Gateway:
             self.asked.append(asked)
             self._by_id[id] = asked
             sent.append(asked)
-        packed = [pack_call((asked.array,), {}, 0) for asked in sent]
+        packed = [pack_call((asked.array,), {}, every(0)) for asked in sent]
         frame = frames.Request(
             *model,
             *("predict", limits.max_rows, limits.max_bytes, limits.max_wait_us, limits.hang_us),

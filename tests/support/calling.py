@@ -80,7 +80,7 @@ class Caller:
             call.outcomes.append(outcome)
             call.settled_s.append(self._loop.time())
 
-        packed = pack_call((array,), {}, described.axis)
+        packed = pack_call((array,), {}, described.rule)
         call.ticket = self.client.submit(model, described, packed, timeout_s=timeout_s, on_done=done)
         return call
 

@@ -46,7 +46,7 @@ class Scorer(vtsserving.Runnable):
     def score(self, x):
         return scaled(self.linear.predict(x), self.by)
 
-    @vtsserving.Runnable.method(batchable=True, batch_dim=(1, 0))
+    @vtsserving.Runnable.method(batchable=True, batch_dim=(1, 0), result={"axis": 0})
     def columns(self, x):
         return np.array([[x.shape[1], os.getpid()]] * x.shape[1])
 

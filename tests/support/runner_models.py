@@ -29,6 +29,7 @@ def trouble(tmp_path: Path) -> Any:
 
             import numpy as np
 
+            x = np.asarray(x)  # lists stay lists where they come as JSON
             first = x[:, 0].tolist()
             with open(calls, "a") as file:
                 file.write(f"{first}\n")
@@ -101,6 +102,6 @@ def open_gate(tmp_path: Path) -> None:
 
 
 def save(name: str, model: Any, **details: Any) -> Model:
-    """Save a model whose `predict` is batchable."""
-    details.setdefault("signatures", {"predict": {"batchable": True}})
+    """Save a model whose `predict` is batchable and returns rows along axis 0."""
+    details.setdefault("signatures", {"predict": {"batchable": True, "result": {"axis": 0}}})
     return vtsserving.picklable_model.save_model(name, model, **details)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.call_rules import every
 from vtsserving._bus.interface import Bus, Message
 from vtsserving._local_store.model import Model
 from vtsserving._model.signature import ModelSignature
@@ -86,7 +87,7 @@ class ScriptedBatcher:
         """A batch of calls that share a head."""
         signature = signature or model.info.signatures.get(method) or ModelSignature(batchable=True)
         axis = signature.batch_dim[0] if signature.batchable else None
-        packed = [rows.pack_call(arguments, {}, axis) for arguments in calls]
+        packed = [rows.pack_call(arguments, {}, every(axis)) for arguments in calls]
         assert len({p.head for p in packed}) == 1
         count = len(packed)
         remaining = [remaining_s] * count if isinstance(remaining_s, int | float) else list(remaining_s)

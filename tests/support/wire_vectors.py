@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from support.call_rules import every
 from vtsserving._wire import frames
 from vtsserving._wire.rows import pack_call, split_result
 from vtsserving._wire.values import encode_value
@@ -26,7 +27,7 @@ from vtsserving._wire.values import encode_value
 PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v1.json"
 
 _MODEL: Final = ("iris", "2a3b4c5d6e7f2345", "sha256:" + "ab" * 32)
-_PACKED: Final = [pack_call((np.array(x, "<f4"),), {}, 0) for x in ([[1.5, 2]], [[3, 4], [5, 6]])]
+_PACKED: Final = [pack_call((np.array(x, "<f4"),), {}, every(0)) for x in ([[1.5, 2]], [[3, 4], [5, 6]])]
 _RESULT: Final = split_result(np.array([2, 0, 1], "<i8"), [1, 2], 0)
 _GATEWAY: Final = "00112233445566ff"
 _BATCHER: Final = "8899aabbccddeeff"
@@ -269,7 +270,7 @@ def vectors() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, value in VALUES.items():
         yield "values", {"name": name, "means": describe(value), "hex": encode_value(value).hex()}
     for name, (args, kwargs, axis) in CALLS.items():
-        packed = pack_call(args, kwargs, axis)
+        packed = pack_call(args, kwargs, every(axis))
         hexes = {"head": packed.head.hex(), "body": bytes(packed.body).hex()}
         means = describe([list(args), kwargs])
         yield "calls", {"name": name, "axis": axis, "means": means, "rows": packed.rows, **hexes}

@@ -10,6 +10,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument
@@ -50,7 +51,9 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
 
     def write(path: Path) -> Written:
         model.save_model(str(path / MODEL_FILE), format="cbm")
-        return Written(runs_code=False, input_specs=_input_specs(model), extra={"class": kind})
+        return Written(
+            runs_code=False, input_specs=_input_specs(model), columns=_columns(model), extra={"class": kind}
+        )
 
     return framework.save(
         FRAMEWORK, name, model, write, default={"predict": ModelSignature()}, details=details
@@ -90,6 +93,12 @@ def _read(model: Model) -> Any:
     return getattr(catboost, kind)().load_model(str(model.path_of(MODEL_FILE)), format="cbm")
 
 
+def _columns(model: Any) -> list[str]:
+    """The names of a table's columns; CatBoost's own, numbers, say nothing."""
+    names = [str(name) for name in model.feature_names_]
+    return [] if names == [str(at) for at in range(len(names))] else names
+
+
 def _input_specs(model: Any) -> dict[str, Any]:
     # Categories, texts and embeddings are not numbers that may be cast.
     if (
@@ -103,5 +112,9 @@ def _input_specs(model: Any) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.catboost", name="catboost", distributions=("catboost",), read=_read
+    module="vtsserving.catboost",
+    name="catboost",
+    distributions=("catboost",),
+    read=_read,
+    taking=Taking(one=True),
 )

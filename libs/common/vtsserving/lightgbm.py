@@ -10,6 +10,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework, pickles
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument
@@ -50,11 +51,18 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
     def write(path: Path) -> Written:
         if isinstance(model, lightgbm.Booster):
             model.save_model(path / BOOSTER_FILE)
-            return Written(runs_code=False, input_specs=_input_specs(model, model.num_feature()))
+            return Written(
+                runs_code=False, input_specs=_input_specs(model, model.num_feature()), columns=_columns(model)
+            )
         modules = details.get("external_modules") or ()
         has_code = pickles.dump(model, path / PICKLE_FILE, "the model", modules)
         specs = _input_specs(model.booster_, model.n_features_)
-        return Written(runs_code=True, input_specs=specs, extra={"pickle_by_value": has_code})
+        return Written(
+            runs_code=True,
+            input_specs=specs,
+            columns=_columns(model.booster_),
+            extra={"pickle_by_value": has_code},
+        )
 
     return framework.save(
         FRAMEWORK, name, model, write, default={"predict": ModelSignature()}, details=details
@@ -93,6 +101,12 @@ def _read(model: Model) -> Any:
     return pickles.load_model_file(model, PICKLE_FILE)
 
 
+def _columns(booster: Any) -> list[str]:
+    """The names of a table's columns; LightGBM itself takes them by position. Its own names say nothing."""
+    names = [str(name) for name in booster.feature_name()]
+    return [] if names == [f"Column_{at}" for at in range(len(names))] else names
+
+
 def _input_specs(booster: Any, features: int) -> dict[str, Any]:
     # Categories of a DataFrame are not numbers that may be cast.
     if booster.pandas_categorical:
@@ -102,5 +116,9 @@ def _input_specs(booster: Any, features: int) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.lightgbm", name="lightgbm", distributions=("lightgbm",), read=_read
+    module="vtsserving.lightgbm",
+    name="lightgbm",
+    distributions=("lightgbm",),
+    read=_read,
+    taking=Taking(one=True),
 )

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from vtsserving._local_store.model import Model
 from vtsserving._model.info import ModelInfo
 from vtsserving._model.options import ModelOptions
+from vtsserving._model.parameters import Parameters
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import BadDtype, InvalidArgument
@@ -222,6 +224,12 @@ def _input_specs(session: Any) -> dict[str, Any]:
     return {"run": spec, "predict": spec, CALL: spec}
 
 
+def _parameters(served: SessionCaller, method: str) -> Parameters:
+    """The inputs of the graph, by which every method may be called."""
+    names = tuple(one.name for one in served.session.get_inputs())
+    return Parameters(names, takes_more=False, takes_more_positions=False)
+
+
 def _numpy_name(onnx_type: str) -> str:
     inner = onnx_type.removeprefix("tensor(").removesuffix(")")
     return _NUMPY_NAMES.get(inner, inner) if onnx_type.startswith("tensor(") else "object"
@@ -235,4 +243,6 @@ FRAMEWORK: Final = Framework(
     serve=_serve,
     options=OnnxOptions,
     takes_device=True,
+    taking=Taking(tables=False),
+    parameters=_parameters,
 )

@@ -10,6 +10,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework, pickles
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework, Written
 
 if TYPE_CHECKING:
@@ -79,4 +80,5 @@ FRAMEWORK: Final = Framework(
     name="picklable_model",
     distributions=("cloudpickle",),
     read=_read,
+    taking=Taking(arrays=False),
 )

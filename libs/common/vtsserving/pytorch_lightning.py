@@ -10,8 +10,9 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework, Written
-from vtsserving._saving.torch_module import read_module, serve_module, write_module
+from vtsserving._saving.torch_module import module_parameters, read_module, serve_module, write_module
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -80,4 +81,6 @@ FRAMEWORK: Final = Framework(
     read=read_module,
     serve=serve_module,
     takes_device=True,
+    taking=Taking(tables=False),
+    parameters=module_parameters,
 )

@@ -10,6 +10,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework, pickles
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework, Written
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
     def write(path: Path) -> Written:
         modules = details.get("external_modules") or ()
         has_code = pickles.dump(model, path / MODEL_FILE, "the model", modules)
-        return Written(runs_code=True, input_specs=_input_specs(model), extra={"pickle_by_value": has_code})
+        return Written(
+            runs_code=True,
+            input_specs=_input_specs(model),
+            columns=_columns(model),
+            extra={"pickle_by_value": has_code},
+        )
 
     method = next((method for method in _DEFAULT_METHODS if hasattr(model, method)), "predict")
     return framework.save(FRAMEWORK, name, model, write, default={method: ModelSignature()}, details=details)
@@ -97,6 +103,12 @@ def _input_specs(model: Any) -> dict[str, Any]:
     return {method: spec for method in _TAKE_FEATURES if hasattr(model, method)}
 
 
+def _columns(model: Any) -> list[str]:
+    """The names of the columns of the table that the estimator was fitted on; empty where it was none."""
+    names = getattr(model, "feature_names_in_", None)
+    return [] if names is None else [str(name) for name in names]
+
+
 def _takes_numbers(model: Any) -> bool:
     """Whether the first step reads numbers: casting categories or text to float64 would change answers."""
     steps = getattr(model, "steps", None)
@@ -129,5 +141,9 @@ def _took_numbers_before_tags(model: Any) -> bool:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.sklearn", name="sklearn", distributions=("scikit-learn",), read=_read
+    module="vtsserving.sklearn",
+    name="sklearn",
+    distributions=("scikit-learn",),
+    read=_read,
+    taking=Taking(one=True),
 )

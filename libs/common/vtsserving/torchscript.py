@@ -10,8 +10,9 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework, Written
-from vtsserving._saving.torch_module import import_torch, serve_module
+from vtsserving._saving.torch_module import import_torch, module_parameters, serve_module
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -89,4 +90,6 @@ FRAMEWORK: Final = Framework(
     read=_read,
     serve=serve_module,
     takes_device=True,
+    taking=Taking(tables=False),
+    parameters=module_parameters,
 )

@@ -10,6 +10,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument, SerializationError
@@ -113,4 +114,5 @@ FRAMEWORK: Final = Framework(
     distributions=("transformers", "torch"),
     read=_read,
     takes_device=True,
+    taking=Taking(arrays=False),
 )

@@ -11,6 +11,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving.exceptions import InvalidArgument
@@ -139,5 +140,10 @@ def _input_specs(model: Any) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.xgboost", name="xgboost", distributions=("xgboost",), read=_read, serve=_serve
+    module="vtsserving.xgboost",
+    name="xgboost",
+    distributions=("xgboost",),
+    read=_read,
+    serve=_serve,
+    taking=Taking(one=True),
 )

@@ -165,8 +165,8 @@ def test_what_is_no_value_is_a_bad_frame(data: bytes) -> None:
 @pytest.mark.slow
 def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None:
     program = (
-        "import sys, numpy; from vtsserving._wire import rows, values;"
-        "rows.pack_call((numpy.zeros((1, 2)),), {}, 0); values.encode_value({'a': [1, (2.0,)]});"
+        "import sys, numpy; from vtsserving._wire import call_rule, rows, values;"
+        "rows.pack_call((numpy.zeros((1, 2)),), {}, call_rule.CallRule(0)); values.encode_value({'a': [1, (2.0,)]});"
         "sys.exit(any(name in sys.modules for name in ('pandas', 'PIL', 'torch', 'pickle_does_not_count')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support import wire_vectors
+from support.call_rules import every
 from support.wire_vectors import CALLS, FRAMES, MALFORMED, VALUES, data_of, describe, fields_of, load
 from vtsserving._wire import frames
 from vtsserving._wire.layout import Layout
@@ -51,7 +52,8 @@ def test_a_call_has_the_head_and_the_body_that_were_fixed(vector: dict[str, Any]
     packed = Packed(bytes.fromhex(vector["head"]), vector["rows"], bytes.fromhex(vector["body"]))
     args, kwargs = unpack_call(packed)
     assert describe([args, kwargs]) == vector["means"]
-    assert pack_call(*CALLS[vector["name"]]) == packed
+    given, named, axis = CALLS[vector["name"]]
+    assert pack_call(given, named, every(axis)) == packed
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {"frame": frames.decode, "value": decode_value, "head": Layout}

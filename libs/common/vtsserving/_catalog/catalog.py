@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
 from vtsserving._catalog.placement import required_traits
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_record import CONTRACT, read_contracts
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._recent import RecentDict
+from vtsserving._wire.call_rule import CallRule
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -49,21 +52,28 @@ class Method(NamedTuple):
 
     Attributes:
         name: of the method.
-        axis: batch axis of the inputs; None when calls are never merged.
+        rule: which arguments are rows, and along which axis.
         max_rows: most rows in one batch; 0 when calls are never merged.
         max_bytes: most bytes of inputs in one batch.
         max_wait_us: how long a call may wait for company, microseconds.
         hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
         max_latency_s: a call that is not answered within this time is refused as overload; infinite: never.
+        contract: of the method.
     """
 
     name: str
-    axis: int | None
+    rule: CallRule
     max_rows: int
     max_bytes: int
     max_wait_us: int
     hang_us: int
     max_latency_s: float = math.inf
+    contract: MethodContract = MethodContract()
+
+    @property
+    def axis(self) -> int | None:
+        """The axis of rows in arguments; None when calls are never merged."""
+        return self.rule.axis
 
 
 NEVER_US: Final = 0
@@ -89,6 +99,7 @@ class CatalogEntry:
         settings: those of the options that are not the model's own; see model_settings.
         saved: the model's own options; None: `options` are.
         needs: what a runner must have to load it; see placement.
+        contract_record: the contracts of its methods as they are recorded; None: 0.1 saved it.
     """
 
     name: str
@@ -104,6 +115,7 @@ class CatalogEntry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     saved: ModelOptions | None = None
     needs: tuple[str, ...] = ()
+    contract_record: Any = None
 
     @classmethod
     def of(cls, info: ModelInfo, digest: str, settings: Mapping[str, Any] | None = None) -> CatalogEntry:
@@ -122,6 +134,7 @@ class CatalogEntry:
             settings or {},
             info.options,
             required_traits(info),
+            info.extra.get(CONTRACT),
         )
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> CatalogEntry:
@@ -135,16 +148,23 @@ class CatalogEntry:
         return f"{self.name}:{self.version}"
 
     @cached_property
+    def contracts(self) -> Mapping[str, MethodContract]:
+        """Method name to contract; raises as `ModelInfo.contracts`."""
+        return read_contracts(self.contract_record, self.signatures, self.tag)
+
+    @cached_property
     def _methods(self) -> dict[str, Method]:
         methods = {}
-        for name, signature in self.signatures.items():
+        for name, contract in self.contracts.items():
             options = self.options.of_method(name)
             hang_us = NEVER_US if options.timeout_s is None else int(options.timeout_s * 1e6)
             latency_s = math.inf if options.max_latency_ms is None else options.max_latency_ms / 1000
-            axis = signature.batch_dim[0] if signature.batchable else None
-            max_rows = (options.max_batch_size or NO_ROW_LIMIT) if signature.batchable else 0
+            rule = contract.rule
+            max_rows = (options.max_batch_size or NO_ROW_LIMIT) if rule.axis is not None else 0
             wait_us = int(options.max_wait_ms * 1000)
-            methods[name] = Method(name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s)
+            methods[name] = Method(
+                name, rule, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s, contract
+            )
         return methods
 
     def method(self, name: str = "") -> Method:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 
+from vtsserving._wire import tensors
 from vtsserving._wire.limits import MAX_TENSOR_DIMS
 from vtsserving.exceptions import BadShape, OutOfRange, Ragged, TooDeep, WrongType
 
@@ -109,7 +110,9 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
     if not kinds <= wanted:
         raise _wrong_type(value, wanted, _WANTED[dtype.kind], where)
     spec.check_shape(shape, where)
-    if dtype.kind in "bU":
+    if dtype.kind == "U":
+        return text_array(value, shape, is_padded=True)
+    if dtype.kind == "b":
         return np.array(value, dtype)
     return _whole(value, dtype, where) if dtype.kind in "iu" else _floating(value, dtype, where)
 
@@ -153,12 +156,30 @@ def plain_array(body: bytes | bytearray, dtype: np.dtype[Any] | None = None) -> 
     return array if -9e18 < array.min().item() <= array.max().item() < 9e18 else None
 
 
-def infer(value: Any, where: str) -> Any:
+def text_array(value: Any, shape: tuple[int, ...], *, is_padded: bool) -> Array:
+    """The array of nested lists of texts.
+
+    Args:
+        value: the lists, or one text.
+        shape: their shape.
+        is_padded: whether it is an array of numpy's strings, which are as long as the longest; not where that would
+            take much more memory than the texts, or lose something. Otherwise of Python's strings.
+    """
+    flat = [value] if not shape else value
+    for _ in shape[1:]:
+        flat = [item for items in flat for item in items]
+    sent_bytes = sum(map(len, flat))
+    array = tensors.string_array(flat, sent_bytes) if is_padded else tensors.object_array(flat)
+    return array.reshape(shape)
+
+
+def infer(value: Any, where: str, *, is_padded: bool = False) -> Any:
     """What a value becomes where no spec is recorded.
 
     Args:
         value: what JSON gave.
         where: how an error names the value.
+        is_padded: whether texts become numpy's strings; see text_array.
 
     Returns:
         An array for a list of numbers, booleans or strings, at any depth; the list as it is for objects; dicts with
@@ -168,13 +189,15 @@ def infer(value: Any, where: str) -> Any:
         Ragged, WrongType: numbers, strings, booleans and null are mixed in one list.
     """
     if isinstance(value, dict):
-        return {key: infer(item, f"{where}.{key[:80]}") for key, item in value.items()}
+        return {key: infer(item, f"{where}.{key[:80]}", is_padded=is_padded) for key, item in value.items()}
     if not isinstance(value, list):
         return value
     if value and all(type(item) is dict for item in value):
         return value
-    _, kinds = _survey(value, where)
-    if kinds <= _NUMBERS or kinds in (_BOOLEANS, _STRINGS):
+    shape, kinds = _survey(value, where)
+    if kinds == _STRINGS:
+        return text_array(value, shape, is_padded=is_padded)
+    if kinds <= _NUMBERS or kinds == _BOOLEANS:
         return np.array(value)
     wanted = next((same for same in (_NUMBERS, _STRINGS, _BOOLEANS) if kinds & same), _NUMBERS)
     raise _wrong_type(value, wanted, "numbers, strings or booleans, and one of these for all items", where)

@@ -73,7 +73,7 @@ class BlockingCalls:
             VtsServingException: of all kinds, as InferenceClient.call and Outcome.value.
         """
         described = entry.method(method)
-        packed = pack_call(args, kwargs, described.axis)
+        packed = pack_call(args, kwargs, described.rule)
         call = _Call(entry, described, packed, self._loop.time() + timeout_s)
         self._waiting.append(call)
         # One wake-up for all that come until the loop gets to it; the flag falls before it looks.

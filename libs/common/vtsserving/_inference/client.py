@@ -128,7 +128,7 @@ class InferenceClient:
         Args:
             entry: the model.
             method: of `entry.method(name)`.
-            packed: the arguments, of `pack_call(args, kwargs, method.axis)`.
+            packed: the arguments, of `pack_call(args, kwargs, method.rule)`.
             timeout_s: seconds until the call must be answered.
             on_done: called exactly once, on the loop; before this returns only if the call is refused.
 
@@ -168,7 +168,7 @@ class InferenceClient:
             MethodNotFound: the model has no such method.
         """
         described = entry.method(method)
-        packed = rows.pack_call(args, kwargs, described.axis)
+        packed = rows.pack_call(args, kwargs, described.rule)
         future: asyncio.Future[Outcome] = self._loop.create_future()
 
         def done(outcome: Outcome) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from vtsserving._aliases import stable
 from vtsserving._model import yaml_file
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_record import CONTRACT, read_contracts
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag
@@ -89,6 +91,16 @@ class ModelInfo:
     def version(self) -> str:
         """The model's exact version."""
         return self.tag.version or ""
+
+    @property
+    def contracts(self) -> Mapping[str, MethodContract]:
+        """Callable method to its contract; of models that 0.1 saved, the rule of 0.1.
+
+        Raises:
+            NewerFormat: a later release wrote it.
+            IntegrityError: it is damaged.
+        """
+        return read_contracts(self.extra.get(CONTRACT), self.signatures, str(self.tag))
 
     @property
     def input_specs(self) -> Mapping[str, Any]:

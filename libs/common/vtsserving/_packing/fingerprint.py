@@ -66,6 +66,9 @@ def fingerprint(runner: Runner) -> str:
         "options": runner.options.to_dict(),
         "models": sorted(f"{model.tag} {model.digest}" for model in runner.models),
     }
+    declared = {name: one.to_dict() for name, one in runner.contracts.items() if one.is_described}
+    if declared:  # otherwise a class has the name that it had before there were contracts
+        content["contracts"] = declared
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

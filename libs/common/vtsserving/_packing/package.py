@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from vtsserving._local_store.files import storage_errors
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
+from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.draft import Draft
 from vtsserving._packing.fingerprint import project_modules
 from vtsserving._packing.package_tags import MAX_NEEDS, NEEDS, Need, packed_tag
 from vtsserving._saving import framework, pickles
+from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework
 from vtsserving.exceptions import AlreadyExists, InvalidArgument, ModelLoadFailed, NotFound
 
@@ -75,6 +77,7 @@ def _save(runner: Runner, store: LocalStore, draft: Draft) -> Model:
             "runs_code": True,
             "pickle_by_value": has_code,
             "description": f"The runner {runner.name!r}: {cls.__module__}.{cls.__qualname__}",
+            **write_contracts(runner.contracts),
             NEEDS: [_need(model, store).to_dict() for model in runner.models],
         }
         whole = dataclasses.replace(draft, options=runner.options, signatures=runner.signatures, extra=extra)
@@ -104,4 +107,5 @@ FRAMEWORK: Final = Framework(
     name="packed_runnable",
     distributions=("cloudpickle",),
     read=_read,
+    taking=Taking(arrays=False),
 )

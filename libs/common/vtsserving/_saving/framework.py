@@ -18,15 +18,26 @@ from vtsserving._local_store.files import storage_errors
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
+from vtsserving._model.contract import MethodContract, plain_signature
+from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.draft import Draft
 from vtsserving._model.info import ModelContext, ModelInfo
 from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving._model.options import ModelOptions
+from vtsserving._model.parameters import Parameters, parameters_of
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
+from vtsserving._saving.contract import (
+    ARRAYS,
+    Taking,
+    contract_of,
+    signature_for_0_1,
+    with_columns,
+    with_example,
+)
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
-from vtsserving._saving.input_example import record_example
+from vtsserving._saving.input_example import example_arguments, record_example
 from vtsserving.exceptions import (
     InvalidArgument,
     InvalidSignature,
@@ -93,6 +104,8 @@ class Framework:
         serve: makes of the loaded object what the model process calls; None: it is called itself.
         options: the class of the model's options.
         takes_device: whether `read` has a keyword argument `device`.
+        taking: what its methods take.
+        parameters: of a method of the served object, where Python cannot say; (object, method name).
     """
 
     module: str
@@ -102,6 +115,8 @@ class Framework:
     serve: Callable[[Any, ModelInfo], Any] | None = None
     options: type[ModelOptions] = ModelOptions
     takes_device: bool = False
+    taking: Taking = ARRAYS
+    parameters: Callable[[Any, str], Parameters] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,12 +128,14 @@ class Written:
         input_specs: method to spec, where the framework knows it.
         extra: more for the manifest; JSON values.
         served: what the model process will call, where that is not the model.
+        columns: names of the columns that a table has, where the framework knows them.
     """
 
     runs_code: bool
     input_specs: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] | None = None
     served: Any = None
+    columns: Sequence[str] = ()
 
 
 def save(
@@ -146,7 +163,8 @@ def save(
     known = _known_details(framework, details)
     tag = Tag.parse(name)
     check_not_hidden(tag)
-    signatures = read_signatures(known.get("signatures") or default)
+    described = known.get("signatures") or default
+    signatures = read_signatures(_plain(described))
     if framework.serve is None:
         check_methods(model, signatures)
     options = framework.options.from_dict(known.get("options") or {})
@@ -159,15 +177,40 @@ def save(
             written = write(staged)
         served = model if written.served is None else written.served
         check_methods(served, signatures)
+        contracts = _contracts(framework, served, described, written)
+        if known.get("input_example") is not None:
+            args = example_arguments(known.get("input_example"))
+            contracts = {
+                method: with_example(contract, method, args, getattr(served, method))
+                for method, contract in contracts.items()
+            }
+        written_signatures = {
+            name: signature_for_0_1(contracts[name], one) for name, one in signatures.items()
+        }
         extra = {
             **(written.extra or {}),
+            **write_contracts(contracts),
             **write_custom_objects(staged, known.get("custom_objects"), known.get("external_modules") or ()),
             **record_example(staged, served, known.get("input_example"), signatures, written.input_specs),
             **({"description": description} if description else {}),
             "runs_code": written.runs_code,
         }
-        draft = Draft(tag, framework.module, context(framework), labels, options, metadata, signatures, extra)
+        draft = Draft(
+            tag, framework.module, context(framework), labels, options, metadata, written_signatures, extra
+        )
         return store.save(staged, draft)
+
+
+def _contracts(
+    framework: Framework, served: Any, described: Mapping[str, Any], written: Written
+) -> dict[str, MethodContract]:
+    """The contracts of the methods, as far as their author and the framework know them."""
+    found = {}
+    for method, raw in described.items():
+        known = framework.parameters or (lambda served, method: parameters_of(getattr(served, method)))
+        contract = contract_of(method, raw, framework.taking, known(served, method))
+        found[method] = with_columns(contract, written.columns)
+    return found
 
 
 def load(framework: Framework, tag: str | Tag | Model, **options: Any) -> Any:
@@ -281,6 +324,13 @@ def _other_methods(served: object, wanted: str) -> str:
     return f"; it has {', '.join(own[:5])}: say which to serve, for example signatures={{{own[0]!r}: {{}}}}"
 
 
+def _plain(described: Any) -> Any:
+    """Signatures as model.yaml has them; what is none is left to `read_signatures`."""
+    if not isinstance(described, Mapping):
+        return described
+    return {name: plain_signature(raw) for name, raw in described.items()}
+
+
 def check_description(description: str | None) -> str:
     """Check a description.
 
@@ -296,6 +346,7 @@ def check_description(description: str | None) -> str:
 
 def _read(framework: Framework, model: Model, **options: Any) -> Any:
     check_environment(model.info)
+    _ = model.info.contracts  # those of a later release are refused before anything is loaded
     try:
         return framework.read(model, **options)
     except (VtsServingException, TypeError, MemoryError):

@@ -62,7 +62,7 @@ def record_example(
     inputs = {method: dict(spec) for method, spec in (known or {}).items() if method in signatures}
     if example is None:
         return {"input_specs": inputs} if inputs else {}
-    args = example if isinstance(example, tuple) else (example,)
+    args = example_arguments(example)
     _write(directory, args)
     outputs = {}
     for method, signature in signatures.items():
@@ -82,6 +82,11 @@ def record_example(
         _check_axis(method, signature, axis_out, [outputs[method]])
     shown = _shown(args, signatures)
     return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
+
+
+def example_arguments(example: Any) -> tuple[Any, ...]:
+    """The arguments of one call: an example that is a tuple holds several."""
+    return example if isinstance(example, tuple) else (example,)
 
 
 def warmup_calls(model: Model) -> list[WarmupCall]:

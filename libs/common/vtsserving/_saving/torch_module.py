@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from vtsserving._local_store.model import Model
 from vtsserving._model.info import ModelInfo
+from vtsserving._model.parameters import Parameters, parameters_of
+from vtsserving._model.signature import CALL
 from vtsserving._saving import pickles
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Written
@@ -213,6 +215,16 @@ def _read_data(model: Model, device: str, torch: Any) -> Any:
 def serve_module(module: Any, info: ModelInfo | None = None) -> TorchCaller:
     """What the model process calls: the module in evaluation mode, taking arrays."""
     return TorchCaller(module.eval())
+
+
+def module_parameters(served: TorchCaller, method: str) -> Parameters:
+    """The parameters of a module's method; those of `forward` for the module itself."""
+    function = served.module.forward if method == CALL else getattr(served.module, method)
+    schema = getattr(function, "schema", None)
+    if schema is None:
+        return parameters_of(function)
+    names = [one.name for one in schema.arguments[1:]]
+    return Parameters(tuple(names), takes_more=False, takes_more_positions=False)
 
 
 def _device_of(module: Any) -> Any:

@@ -61,7 +61,7 @@ class Placeholder(NamedTuple):
         """One value of several, along the batch axis."""
         if len(parts) == 1:
             return parts[0]
-        if self.kind == LIST_HOLE:
+        if type(parts[0]) is list:
             return [item for part in parts for item in part]
         if self.kind == FRAME_HOLE:
             import pandas as pd
@@ -91,7 +91,7 @@ class Layout:
             len(self.placeholders) == 1 and self.placeholders[0].fixed and self.placeholders[0].axis == 0
         )
         self._row_bytes = self.placeholders[0].size(1) if self._contiguous else 0
-        template = self._fill(lambda _code, _data: Leaf)
+        template = self.template()
         self._is_bare = template is Leaf
         spec = self.placeholders[0].spec
         self._tail = spec.shape[1:] if spec is not None else ()
@@ -135,6 +135,16 @@ class Layout:
             return values.from_extension(code, data)
 
         return values.unpack_checked(self._head, extension)
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether something else than rows is among the arguments of the call that this is the head of."""
+        call = self.template()
+        return any(value is not Leaf for value in (*call[0], *call[1].values()))
+
+    def template(self) -> Any:
+        """The value with the class Leaf wherever a batched leaf goes."""
+        return self._fill(lambda _code, _data: Leaf)
 
     def join(self, bodies: Sequence[Bytes], rows: Sequence[int]) -> Any:
         """One value of k requests, in their order.

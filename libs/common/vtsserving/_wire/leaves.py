@@ -12,6 +12,7 @@ import numpy as np
 
 from vtsserving._wire import tables, tensors, values
 from vtsserving._wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
+from vtsserving._wire.uniform_lists import Uniform, uniform
 from vtsserving.exceptions import BadShape, TooDeep
 
 TENSOR_HOLE: Final = 16
@@ -25,13 +26,14 @@ SIZE: Final = struct.Struct("<Q")
 class Leaf:
     """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    __slots__ = ("axis", "value", "where")
+    __slots__ = ("axis", "uniform", "value", "where")
 
     def __init__(self, value: Any, axis: int, where: str) -> None:
         """Leaf `value`, batched along `axis`, which errors name `where`."""
         self.value = value
         self.axis = axis
         self.where = where
+        self.uniform: Uniform | None = uniform(value) if type(value) is list and value else None
 
     @property
     def rows(self) -> int:
@@ -40,6 +42,9 @@ class Leaf:
 
     def part(self, start: int, stop: int) -> bytes:
         """The leaf's bytes for rows [start, stop)."""
+        if self.uniform is not None:
+            listed = self.uniform.part(start, stop)
+            return sized(listed) if self.uniform.spec.dtype == tensors.STR else listed
         if isinstance(self.value, list):
             return sized(values.encode_value(self.value[start:stop], self.where))
         if tables.is_table(self.value):
@@ -88,6 +93,13 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
     return leaf
 
 
+def has_axis(value: Any, axis: int) -> bool:
+    """Whether a value is an array, tensor, list or table with that many dimensions, so that it can be a leaf."""
+    if isinstance(value, list) or tables.is_table(value):
+        return axis == 0
+    return (isinstance(value, np.ndarray) or tensors.is_torch(value)) and bool(value.ndim > axis)
+
+
 def rows_of(leaves: Sequence[Leaf]) -> int:
     """The rows that all leaves have; BadShape if they differ or there is none."""
     rows = leaves[0].rows
@@ -117,6 +129,9 @@ def pack_head(marked: Any, where: str) -> bytes:
 
 
 def _hole(leaf: Leaf) -> Any:
+    if leaf.uniform is not None:
+        spec = leaf.uniform.spec
+        return msgpack.ExtType(TENSOR_HOLE, b"\0" + spec._replace(shape=(0, *spec.shape[1:])).pack())
     if isinstance(leaf.value, list):
         return msgpack.ExtType(LIST_HOLE, b"")
     if tables.is_table(leaf.value):

@@ -9,23 +9,25 @@ The head is the *group* of the batcher, which compares it as opaque bytes. For t
 axis 0, joining k requests is joining their bytes. A value without a batched leaf has an empty head, `rows` 0, and is
 the body, whole; it is never merged with others.
 
-    hole 16 tensor   axis:u8 then a tensor spec whose batch dimension is 0
+    hole 16 tensor   axis:u8 then a tensor spec whose batch dimension is 0; a list of one type in a regular shape, too
     hole 17 list     (empty)         leaf bytes: size:u64le, msgpack array of the items
     hole 18 frame    columns, dtypes leaf bytes: size:u64le, the DataFrame or Series as a value
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vtsserving._wire import tensors, values
+from vtsserving._wire import tables, tensors, values
+from vtsserving._wire.call_rule import PARAMETER, CallRule
 from vtsserving._wire.layout import Bytes, Layout, layout
 from vtsserving._wire.leaves import Leaf, extract_leaves, pack_head, ranges, rows_of
 from vtsserving._wire.limits import MAX_ROWS
+from vtsserving._wire.uniform_lists import compact
 from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape
 
 
@@ -43,39 +45,59 @@ class Packed(NamedTuple):
     body: Bytes
 
 
-def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], axis: int | None) -> Packed:
+def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], rule: CallRule) -> Packed:
     """Pack the arguments of one call.
 
     Args:
         args: positional arguments.
         kwargs: keyword arguments.
-        axis: the batch axis of the inputs; None when the method is not batchable.
+        rule: says which arguments are rows, and along which axis.
 
     Returns:
-        Head, rows and body. All arrays, tensors, lists, DataFrames and Series are batched, inside of dicts and
-        tuples too; everything else is a non-batched argument and part of the head.
+        Head, rows and body. Arrays, tensors, lists and tables in rows are holes of the head, inside of dicts and tuples
+        too; parameters are part of it. A call without rows, or whose rows differ in number, is not merged with others:
+        its head is empty.
 
     Raises:
         UnsupportedValue: an argument that cannot be sent.
-        BadShape: an argument without the batch axis or without rows, or arguments that disagree on the rows.
+        BadShape: rows without their axis, or none at all.
     """
-    if axis is None:
-        return Packed(b"", 0, values.encode_value([list(args), dict(kwargs)], "the call"))
-    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
-        packed = _pack_one_array(args[0], axis)
+    if kwargs and rule.names:
+        args, kwargs = rule.positional(list(args), kwargs)
+    if rule.axis is None:
+        return pack_alone(args, kwargs)
+    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray and rule.first_axis is not None:
+        packed = _pack_one_array(args[0], rule.first_axis)
         if packed is not None:
             return packed
     leaves: list[Leaf] = []
     marked = [
-        [extract_leaves(value, axis, f"argument {i + 1}", leaves) for i, value in enumerate(args)],
-        {key: extract_leaves(value, axis, f"argument {key!r}", leaves) for key, value in kwargs.items()},
+        [_marked(value, rule, i, leaves) for i, value in enumerate(args)],
+        {name: _marked(value, rule, -1, leaves, name) for name, value in kwargs.items()},
     ]
-    if not leaves:
-        return Packed(b"", 0, values.encode_value([list(args), dict(kwargs)], "the call"))
+    if not leaves or any(leaf.rows != leaves[0].rows for leaf in leaves):
+        return pack_alone(args, kwargs)
+    if not leaves[0].rows and type(leaves[0].value) is list:
+        return pack_alone(args, kwargs)
     rows = rows_of(leaves)
-    return Packed(
-        pack_head(marked, "a non-batched argument"), rows, b"".join(leaf.part(0, rows) for leaf in leaves)
-    )
+    return Packed(pack_head(marked, "a parameter"), rows, b"".join(leaf.part(0, rows) for leaf in leaves))
+
+
+def pack_alone(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
+    """Pack a call that is not merged with others."""
+    call = [[compact(value) for value in args], {name: compact(value) for name, value in kwargs.items()}]
+    return Packed(b"", 0, values.encode_value(call, "the call"))
+
+
+def _marked(value: Any, rule: CallRule, index: int, leaves: list[Leaf], name: str = "") -> Any:
+    """An argument of a call with its rows as leaves, which are collected."""
+    if not name and 0 <= index < len(rule.names):
+        name = rule.names[index]
+    axis = rule.axis_of(index, name, value)
+    if axis == PARAMETER:
+        return value
+    where = f"argument {name!r}" if index < 0 else f"argument {index + 1}"
+    return extract_leaves(value, axis, where, leaves)
 
 
 def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
@@ -174,6 +196,20 @@ def split_result(result: Any, counts: Sequence[int], axis: int) -> tuple[bytes, 
             if leaves
             else f"the model returned a {type(result).__name__}, which cannot be split into {sum(counts)} rows"
         )
+    return cut_leaves(marked, leaves, counts)
+
+
+def cut_leaves(marked: Any, leaves: Sequence[Leaf], counts: Sequence[int]) -> tuple[bytes, list[Bytes]]:
+    """Head and bodies of a result whose rows were found already.
+
+    Args:
+        marked: the result, with a Leaf wherever rows are.
+        leaves: those, in order, each with sum(counts) rows.
+        counts: rows of each request.
+
+    Raises:
+        UnsupportedValue: it cannot be sent.
+    """
     return pack_head(marked, "the model's output"), [
         b"".join(leaf.part(a, b) for leaf in leaves) for a, b in ranges(counts)
     ]
@@ -187,7 +223,7 @@ def _result_head(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 def pack_whole(value: Any) -> Packed:
     """Pack a result that has no batch axis."""
-    return Packed(b"", 0, values.encode_value(value, "the model's output"))
+    return Packed(b"", 0, values.encode_value(compact(value), "the model's output"))
 
 
 def join_results(parts: Sequence[Packed]) -> Any:
@@ -215,12 +251,50 @@ def join_results(parts: Sequence[Packed]) -> Any:
 
 
 def _join_unlike(results: list[Any], first: Layout) -> Any:
-    """Parts whose heads differ (a dtype that widened in one of them): numpy's own promotion decides."""
-    if len(first.placeholders) == 1 and all(isinstance(result, np.ndarray) for result in results):
-        try:
-            return np.concatenate(results, axis=first.placeholders[0].axis)
-        except ValueError as error:
-            raise BadModelOutput(
-                f"the parts of a large request gave results that do not fit: {error}"
-            ) from error
-    raise BadModelOutput("the parts of a large request gave results of different structure")
+    """Join parts whose heads differ, by a dtype that widened in one for example: leaf by leaf, as one call gives it."""
+    axes = iter([placeholder.axis for placeholder in first.placeholders])
+    return _joined(results, first.template(), axes)
+
+
+def _joined(results: list[Any], template: Any, axes: Iterator[int]) -> Any:
+    if template is Leaf:
+        return _concatenated(results, next(axes))
+    kind = type(template)
+    if any(type(result) is not kind for result in results) or (
+        kind in (list, tuple, dict) and any(len(result) != len(template) for result in results)
+    ):
+        raise _unlike("are of different structure")
+    if kind is dict:
+        if any(result.keys() != template.keys() for result in results):
+            raise _unlike("have different keys")
+        return {key: _joined([result[key] for result in results], one, axes) for key, one in template.items()}
+    if kind in (list, tuple):
+        items = [_joined([result[i] for result in results], one, axes) for i, one in enumerate(template)]
+        return items if kind is list else tuple(items)
+    return results[0]
+
+
+def _concatenated(parts: list[Any], axis: int) -> Any:
+    """One leaf of several, in the dtype that holds the values of all."""
+    if all(type(part) is list for part in parts):
+        return [item for part in parts for item in part]
+    try:
+        if all(map(tables.is_table, parts)):
+            import pandas as pd
+
+            return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
+        if all(map(tensors.is_torch, parts)):
+            import torch
+
+            return torch.cat(parts, dim=axis)
+        if all(isinstance(part, np.ndarray) for part in parts):
+            if any(part.dtype.kind == "O" for part in parts):
+                parts = [part.astype(object) for part in parts]
+            return np.concatenate(parts, axis=axis)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _unlike(f"do not fit each other: {error}") from error
+    raise _unlike("are of different types")
+
+
+def _unlike(how: str) -> BadModelOutput:
+    return BadModelOutput(f"the results of the parts of a large request {how}")

@@ -46,6 +46,15 @@ TORCH: Final = 1
 """Container flag: comes back as a torch tensor on the CPU."""
 SCALAR: Final = 2
 """Container flag: comes back as a numpy scalar."""
+LIST: Final = 3
+"""Container flag: comes back as nested lists of Python's own float, int, bool or str."""
+OBJECTS: Final = 4
+"""Container flag: strings come back as a numpy array of objects, which pads and trims nothing."""
+
+_LAST_CONTAINER: Final = OBJECTS
+
+_LISTED: Final = frozenset(DTYPES.index(name) for name in ("bool", "int64", "float64", "str"))
+"""Dtypes whose items are one type of Python's each, so that a list comes back as it was."""
 
 _NUMPY_DTYPES: Final = [np.dtype(name) if name not in ("bfloat16", "str") else None for name in DTYPES]
 _CODE_OF: Final = {dtype.str: code for code, dtype in enumerate(_NUMPY_DTYPES) if dtype is not None}
@@ -113,8 +122,10 @@ def _unusual_to_wire(value: Any, container: int, where: str) -> tuple[Spec, np.n
     dtype = value.dtype
     if dtype.name == "bfloat16":
         return Spec(BFLOAT16, container, value.shape), np.ascontiguousarray(value).view(np.uint16)
-    if dtype.kind == "U" or (dtype.kind == "O" and all(isinstance(item, str) for item in value.flat)):
+    if dtype.kind == "U":
         return Spec(STR, container, value.shape), pack_strings(value.ravel().tolist())
+    if dtype.kind == "O" and all(isinstance(item, str) for item in value.flat):
+        return Spec(STR, OBJECTS, value.shape), pack_strings(value.ravel().tolist())
     swapped = dtype.newbyteorder("<")
     if swapped.str in _CODE_OF:
         return Spec(_CODE_OF[swapped.str], container, value.shape), np.ascontiguousarray(
@@ -156,7 +167,7 @@ def unpack_spec(data: memoryview) -> tuple[Spec, int]:
     """
     try:
         dtype, container, ndim = _FIXED.unpack_from(data)
-        if dtype >= len(DTYPES) or container > SCALAR or ndim > MAX_TENSOR_DIMS:
+        if dtype >= len(DTYPES) or container > _LAST_CONTAINER or ndim > MAX_TENSOR_DIMS:
             raise BadTensor("unknown dtype, container or number of dimensions")
         shape = struct.unpack_from(f"<{ndim}Q", data, _FIXED.size)
     except struct.error as error:
@@ -186,7 +197,13 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         )
     try:
         if spec.dtype == STR:
-            array = string_array(unpack_strings(data, items), len(data)).reshape(spec.shape)
+            if spec.container == LIST and len(spec.shape) == 1:
+                return unpack_strings(data, items)
+            strings = unpack_strings(data, items)
+            is_padded = spec.container not in (LIST, OBJECTS)
+            array = (string_array(strings, len(data)) if is_padded else object_array(strings)).reshape(
+                spec.shape
+            )
         elif spec.dtype == BFLOAT16:
             return _bfloat16(spec, np.frombuffer(data, np.uint16).reshape(spec.shape))
         else:
@@ -199,6 +216,10 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         if spec.dtype == STR:
             raise BadTensor("torch has no str tensors")
         return _torch().from_numpy(array.copy())
+    if spec.container == LIST:
+        if spec.dtype not in _LISTED or not spec.shape:
+            raise BadTensor("lists hold float64, int64, bool or str")
+        return array.tolist()
     return array[()] if spec.container == SCALAR else array
 
 
@@ -258,14 +279,22 @@ def string_array(items: list[str], received_bytes: int) -> np.ndarray[Any, Any]:
     padded_bytes = 4 * len(items) * max(map(len, items), default=0)
     # numpy takes NULs at the end for padding.
     if _is_wasteful(padded_bytes, received_bytes) or any(item[-1:] == "\0" for item in items):
-        array = np.empty(len(items), dtype=object)
-        array[:] = items
-        return array
+        return object_array(items)
     return np.array(items, dtype=np.str_)
+
+
+def object_array(items: list[str]) -> np.ndarray[Any, Any]:
+    """A flat array of Python strings."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 def concatenate_strings(parts: list[np.ndarray[Any, Any]], axis: int) -> np.ndarray[Any, Any]:
     """One array of several arrays of strings, padded or not by the rule of `string_array`."""
+    if any(part.dtype.kind == "O" for part in parts):
+        # numpy would take NULs at the end of objects for padding, once another part made it choose its own strings.
+        return np.concatenate([part.astype(object) for part in parts], axis=axis)
     padded_bytes = sum(part.size for part in parts) * max(part.dtype.itemsize for part in parts)
     if _is_wasteful(padded_bytes, sum(part.nbytes for part in parts)):
         parts = [part.astype(object) for part in parts]

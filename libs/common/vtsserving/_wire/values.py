@@ -22,6 +22,7 @@ import numpy as np
 from vtsserving._wire import images, tables, tensors
 from vtsserving._wire.limits import MAX_TABLE_DEPTH, MAX_VALUE_DEPTH, MAX_VALUE_NODES
 from vtsserving._wire.scan import check_msgpack
+from vtsserving._wire.uniform_lists import ListTensor
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue, VtsServingException
 
 TENSOR: Final = 1
@@ -174,6 +175,8 @@ def to_extension(node: Any, where: str) -> Any:
         return msgpack.ExtType(TENSOR, spec.pack() + (data if isinstance(data, bytes) else data.tobytes()))
     if isinstance(node, tuple):
         return msgpack.ExtType(TUPLE, pack(list(node), where))
+    if type(node) is ListTensor:
+        return msgpack.ExtType(TENSOR, node.pack())
     for plain in (dict, list, str, bool, int, float, bytes):
         if isinstance(node, plain):
             return cast(Any, plain)(node)

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar
 
 from vtsserving._aliases import stable
+from vtsserving._model.contract import MethodContract, plain_signature
+from vtsserving._model.parameters import parameters_of
 from vtsserving._model.signature import ModelSignature, check_method_name
 
 _MARK: Final = "__vtsserving_signature__"
+_DECLARED: Final = "__vtsserving_declared__"
 _GPUS: Final = frozenset(("nvidia.com/gpu", "gpu", "cuda"))
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -33,7 +36,11 @@ class Runnable:
 
     @staticmethod
     def method(
-        function: _Method | None = None, *, batchable: bool = False, batch_dim: int | tuple[int, int] = 0
+        function: _Method | None = None,
+        *,
+        batchable: bool = False,
+        batch_dim: int | tuple[int, int] = 0,
+        **contract: Any,
     ) -> Any:
         """Mark a method as callable through a Runner; usable with and without arguments.
 
@@ -41,6 +48,8 @@ class Runnable:
             function: the method.
             batchable: whether several calls may be joined into one.
             batch_dim: the dimension along which they are; or (input, output).
+            contract: `arguments`, `parameters`, `result`, `deterministic`, as in the signatures of `save_model`; see
+                docs/contract.md.
 
         Returns:
             The method itself, or a decorator.
@@ -48,11 +57,14 @@ class Runnable:
         Raises:
             InvalidSignature: an option is impossible, or the method is private.
         """
-        signature = ModelSignature.from_dict({"batchable": batchable, "batch_dim": batch_dim})
+        described = {"batchable": batchable, "batch_dim": batch_dim, **contract}
+        signature = plain_signature(described)
 
         def mark(marked: _Method) -> _Method:
             check_method_name(marked.__name__)
+            _contract(marked, described)
             setattr(marked, _MARK, signature)
+            setattr(marked, _DECLARED, described)
             return marked
 
         return mark if function is None else mark(function)
@@ -68,3 +80,17 @@ class Runnable:
         """The marked methods, inherited ones included."""
         marked = {name: getattr(getattr(cls, name, None), _MARK, None) for name in dir(cls)}
         return {name: signature for name, signature in marked.items() if signature is not None}
+
+    @classmethod
+    def contracts(cls) -> dict[str, MethodContract]:
+        """The contracts of the marked methods, inherited ones included."""
+        methods = {name: getattr(cls, name) for name in cls.signatures()}
+        return {
+            name: _contract(method, getattr(method, _DECLARED, None) or getattr(method, _MARK))
+            for name, method in methods.items()
+        }
+
+
+def _contract(method: Callable[..., Any], described: Any) -> MethodContract:
+    declared = MethodContract.declared(method.__name__, described)
+    return declared.completed(method.__name__, parameters_of(method, bound=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from vtsserving._aliases import stable
+from vtsserving._model.contract import MethodContract
 from vtsserving._model.info import ModelInfo
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
@@ -171,6 +172,13 @@ class Runner:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.methods]
 
+    @property
+    def contracts(self) -> Mapping[str, MethodContract]:
+        """Callable method to its contract."""
+        if self.runnable_class is not None:
+            return self.runnable_class.contracts()
+        return self.models[0].info.contracts
+
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model's `__call__`, or its only method, and wait for the result.
 
@@ -194,11 +202,13 @@ class Runner:
 
         if self.runnable_class is not None:
             target: Any = self.runnable_class(**self.runnable_init_params)
+            specs: Mapping[str, Any] = {}
         else:
             from vtsserving._saving.framework import load_for_serving
 
             target = load_for_serving(self.models[0].path)
-        self.bind(LocalHandle(target, self.signatures, self.options))
+            specs = self.models[0].info.input_specs
+        self.bind(LocalHandle(target, self.contracts, self.options, specs))
 
     def bind(self, handle: RunnerHandle) -> None:
         """Send calls somewhere else from now on; services use it to reach model processes.

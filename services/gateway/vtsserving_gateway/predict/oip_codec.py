@@ -25,7 +25,6 @@ from vtsserving.exceptions import (
 )
 from vtsserving_gateway.http.json_text import sendable
 from vtsserving_gateway.http.respond import ResponseContent
-from vtsserving_gateway.predict.casting import cast
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_tensors import (
     datatype_of,
@@ -113,7 +112,7 @@ class OipCodec:
             raise BadInput("an inference request is a JSON object")
         self._read_options(request)
         inputs = self._read_inputs(request.get("inputs"), memoryview(data)[size:])
-        return target.pack(_arguments(target, inputs))
+        return target.pack(*_arguments(target, inputs))
 
     def _inflated(self, body: Body) -> bytes:
         if self._encoding in (b"", b"identity"):
@@ -216,19 +215,35 @@ class OipCodec:
         return ResponseContent(headers, b"".join((body, *binary)))
 
 
-def _arguments(target: Target, inputs: dict[str, Any]) -> list[Any]:
-    """The inputs in the order of the method's arguments, cast to what is recorded of them."""
+def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The inputs in the positions that their names have among the method's arguments, and those that have none."""
+    arguments = target.arguments
+    if arguments.takes_lists:
+        inputs = {name: _as_python_has_it(value) for name, value in inputs.items()}
     specs = target.inputs
-    if specs is None:
-        return list(inputs.values())
-    names = ", ".join(spec.name for spec in specs)
+    names = arguments.contract.names if specs is None else tuple(spec.name for spec in specs)
+    if not names or (specs is None and len(inputs) == 1 and not set(inputs) <= set(names)):
+        # Nothing else is known than that the only input is the first argument.
+        return list(inputs.values()), {}
+    known = (*names, *arguments.contract.keywords)
+    takes_more = specs is None and arguments.contract.takes_more
     for name in inputs:
-        if all(spec.name != name for spec in specs):
-            raise UnknownField(f"no input {name[:80]!r}; the method takes {names}")
-    missing = [spec.name for spec in specs if spec.name not in inputs]
-    if missing:
-        raise BadInput(f"the input {missing[0]!r} is missing; the method takes {names}")
-    return [cast(inputs[spec.name], spec, spec.name) for spec in specs]
+        if name not in known and not takes_more:
+            raise UnknownField(f"no input {name[:80]!r}; the method takes {', '.join(known)}")
+    missing = [name for name in names if name not in inputs]
+    if missing and specs is not None:
+        raise BadInput(f"the input {missing[0]!r} is missing; the method takes {', '.join(names)}")
+    args: list[Any] = []
+    for name in names:
+        if name not in inputs:
+            break
+        args.append(inputs.pop(name))
+    return args, inputs
+
+
+def _as_python_has_it(value: Any) -> Any:
+    """Texts as the list that a Python function takes."""
+    return value.tolist() if value.dtype.kind in "UO" and value.ndim else value
 
 
 def _of_type(raw: dict[str, Any], key: str, kind: type) -> Any:

@@ -11,7 +11,9 @@ import numpy as np
 
 from vtsserving._codecs.json_arrays import Array, ArraySpec, to_array
 from vtsserving._wire.limits import MAX_TENSOR_DIMS
-from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape
+from vtsserving._wire.tensors import object_array
+from vtsserving._wire.uniform_lists import uniform
+from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, WrongType
 
 BYTES: Final = "BYTES"
 BF16: Final = "BF16"
@@ -87,11 +89,28 @@ def _shape(raw: Any, name: str) -> tuple[int, ...]:
 
 
 def _from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Array:
-    dtype = np.dtype("U") if datatype == BYTES else DTYPES[datatype]
+    if datatype == BYTES:
+        return _texts_from_json(data, shape, name)
+    dtype = DTYPES[datatype]
     is_nested = isinstance(data, list) and bool(data) and isinstance(data[0], list)
     wanted = shape if is_nested else (math.prod(shape),)
     values = data if isinstance(data, list) else [data]
     return to_array(values, ArraySpec(name, dtype, wanted), name[:80]).reshape(shape)
+
+
+def _texts_from_json(data: Any, shape: tuple[int, ...], name: str) -> Array:
+    flat = data if isinstance(data, list) else [data]
+    for _ in shape[1:]:
+        if not flat or not all(isinstance(items, list) for items in flat):
+            break
+        flat = [item for items in flat for item in items]
+    if any(type(item) is not str for item in flat):
+        raise WrongType(f"input {name[:80]!r} holds something else than strings")
+    if len(flat) != math.prod(shape):
+        raise BadShape(
+            f"input {name[:80]!r} has {len(flat)} strings; its shape {list(shape)} has {math.prod(shape)}"
+        )
+    return object_array(flat).reshape(shape)
 
 
 def _from_binary(data: memoryview, datatype: str, shape: tuple[int, ...], name: str) -> Array:
@@ -127,7 +146,7 @@ def _strings(data: memoryview, items: int, name: str) -> Array:
     if len(found) != items:
         raise BadShape(f"input {name[:80]!r} has {len(found)} strings; its shape says {items}")
     try:
-        return np.array([item.decode() for item in found], np.str_)
+        return object_array([item.decode() for item in found])
     except UnicodeDecodeError as error:
         raise BadInput(f"input {name[:80]!r}: BYTES are text in UTF-8 here") from error
 
@@ -165,6 +184,11 @@ def _name(names: list[str], index: int, count: int) -> str:
 def _array(value: Any, name: str) -> Array:
     if hasattr(value, "to_numpy"):
         value = value.to_numpy()
+    texts = uniform(value) if type(value) is list and value else None
+    if texts is not None and isinstance(texts.items, list):
+        return object_array(texts.items).reshape(texts.shape)
+    if type(value) is str:
+        return object_array([value]).reshape(())
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -1,23 +1,26 @@
-"""One batch on one model object: join, call, check the rows, cut; a call that raises is bisected.
+"""One batch on one model object: join, call, cut; a call that raises, or whose result is bad, is bisected.
 
-What goes wrong with one request never fails its neighbours: the halves of a batch that raised are called again, and
-their halves, until what raises stands alone. Only an output with a wrong number of rows fails the whole batch, since
-nobody can say whose row is missing.
+What goes wrong with one request never fails its neighbours: the halves of such a batch are called again, and their
+halves, until the bad one stands alone. What a request gets is what it would get alone: how results follow rows is known
+from the contract, or is seen in the first batch of its kind, which is computed both merged and request by request.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from vtsserving import _clock
-from vtsserving._model.signature import ModelSignature
+from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, observe
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows
-from vtsserving._wire.frames import Batch, Fault, Result
+from vtsserving._wire.frames import Batch, Buffer, Fault, Result
+from vtsserving._wire.rows import Packed, pieces
 from vtsserving.exceptions import (
     BadModelOutput,
     DeadlineExceeded,
@@ -26,13 +29,20 @@ from vtsserving.exceptions import (
     ResultTooLarge,
     VtsServingException,
 )
-from vtsserving_runner.child.padding import padded, surplus_rows
+from vtsserving_runner.child.answers import in_order, packed_result, single_result
+from vtsserving_runner.child.learned_forms import ALONE, LearnedForms
+from vtsserving_runner.child.padding import filled_up, surplus_rows, without_surplus
 from vtsserving_runner.process.framing import now_us
 
 _log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = (1 << 32) - 1
 """Sizes of bodies are 32 bits on the wire."""
+
+MAX_TRIED: Final = 4
+"""Most entries in which it is seen how results follow rows; the rest of their batch comes after them."""
+
+_TOO_LATE: Final = "the deadline passed before the model could start"
 
 MAX_TOLD_PER_S: Final = 10
 """Most tracebacks in the log per second; bad requests come by the thousand."""
@@ -48,22 +58,23 @@ class BatchExecutor:
     def __init__(
         self,
         model: object,
-        signatures: Mapping[str, ModelSignature],
+        contracts: Mapping[str, MethodContract],
         alive: Callable[[], None] = lambda: None,
         pad_to: Sequence[int] = (),
     ) -> None:
         """Serve `model`.
 
         Args:
-            model: has a method for each signature; `__call__` is the model itself.
-            signatures: method name to signature.
-            alive: called after each call that raised, so that whoever watches for hangs starts to count afresh.
+            model: has a method for each contract; `__call__` is the model itself.
+            contracts: method name to contract.
+            alive: called after each call but the last of a batch, so that whoever watches for hangs counts afresh.
             pad_to: numbers of rows that batches are filled up to, ascending; see padding.
         """
         self._model = model
-        self._signatures = signatures
+        self._contracts = contracts
         self._alive = alive
         self._pad_to = pad_to
+        self._forms = LearnedForms(contracts)
 
     def run(self, batch: Batch, arrived_us: int) -> Iterator[Answer]:
         """Compute a batch.
@@ -84,77 +95,190 @@ class BatchExecutor:
             yield held._replace(last=True)
 
     def _answers(self, work: _Work, index: list[int]) -> Iterator[Answer]:
-        signature = self._signatures.get(work.batch.method)
-        if signature is None:
-            yield work.fault(index, MethodNotFound(f"the model has no method {work.batch.method!r}"))
+        batch = work.batch
+        contract = self._contracts.get(batch.method)
+        if contract is None:
+            yield work.fault(index, MethodNotFound(f"the model has no method {batch.method!r}"))
+            return
+        if len(index) == 1:
+            yield from self._alone(work, index[0])
             return
         # Requests without a batch axis are never merged; each is its own call.
-        if not work.batch.head and len(index) > 1:
-            for i in index:
-                yield from self._alone_or_halves(work, [i], signature)
+        form = self._forms.of(batch.method, batch.head) if batch.head and contract.batchable else ALONE
+        if form is None:
+            is_equal = _are_equal(batch)
+            known = self._forms.of_equal if is_equal else self._forms.of
+            form = known(batch.method, batch.head)
+            if form is None:
+                index = yield from self._first_ones(work, index, equal=is_equal)
+                form = known(batch.method, batch.head)
+        if isinstance(form, ResultForm):
+            if index:
+                yield from self._merged(work, index, form)
         else:
-            yield from self._alone_or_halves(work, index, signature)
+            for i in index:
+                yield from self._alone(work, i)
 
-    def _alone_or_halves(self, work: _Work, index: list[int], signature: ModelSignature) -> Iterator[Answer]:
+    def _merged(self, work: _Work, index: list[int], form: ResultForm) -> Iterator[Answer]:
+        """Entries in one call; in halves, if it raises or its result is not what they all could share."""
         late = work.expired(index)
         if late:
-            yield work.fault(late, DeadlineExceeded("the deadline passed before the model could start"))
+            yield work.fault(late, DeadlineExceeded(_TOO_LATE))
             index = [i for i in index if i not in late]
-            if not index:
-                return
-        try:
-            result = self._call(work, index)
-        except BaseException as error:  # what a model raises, SystemExit included, must not end its process
-            self._alive()
-            if len(index) == 1:
-                yield work.fault(index, _as_failure(error, work.batch))
-                return
-            middle = len(index) // 2
-            yield from self._alone_or_halves(work, index[:middle], signature)
-            yield from self._alone_or_halves(work, index[middle:], signature)
+        if len(index) < 2:
+            for i in index:
+                yield from self._alone(work, i)
             return
-        yield self._split(work, index, result, signature)
+        try:
+            result = self._call(work, index, form)
+            head, bodies = packed_result(result, work.counts(index), form)
+        except BaseException:  # what a model raises, SystemExit included, must not end its process
+            self._alive()
+            middle = len(index) // 2
+            yield from self._merged(work, index[:middle], form)
+            yield from self._merged(work, index[middle:], form)
+            return
+        yield work.result(index, head, bodies)
 
-    def _call(self, work: _Work, index: Sequence[int]) -> Any:
+    def _alone(self, work: _Work, i: int) -> Iterator[Answer]:
+        """One entry in a call of its own."""
+        if work.expired([i]):
+            yield work.fault([i], DeadlineExceeded(_TOO_LATE))
+        else:
+            yield self._one(work, i)[0]
+
+    def _one(self, work: _Work, i: int) -> tuple[Answer, Any]:
+        """The answer to one entry, and a copy of what the model returned if there is a result."""
+        batch, contract = work.batch, self._contracts[work.batch.method]
+        form = self._forms.of(batch.method, batch.head) if batch.head and contract.batchable else ALONE
+        try:
+            result = self._call(work, [i], form if isinstance(form, ResultForm) else None)
+        except BaseException as error:
+            self._alive()
+            return work.fault([i], _as_failure(error, batch)), None
+        try:
+            known = form if isinstance(form, ResultForm) else None
+            count, axis = batch.rows[i], contract.batch_dim[1]
+            head, body = single_result(result, batch.head if contract.batchable else b"", count, known, axis)
+            if len(body) > MAX_BODY_BYTES:
+                raise ResultTooLarge("the result has more than 4 GiB")
+        except (BadModelOutput, ResultTooLarge) as error:
+            _tell("bad_model_output", batch, error)
+            return work.fault([i], error), None
+        except Exception as error:  # nothing that a model returns may end its process
+            _tell("bad_model_output", batch, error)
+            return work.fault([i], BadModelOutput(_reason(error))), None
+        return work.result([i], head, [body]), result
+
+    def _first_ones(
+        self, work: _Work, index: list[int], *, equal: bool
+    ) -> Generator[Answer, None, list[int]]:
+        """See how results follow rows, in the first entries of a batch; each of these is answered by its own call.
+
+        Args:
+            work: the batch.
+            index: its entries.
+            equal: whether all of them are equal, so that what is seen holds for such batches only.
+
+        Returns:
+            The entries that are left.
+        """
+        batch = work.batch
+        late = work.expired(index)
+        if late:
+            yield work.fault(late, DeadlineExceeded(_TOO_LATE))
+            index = [i for i in index if i not in late]
+        tried = index[:MAX_TRIED] if equal else _unlike(batch, index)
+        if len(tried) < 2:
+            return index
+        try:
+            merged = copied(self._call(work, tried, None))
+        except BaseException:
+            merged = None
+            self._alive()
+        separate = []
+        for i in tried:
+            answer, result = self._one(work, i)
+            if isinstance(answer, Result):
+                separate.append(copied(result))
+            yield answer
+            self._alive()
+        if len(separate) == len(tried) and merged is not None:
+            self._observe(work, tried, merged, separate, equal=equal)
+        elif merged is not None or len(separate) == len(tried):
+            self._forms.undecided(batch.method, batch.head)
+        return [i for i in index if i not in tried]
+
+    def _observe(
+        self, work: _Work, tried: list[int], merged: Any, separate: list[Any], *, equal: bool
+    ) -> None:
+        batch, counts = work.batch, work.counts(tried)
+        try:
+            form = observe(merged, separate, counts)
+            if (
+                form is not None
+                and 1 not in counts
+                and not self._holds_for_one_row(work, tried[0], form, separate[0])
+            ):
+                form = None
+        except Undecided:
+            self._forms.undecided(batch.method, batch.head)
+            return
+        self._forms.learn(batch.method, batch.head, form, equal=equal)
+
+    def _holds_for_one_row(self, work: _Work, i: int, form: ResultForm, whole: Any) -> bool:
+        """Whether one row alone gives what it gives among others: some results lose their axis then."""
+        batch = work.batch
+        first = pieces(Packed(batch.head, batch.rows[i], bytes(batch.bodies[i])), 1)[0]
+        try:
+            result = self._invoke(batch.method, batch.head, [first.body], (1,))
+        except BaseException:
+            return False
+        finally:
+            self._alive()
+        return agrees_on_first_row(form, whole, result)
+
+    def _call(self, work: _Work, index: Sequence[int], form: ResultForm | None) -> Any:
+        """What the method returns for some entries, without the rows that they were filled up with."""
         batch = work.batch
         if len(index) == len(batch.ids):
             bodies, counts = batch.bodies, batch.rows
         else:
             bodies, counts = [batch.bodies[i] for i in index], tuple(batch.rows[i] for i in index)
+        if self._pad_to and batch.head:
+            return self._call_padded(batch, bodies, counts, form)
+        return self._invoke(batch.method, batch.head, bodies, counts)
+
+    def _call_padded(
+        self, batch: Batch, bodies: Sequence[Buffer], counts: tuple[int, ...], form: ResultForm | None
+    ) -> Any:
+        total = sum(counts)
+        surplus = surplus_rows(total, self._pad_to)
+        if surplus:
+            result = self._invoke(batch.method, batch.head, bodies, counts, surplus)
+            try:
+                return without_surplus(
+                    result, form, self._contracts[batch.method].batch_dim[1], total, surplus
+                )
+            except BadModelOutput:
+                self._alive()  # its result follows no rows, so that the surplus would be in it
+        return self._invoke(batch.method, batch.head, bodies, counts)
+
+    def _invoke(
+        self, method: str, head: bytes, bodies: Sequence[Buffer], counts: Sequence[int], surplus: int = 0
+    ) -> Any:
+        if surplus:
+            bodies, counts = filled_up(head, bodies, counts, surplus)  # type: ignore[arg-type]
         if len(bodies) == 1:
             # Several are joined in memory of the model's own; one is copied there, since it may keep what it gets.
             bodies = [memoryview(bytearray(bodies[0]))]
-        args, kwargs = rows.join_calls(batch.head, bodies, counts)  # type: ignore[arg-type]
+        args, kwargs = rows.join_calls(head, bodies, counts)  # type: ignore[arg-type]
         args = [owned(value) for value in args]
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
-        if self._pad_to and batch.head and (surplus := surplus_rows(sum(counts), self._pad_to)):
-            axis = self._signatures[batch.method].batch_dim[0]
-            args = [padded(value, surplus, axis) for value in args]
-            kwargs = padded(kwargs, surplus, axis)
-        return method_of(self._model, batch.method)(*args, **kwargs)
-
-    def _split(self, work: _Work, index: Sequence[int], result: Any, signature: ModelSignature) -> Answer:
-        batch = work.batch
-        counts = batch.rows if len(index) == len(batch.ids) else tuple(batch.rows[i] for i in index)
-        try:
-            if batch.head and signature.batchable:
-                surplus = surplus_rows(sum(counts), self._pad_to) if self._pad_to else 0
-                parts = (*counts, surplus) if surplus else counts
-                head, bodies = rows.split_result(result, parts, signature.batch_dim[1])
-                del bodies[len(counts) :]
-            else:
-                head, _, body = rows.pack_whole(result)
-                bodies = [body]
-        except BadModelOutput as error:
-            _tell("bad_model_output", batch, error)
-            return work.fault(index, error)
-        except Exception as error:  # nothing that a model returns may end its process
-            _tell("bad_model_output", batch, error)
-            return work.fault(index, BadModelOutput(_reason(error)))
-        if max(map(len, bodies)) > MAX_BODY_BYTES:
-            return work.fault(index, ResultTooLarge("a result has more than 4 GiB"))
-        return Result(batch.batch_id, work.elapsed_us(), False, tuple(index), tuple(counts), head, bodies)
+        result = method_of(self._model, method)(*args, **kwargs)
+        form = self._contracts[method].result
+        return result if not head or (form is not None and not form.ordered) else in_order(result, args)
 
 
 class _Work:
@@ -174,10 +298,38 @@ class _Work:
         remaining_us = self.batch.remaining_us
         return [i for i in index if remaining_us[i] <= waited_us]
 
+    def counts(self, index: Sequence[int]) -> tuple[int, ...]:
+        """The rows of some entries."""
+        rows = self.batch.rows
+        return rows if len(index) == len(rows) else tuple(rows[i] for i in index)
+
+    def result(self, index: Sequence[int], head: bytes, bodies: Sequence[Buffer]) -> Result:
+        if len(index) < len(self.batch.ids):
+            # Another call follows, in which the model may use the memory of this result again.
+            bodies = [bytes(body) for body in bodies]
+        return Result(
+            self.batch.batch_id, self.elapsed_us(), False, tuple(index), self.counts(index), head, bodies
+        )
+
     def fault(self, index: Sequence[int], error: VtsServingException) -> Fault:
         return Fault(
             self.batch.batch_id, self.elapsed_us(), False, error.wire_code, error.message, tuple(index)
         )
+
+
+def _are_equal(batch: Batch) -> bool:
+    first = batch.bodies[0]
+    return all(body == first for body in batch.bodies)
+
+
+def _unlike(batch: Batch, index: Sequence[int]) -> list[int]:
+    """The first entries of a batch, so that not all of them are equal; fewer than two if all are."""
+    first = index[0] if index else -1
+    other = next((i for i in index[1:] if batch.bodies[i] != batch.bodies[first]), None)
+    if other is None:
+        return []
+    near = [i for i in index[:MAX_TRIED] if i != other][: MAX_TRIED - 1]
+    return sorted({*near, other})
 
 
 def method_of(model: object, name: str) -> Callable[..., Any]:

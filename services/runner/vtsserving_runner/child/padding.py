@@ -11,6 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from vtsserving._contract.result_rows import cut, mark
+from vtsserving._model.result_form import ResultForm
+from vtsserving._wire.layout import Bytes, layout
+from vtsserving._wire.leaves import Leaf, extract_leaves
+from vtsserving.exceptions import BadModelOutput, BadShape
+
 
 def surplus_rows(rows: int, sizes: Sequence[int]) -> int:
     """How many rows are missing to the next preferred size.
@@ -49,3 +55,58 @@ def padded(value: Any, surplus: int, axis: int) -> Any:
     if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series):
         return pandas.concat([value, value.iloc[[-1] * surplus]])
     return value
+
+
+def filled_up(
+    head: bytes, bodies: Sequence[Bytes], counts: Sequence[int], surplus: int
+) -> tuple[list[Bytes], list[int]]:
+    """Bodies and rows of a batch, with its last row repeated.
+
+    Args:
+        head: of the batch.
+        bodies: of its entries.
+        counts: their rows.
+        surplus: how often the last row is repeated.
+    """
+    last = bytes(bodies[-1])
+    if counts[-1] > 1:
+        *_, last = layout(head).cut(last, counts[-1], (counts[-1] - 1, 1))
+    return [*bodies, *[last] * surplus], [*counts, *[1] * surplus]
+
+
+def without_surplus(result: Any, form: ResultForm | None, axis: int, count: int, surplus: int) -> Any:
+    """A result without the rows that nobody asked for.
+
+    Args:
+        result: of count + surplus rows.
+        form: how it follows rows; None: all of it is taken to lie along `axis`.
+        axis: of rows in results.
+        count: rows that were asked for.
+        surplus: rows beside these.
+
+    Raises:
+        BadModelOutput: it does not have so many rows there.
+    """
+    leaves: list[Leaf] = []
+    try:
+        marked = (
+            extract_leaves(result, axis, "the model's output", leaves)
+            if form is None
+            else mark(result, form, count + surplus, leaves)
+        )
+    except BadShape as error:
+        raise BadModelOutput(error.message) from error
+    if not leaves or any(leaf.rows != count + surplus for leaf in leaves):
+        raise BadModelOutput("the model's output does not follow the rows of the batch")
+    return _cut(marked, count)
+
+
+def _cut(marked: Any, count: int) -> Any:
+    if isinstance(marked, Leaf):
+        return cut(marked.value, marked.axis, 0, count)
+    if isinstance(marked, dict):
+        return {key: _cut(one, count) for key, one in marked.items()}
+    if isinstance(marked, list | tuple):
+        items = [_cut(one, count) for one in marked]
+        return items if isinstance(marked, list) else tuple(items)
+    return marked

@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     _send_loaded(link)
     info = model.info
     alive = functools.partial(_send_loaded, link)
-    serve(link, BatchExecutor(loaded, info.signatures, alive=alive, pad_to=info.options.pad_to or ()))
+    serve(link, BatchExecutor(loaded, info.contracts, alive=alive, pad_to=info.options.pad_to or ()))
     return 0
 
 

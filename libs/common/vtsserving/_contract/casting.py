@@ -32,6 +32,8 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
     dtype = spec.dtype
     if array.dtype == dtype or (dtype.kind == array.dtype.kind == "U"):
         return array
+    if dtype.kind == "U" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
+        return array
     if dtype.kind not in _NUMERIC or array.dtype.kind not in _NUMERIC:
         raise WrongType(
             f"{where} has dtype {array.dtype}; expected {'str' if dtype.kind == 'U' else dtype.name}"

@@ -1,0 +1,162 @@
+"""The arguments of a method's calls, checked against what is known of it: the same errors wherever a call is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
+from vtsserving._contract.casting import cast
+from vtsserving._contract.columns import with_known_columns
+from vtsserving._model.contract import Argument, MethodContract
+from vtsserving._wire import tables, tensors
+from vtsserving.exceptions import BadInput, UnknownField
+
+_NOT_DESCRIBED: Final = Argument()
+
+
+class Arguments:
+    """What a method takes: positions, names, arrays' dtypes and shapes, tables' columns.
+
+    Attributes:
+        specs: of the positional arguments, in order; None where an argument is not a recorded array.
+        named: name to spec.
+        contract: of the method.
+    """
+
+    __slots__ = ("contract", "named", "specs")
+
+    def __init__(self, contract: MethodContract, recorded: Mapping[str, Any]) -> None:
+        """Read the recorded specs; what cannot be read counts as not recorded.
+
+        Args:
+            contract: of the method.
+            recorded: `{"args": [{"name", "dtype", "shape"}, ...]}`, of `input_specs`.
+        """
+        self.contract = contract
+        self.specs = [ArraySpec.parse(raw) for raw in recorded.get("args", ())]
+        self.named: dict[str, ArraySpec] = {spec.name: spec for spec in self.specs if spec and spec.name}
+        for name, raw in (recorded.get("kwargs") or {}).items():
+            spec = ArraySpec.parse(raw)
+            if spec is not None:
+                self.named[name] = spec
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether a list without a recorded dtype stays the list that it is."""
+        return self.contract.lists == "lists"
+
+    @property
+    def _is_of_0_1(self) -> bool:
+        return self.contract.lists == "arrays_if_uniform"
+
+    def spec(self, index: int) -> ArraySpec | None:
+        """Of a positional argument."""
+        return self.specs[index] if index < len(self.specs) else None
+
+    def conform(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call as the method takes them.
+
+        Args:
+            args: arrays, tensors, tables, lists and plain values.
+            kwargs: likewise.
+
+        Returns:
+            Arrays in the recorded dtypes where that changes no value, lists as arrays where the method takes these,
+            tables with their columns in the recorded order; everything else as it came.
+
+        Raises:
+            BadInput: of its many kinds, each with its code and the argument's name.
+        """
+        self.check_names(args, kwargs)
+        found = [self._one(value, self.spec(i), self.where(i, len(args)), i) for i, value in enumerate(args)]
+        return found, {
+            name: self._one(value, self.named.get(name), name[:80], self.position(name))
+            for name, value in kwargs.items()
+        }
+
+    def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
+        if isinstance(value, list):
+            return self.from_list(value, spec, where, index) if _is_plain(value) else value
+        if tables.is_table(value):
+            return with_known_columns(value, self._described(index).columns, where)
+        if spec is None or tensors.is_torch(value):
+            return value
+        if isinstance(value, np.ndarray | np.generic):
+            return cast(np.asarray(value), spec, where)
+        return to_array(value, spec, where)
+
+    def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
+        """What a list, or another JSON value, becomes; raises as `conform`.
+
+        Args:
+            value: the argument.
+            spec: what is recorded of it.
+            where: how errors name it.
+            index: its position; -1 if it has none.
+        """
+        if spec is not None:
+            return to_array(value, spec, where)
+        described = self._described(index)
+        if self.takes_lists and described.type != "tensor":
+            return value
+        found = infer(value, where, is_padded=self._is_of_0_1)
+        if described.dtype and isinstance(found, np.ndarray):
+            return cast(found, ArraySpec(where, np.dtype(described.dtype), found.shape), where)
+        return found
+
+    def check_names(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse arguments that are missing, there twice, or unknown.
+
+        Raises:
+            BadInput: names the argument, and those that there are.
+        """
+        names, contract = self.contract.names, self.contract
+        for spec in self.specs[: len(args)]:
+            if spec is not None and spec.name in kwargs:
+                raise BadInput(f'the argument {spec.name!r} is there twice, in "args" and in "kwargs"')
+        for spec in self.specs[len(args) :]:
+            if spec is not None and spec.name and spec.name not in kwargs:
+                raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
+        if not kwargs:
+            return
+        for name in names[: len(args)]:
+            if name in kwargs:
+                raise BadInput(f'the argument {name!r} is there twice, in "args" and in "kwargs"')
+        if contract.takes_more or not (names or contract.keywords):
+            return
+        for name in kwargs:
+            if name not in names and name not in contract.keywords:
+                known = ", ".join((*names, *contract.keywords))
+                raise UnknownArgument(f"no argument {name[:80]!r}; the method takes {known}")
+
+    def where(self, index: int, count: int) -> str:
+        """How errors name a positional argument."""
+        spec = self.spec(index)
+        if spec is not None and spec.name:
+            return spec.name
+        return "input" if count == 1 else f"args[{index}]"
+
+    def position(self, name: str) -> int:
+        """Of a named argument; -1 if it has none."""
+        return self.contract.names.index(name) if name in self.contract.names else -1
+
+    def _described(self, index: int) -> Argument:
+        names = self.contract.names
+        found = self.contract.arguments.get(names[index]) if 0 <= index < len(names) else None
+        return found or _NOT_DESCRIBED
+
+
+class UnknownArgument(UnknownField):
+    """A call names an argument that the method does not have."""
+
+    http_status = 400
+
+
+def _is_plain(value: list[Any]) -> bool:
+    """Whether a list holds what JSON could hold; only the first items are looked at."""
+    while value and isinstance(value[0], list):
+        value = value[0]
+    return not value or value[0] is None or isinstance(value[0], int | float | str | dict)

@@ -1,0 +1,132 @@
+"""Results of calls as bodies of answers: several requests' cut from one, or one request's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vtsserving._contract.result_rows import mark
+from vtsserving._model.result_form import ResultForm
+from vtsserving._wire import rows, tables, tensors
+from vtsserving._wire.layout import Bytes, layout
+from vtsserving._wire.leaves import Leaf, has_axis
+from vtsserving.exceptions import BadModelOutput
+
+_FIRST_AXIS = ResultForm(0)
+
+
+def packed_result(result: Any, counts: Sequence[int], form: ResultForm) -> tuple[bytes, list[Bytes]]:
+    """Head and bodies of several requests' results, cut from one.
+
+    Args:
+        result: what the method returned for sum(counts) rows.
+        counts: rows of each request, in the order in which they were joined.
+        form: how it follows rows.
+
+    Raises:
+        BadModelOutput: the result does not have this form, or not so many rows.
+        UnsupportedValue: it cannot be sent.
+    """
+    if form == _FIRST_AXIS and type(result) is np.ndarray:
+        return rows.split_result(result, counts, 0)
+    leaves: list[Leaf] = []
+    marked = mark(result, form, sum(counts), leaves)
+    if not leaves:
+        raise BadModelOutput("the model's output has no rows")
+    return rows.cut_leaves(marked, leaves, counts)
+
+
+def single_result(
+    result: Any, head: bytes, count: int, form: ResultForm | None, axis: int
+) -> tuple[bytes, Bytes]:
+    """Head and body of one request's result, whatever form it has.
+
+    Args:
+        result: what the method returned.
+        head: of the request; empty if it has no rows.
+        count: its rows.
+        form: how results follow rows, where that is known.
+        axis: of rows in results, where they do not say otherwise.
+
+    Raises:
+        BadModelOutput: the model dropped rows.
+        UnsupportedValue: it cannot be sent.
+    """
+    if head:
+        if (
+            type(result) is np.ndarray
+            and result.ndim
+            and len(result) == count
+            and result.dtype.str in tensors.NATIVE
+        ):
+            packed, bodies = rows.split_result(result, (count,), 0)
+            return packed, bodies[0]
+        if form is not None and form.follows_rows:
+            try:
+                packed, bodies = packed_result(result, (count,), form)
+                return packed, bodies[0]
+            except BadModelOutput:
+                pass  # another form than usual; the caller gets what it would get alone
+        refuse_dropped_rows(result, head, count, axis)
+    packed_whole = rows.pack_whole(result)
+    return b"", packed_whole.body
+
+
+def refuse_dropped_rows(result: Any, head: bytes, count: int, axis: int) -> None:
+    """Refuse a result with fewer rows than the request: nobody could tell whose are missing.
+
+    A result that has the request's number of rows along some axis passes, and so does one whose size is that of
+    another dimension of the arguments, such as the means of columns.
+
+    Raises:
+        BadModelOutput: says how many rows came back, and which are missing if the result's index tells.
+    """
+    if not has_axis(result, axis) or (isinstance(result, list) and any(map(_is_part, result))):
+        return
+    shape = (len(result),) if isinstance(result, list) or tables.is_table(result) else tuple(result.shape)
+    size = shape[axis]
+    if size >= count or (size and (count in shape or size in other_sizes(head))):
+        return
+    missing = ""
+    if tables.is_table(result) and result.index.is_unique:
+        known = set(result.index.tolist())
+        gone = [row for row in range(count) if row not in known]
+        if len(gone) == count - size:
+            missing = (
+                f": row {', '.join(map(str, gone[:5]))}{' and more' if len(gone) > 5 else ''} is missing"
+            )
+    raise BadModelOutput(f"the model returned {size} rows for {count}{missing}")
+
+
+def _is_part(item: Any) -> bool:
+    """Whether an item of a list is rather one of several results than a row."""
+    return (
+        isinstance(item, np.ndarray | list | tuple | dict) or tensors.is_torch(item) or tables.is_table(item)
+    )
+
+
+def other_sizes(head: bytes) -> set[int]:
+    """The sizes of all dimensions of the arguments that are not counted in rows."""
+    placeholders = layout(head).placeholders
+    sizes = {
+        size
+        for one in placeholders
+        if one.spec is not None
+        for at, size in enumerate(one.spec.shape)
+        if at != one.axis
+    }
+    return sizes | {
+        len(one.table[1]) for one in placeholders if len(one.table) == 3 and one.table[0] == "DataFrame"
+    }
+
+
+def in_order(result: Any, args: Sequence[Any]) -> Any:
+    """A table whose unique labels are those of its argument in another order, put back in the argument's order."""
+    if not args or not tables.is_table(result) or not tables.is_table(args[0]):
+        return result
+    wanted, found = args[0].index, result.index
+    if len(wanted) != len(found) or wanted.equals(found) or not wanted.is_unique or not found.is_unique:
+        return result
+    return result.loc[wanted] if set(wanted) == set(found) else result

@@ -1,0 +1,77 @@
+"""How the results of each kind of call follow its rows, as far as this process knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.result_form import ResultForm
+from vtsserving._recent import RecentDict
+from vtsserving._wire.layout import layout
+
+ALONE: Final = "alone"
+"""In place of a form: such calls are computed request by request."""
+
+MAX_FORMS: Final = 1_024
+"""Most kinds of calls that are remembered."""
+
+MAX_TRIALS: Final = 8
+"""After so many batches that did not show the form, such calls are computed request by request."""
+
+Known = ResultForm | Literal["alone"] | None
+
+
+class LearnedForms:
+    """Method and head to the form of results: from the contract, or from what was seen."""
+
+    def __init__(self, contracts: Mapping[str, MethodContract]) -> None:
+        """Know what the contracts say."""
+        self._contracts = contracts
+        self._known: RecentDict[tuple[str, bytes], Known] = RecentDict(MAX_FORMS)
+        self._trials: RecentDict[tuple[str, bytes], int] = RecentDict(MAX_FORMS)
+        self._of_equal: RecentDict[tuple[str, bytes], Known] = RecentDict(MAX_FORMS)
+
+    def of(self, method: str, head: bytes) -> Known:
+        """The form; None: it is not known yet."""
+        key = (method, head)
+        try:
+            return self._known[key]
+        except KeyError:
+            described = self._described(method, head)
+            if described is not None:
+                self._known[key] = described
+            return described
+
+    def of_equal(self, method: str, head: bytes) -> Known:
+        """The form in batches of equal requests, which shows nothing about others; None: it is not known yet."""
+        return self._of_equal.get((method, head))
+
+    def learn(self, method: str, head: bytes, form: ResultForm | None, *, equal: bool = False) -> None:
+        """Remember what was seen; None: such results follow no rows.
+
+        Args:
+            method: that was called.
+            head: of the requests.
+            form: of the results.
+            equal: whether it was seen in equal requests only.
+        """
+        known = self._of_equal if equal else self._known
+        known[(method, head)] = ALONE if form is None else form
+
+    def undecided(self, method: str, head: bytes) -> None:
+        """Remember that a batch did not show it."""
+        key = (method, head)
+        self._trials[key] = self._trials.get(key, 0) + 1
+        if self._trials[key] >= MAX_TRIALS:
+            self.learn(method, head, None)
+
+    def _described(self, method: str, head: bytes) -> Known:
+        contract = self._contracts.get(method)
+        if contract is None or contract.result is None:
+            return None
+        if not contract.result.follows_rows:
+            return ALONE
+        # An example shows the results of calls like its own: a parameter may change their form.
+        is_like_example = contract.result_source == "user" or not layout(head).has_parameters
+        return contract.result if is_like_example else None
