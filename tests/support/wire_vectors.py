@@ -1,6 +1,6 @@
-"""The cases behind tests/vectors/wire_v1.json: what each good vector means, and what makes each bad one bad.
+"""The cases behind tests/vectors/wire_v2.json: what each good vector means, and what makes each bad one bad.
 
-The file is frozen: its bytes are what version 1 of the protocol is, whatever the code says. Run as a program, this
+The file is frozen: its bytes are what version 2 of the protocol is, whatever the code says. Run as a program, this
 adds vectors for cases that have none, and refuses to change one that exists:
 
     .venv/bin/python tests/support/wire_vectors.py
@@ -12,18 +12,21 @@ import json
 import pickle
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
 import numpy as np
 import pandas as pd
 
 from vtsserving._wire import frames
+from vtsserving._wire.limits import PROTOCOL_VERSION
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving._wire.rows import pack_call, split_result
 from vtsserving._wire.values import encode_value
 
-PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v1.json"
+PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v2.json"
 
 _MODEL: Final = ("iris", "2a3b4c5d6e7f2345", "sha256:" + "ab" * 32)
 _PACKED: Final = [pack_call((np.array(x, "<f4"),), {}, 0) for x in ([[1.5, 2]], [[3, 4], [5, 6]])]
@@ -32,24 +35,46 @@ _GATEWAY: Final = "00112233445566ff"
 _BATCHER: Final = "8899aabbccddeeff"
 _RUNNER: Final = "0123456789abcdef"
 
+_UNLABELLED: Final = ((), (), b"")
+_TRACE: Final = bytes(range(1, 25)) + b"\1"
+_LABELS: Final = (("order-7", "", ""), (b"", _TRACE, b""), b"\0\0\1")
+_REPORTS: Final = [
+    ModelReport("iris:1", "ready", replicas=2, counters={"batches_held": 1}),
+    ModelReport("digits:2", "failed", "no module 'caf\u00e9'"),
+]
+
 FRAMES: Final[dict[str, frames.Frame]] = {
     "request": frames.Request(
         *_MODEL,
-        *("predict", 64, 6_291_456, 0, 60_000_000),
-        *((1, 2), (1, 2), (30_000_000, 29_000_000), b"\0\1"),
+        *("predict", 64, 6_291_456, 0, 60_000_000, ()),
+        *((1, 2), (1, 2), (30_000_000, 29_000_000), b"\0\1", *_UNLABELLED),
         *(_PACKED[0].head, [packed.body for packed in _PACKED]),
     ),
     "request without a batch axis": frames.Request(
-        *(*_MODEL, "predict", 0, 6_291_456, 0, 60_000_000, (7,), (0,), (1_000_000,), b"\0", b""),
-        [encode_value([[1], {}])],
+        *(*_MODEL, "predict", 0, 6_291_456, 0, 60_000_000, (), (7,), (0,), (1_000_000,), b"\0"),
+        *(*_UNLABELLED, b"", [encode_value([[1], {}])]),
+    ),
+    "request with labels": frames.Request(
+        *(*_MODEL, "predict", 64, 6_291_456, 0, 60_000_000, (1, 8, 64)),
+        *((1, 2, 3), (1, 2, 3), (30_000_000, 29_000_000, 28_000_000), b"\0\0\1", *_LABELS),
+        *(_PACKED[0].head, [*(packed.body for packed in _PACKED), b"descriptor"]),
     ),
     "batch": frames.Batch(
-        *(17, _BATCHER, 513, 1, *_MODEL, "predict", 60_000_000),
-        *([f"vts.v1.gw.{_GATEWAY}.reply.0"], b"\0\0"),
-        *((1, 2), (1, 2), (29_500_000, 28_500_000), (500, 400), b"\0\1"),
+        *(17, _BATCHER, 513, 1, *_MODEL, "predict", 60_000_000, 64, ()),
+        *([f"vts.v2.gw.{_GATEWAY}.reply.0"], b"\0\0"),
+        *((1, 2), (1, 2), (29_500_000, 28_500_000), (500, 400), b"\0\1", *_UNLABELLED),
         *(_PACKED[0].head, [packed.body for packed in _PACKED]),
     ),
-    "reply": frames.Reply(_RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), *_RESULT),
+    "batch with labels": frames.Batch(
+        *(18, _BATCHER, 513, 0, *_MODEL, "predict", 60_000_000, 0, (1, 8, 64)),
+        *([f"vts.v2.gw.{_GATEWAY}.reply.0"], b"\0\0\0"),
+        *((1, 2, 3), (1, 2, 3), (29_500_000, 28_500_000, 27_500_000), (500, 400, 300), b"\0\0\1", *_LABELS),
+        *(_PACKED[0].head, [*(packed.body for packed in _PACKED), b"descriptor"]),
+    ),
+    "reply": frames.Reply(_RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), b"", *_RESULT),
+    "reply by reference": frames.Reply(
+        _RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), b"\0\1", _RESULT[0], [_RESULT[1][0], b"descriptor"]
+    ),
     "failure": frames.Failure("overloaded", "it would take too long", 1_500, (1, 2**64 - 1)),
     "failure of a whole frame": frames.Failure("bad_frame", "unreadable header: ValueError", 0, (0,)),
     "cancel": frames.Cancel(_GATEWAY, (1, 2, 3)),
@@ -61,9 +86,9 @@ FRAMES: Final[dict[str, frames.Frame]] = {
         "failed", _RUNNER, *_MODEL, 0, [], 0, 0, "model_load_failed", "No module named 'caf\u00e9'"
     ),
     "control load": frames.Control("load", _BATCHER, *_MODEL),
-    "heartbeat of a runner": frames.Heartbeat("runner", _RUNNER, "ready", 2**33, ["iris:1", "digits:2"]),
-    "heartbeat of a batcher": frames.Heartbeat("batcher", _BATCHER, "draining", 0, []),
-    "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"\x90", [b"ab", b""]),
+    "heartbeat of a runner": frames.Heartbeat("runner", _RUNNER, "ready", 2**33, _REPORTS, {"batches": 7}),
+    "heartbeat of a batcher": frames.Heartbeat("batcher", _BATCHER, "draining", 0, [], {}),
+    "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"", b"\x90", [b"ab", b""]),
     "fault": frames.Fault(17, 1_150, False, "model_failed", "ValueError: no", (0,)),
     "loaded": frames.Loaded("", "", 12_345_678),
     "event unloaded": frames.Event("unloaded", _RUNNER, *_MODEL, 0, [], 0, 0, "", ""),
@@ -71,7 +96,7 @@ FRAMES: Final[dict[str, frames.Frame]] = {
     "report": frames.Report("", "", 0),
     "report of a failure": frames.Report("model_load_failed", "No module named 'caf\u00e9'", 1_000),
     "heartbeat of a batcher that loads": frames.Heartbeat(
-        "batcher", _BATCHER, "ready", 0, ["iris:1 loading "]
+        "batcher", _BATCHER, "ready", 0, [ModelReport("iris:1", "loading")], {"waiting": 2**64 - 1}
     ),
     "prepare": frames.Prepare("succeed", _GATEWAY, *_MODEL, ["python=3.11", "scikit-learn=1", "gpu"]),
     "prepare without needs": frames.Prepare("release", _GATEWAY, *_MODEL, []),
@@ -123,7 +148,7 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
 }
 
 
-def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 1, magic: bytes = b"VT") -> bytes:
+def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 2, magic: bytes = b"VT") -> bytes:
     return struct.pack("<2sBBI", magic, version, kind, len(header)) + header + body
 
 
@@ -136,6 +161,52 @@ _CANCEL: Final = frames.encode(FRAMES["cancel"])
 _HEADER: Final = b"\x92\xa2gw\xc4\x08\1\0\0\0\0\0\0\0"
 _HOLE: Final = "00 04 00 01 0000000000000000"
 
+
+def _batch(**changes: bytes) -> bytes:
+    """The batch with labels, with some of its fields as they go into the header."""
+    frame = FRAMES["batch with labels"]
+    prefix, header, *body = frames.encode_parts(frame)
+    fields = dict(zip(frame._fields, msgpack.unpackb(header), strict=True)) | changes
+    return _frame(prefix[3], msgpack.packb(list(fields.values())), b"".join(body))
+
+
+def _beat(models: object, counters: object) -> bytes:
+    packed = [value if isinstance(value, bytes) else msgpack.packb(value) for value in (models, counters)]
+    return _frame(8, msgpack.packb(["runner", _RUNNER, "ready", 0, *packed]))
+
+
+def _bad_labels() -> dict[str, tuple[str, bytes, bytes, int, str]]:
+    """What version 2 brought, malformed."""
+    bad = {
+        "request ids for fewer entries": _batch(request_ids=b"\1a"),
+        "request id longer than its column": _batch(request_ids=b"\1a\0\5b"),
+        "request id of 129 bytes": _batch(request_ids=b"\0\0\x81" + b"a" * 129),
+        "request id not UTF-8": _batch(request_ids=b"\0\0\2\xff\xff"),
+        "trace of 24 bytes": _batch(traces=bytes(50) + _TRACE[:24]),
+        "traces for fewer entries": _batch(traces=_TRACE),
+        "trace without a trace id": _batch(traces=bytes(50 + 16) + _TRACE[16:]),
+        "trace without a span id": _batch(traces=bytes(50) + _TRACE[:16] + bytes(8) + b"\1"),
+        "kinds of bodies for fewer entries": _batch(body_kinds=b"\0"),
+        "sizes of 7 bytes": _batch(sizes=bytes(7)),
+        "size 0": _batch(sizes=struct.pack("<2I", 0, 8)),
+        "sizes that fall": _batch(sizes=struct.pack("<2I", 8, 8)),
+        "65 sizes": _batch(sizes=struct.pack("<65I", *range(1, 66))),
+        "models that are a map": _beat({}, {}),
+        "model of 4 fields": _beat([["iris:1", "ready", "", 1]], {}),
+        "model with a number for its tag": _beat([[1, "ready", "", 1, {}]], {}),
+        "model with -1 replicas": _beat([["iris:1", "ready", "", -1, {}]], {}),
+        "models, truncated": _beat(b"\x91\x95", {}),
+        "counter below 0": _beat([], {"batches": -1}),
+        "counter that is a float": _beat([], {"batches": 1.0}),
+        "counter named by a number": _beat([], b"\x81\1\1"),
+        "counter with a name of 65 bytes": _beat([], {"a" * 65: 1}),
+        "counters that are an array": _beat([], []),
+        "65 counters": _beat([], {str(number): 1 for number in range(65)}),
+        "models by the line": _frame(8, msgpack.packb(["runner", _RUNNER, "ready", 0, b"iris:1", b"\x80"])),
+    }
+    return {f"frame, {name}": ("frame", data, b"", 0, "bad_frame") for name, data in bad.items()}
+
+
 # Name: (what it should have been, bytes, and after them a byte so many times, the code of the error).
 MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, empty": ("frame", b"", b"", 0, "bad_frame"),
@@ -144,10 +215,10 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, truncated in the body": ("frame", frames.encode(FRAMES["request"])[:-1], b"", 0, "bad_frame"),
     "frame, bytes after it": ("frame", _CANCEL + b"\0", b"", 0, "bad_frame"),
     "frame, wrong magic": ("frame", _frame(5, _HEADER, magic=b"VX"), b"", 0, "bad_frame"),
-    "frame, protocol version 0": ("frame", _frame(5, _HEADER, version=0), b"", 0, "unsupported_version"),
-    "frame, protocol version 2": ("frame", _frame(5, _HEADER, version=2), b"", 0, "unsupported_version"),
+    "frame, protocol version 1": ("frame", _frame(5, _HEADER, version=1), b"", 0, "unsupported_version"),
+    "frame, protocol version 3": ("frame", _frame(5, _HEADER, version=3), b"", 0, "unsupported_version"),
     "frame, unknown kind": ("frame", _frame(99, _HEADER), b"", 0, "bad_frame"),
-    "frame, header of 4 GiB": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 2**32 - 1), b"", 0, "bad_frame"),
+    "frame, header of 4 GiB": ("frame", struct.pack("<2sBBI", b"VT", 2, 5, 2**32 - 1), b"", 0, "bad_frame"),
     "frame, array of 2**32-1": ("frame", _frame(5, b"\xdd\xff\xff\xff\xff"), b"", 0, "bad_frame"),
     "frame, map of 2**32-1": ("frame", _frame(5, b"\xdf\xff\xff\xff\xff"), b"", 0, "bad_frame"),
     "frame, bin of 2**32-1": ("frame", _frame(5, b"\x92\xa2gw\xc6\xff\xff\xff\xff"), b"", 0, "bad_frame"),
@@ -155,13 +226,13 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, 10 MB of empty maps": (
         *(
             "frame",
-            struct.pack("<2sBBI", b"VT", 1, 5, 10_000_005) + b"\xdd\0\x98\x96\x80",
+            struct.pack("<2sBBI", b"VT", 2, 5, 10_000_005) + b"\xdd\0\x98\x96\x80",
             b"\x80",
             10_000_000,
         ),
         "bad_frame",
     ),
-    "frame, 600 levels": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 600), b"\x91", 600, "bad_frame"),
+    "frame, 600 levels": ("frame", struct.pack("<2sBBI", b"VT", 2, 5, 600), b"\x91", 600, "bad_frame"),
     "frame, extension": ("frame", _frame(5, b"\x92\xa2gw\xd7\1" + bytes(8)), b"", 0, "bad_frame"),
     "frame, bad timestamp": ("frame", _frame(5, b"\x92\xa2gw\xc7\3\xff" + bytes(3)), b"", 0, "bad_frame"),
     "frame, field missing": ("frame", _frame(5, b"\x91\xa2gw"), b"", 0, "bad_frame"),
@@ -172,6 +243,7 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, column of 7 bytes": ("frame", _frame(5, b"\x92\xa2gw\xc4\7" + bytes(7)), b"", 0, "bad_frame"),
     "frame, no entries": ("frame", _frame(5, b"\x92\xa2gw\xc4\0"), b"", 0, "bad_frame"),
     "frame, pickle": ("frame", pickle.dumps({"a": 1}, 4), b"", 0, "bad_frame"),
+    **_bad_labels(),
     "value, empty": ("value", b"", b"", 0, "bad_frame"),
     "value, truncated": ("value", b"\x93\1\2", b"", 0, "bad_frame"),
     "value, bytes after it": ("value", b"\1\2", b"", 0, "bad_frame"),
@@ -253,6 +325,8 @@ def fields_of(frame: Any) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, (bytes, memoryview)):
             return bytes(value).hex()
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return {name: plain(value) for name, value in zip(frame._fields, frame, strict=True)}
@@ -298,14 +372,15 @@ def main() -> int:
         if known.setdefault((section, vector["name"]), vector) != vector
     ]
     if changed:
-        print("these differ from what version 1 is:", *changed, sep="\n  ", file=sys.stderr)
+        print("these differ from what version 2 is:", *changed, sep="\n  ", file=sys.stderr)
         return 1
     sections: dict[str, list[dict[str, Any]]] = {}
     for (section, _), vector in known.items():
         sections.setdefault(section, []).append(vector)
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(
-        json.dumps({"protocol_version": 1, "vectors": sections}, indent=1, ensure_ascii=False) + "\n"
+        json.dumps({"protocol_version": PROTOCOL_VERSION, "vectors": sections}, indent=1, ensure_ascii=False)
+        + "\n"
     )
     print(f"{len(known)} vectors in {PATH.name}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
+from vtsserving_runner.child import executor
 from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
@@ -28,7 +30,7 @@ def batch(calls: list[tuple[Any, ...]], signature: ModelSignature = BATCHABLE, *
     packed = [rows.pack_call(call, {}, axis) for call in calls]
     count = len(packed)
     made = frames.Batch(
-        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6),
+        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6, 64, ()),
         [subjects.gateway_reply("0" * 16, 0)],
         bytes(count),
         tuple(range(count)),
@@ -36,6 +38,7 @@ def batch(calls: list[tuple[Any, ...]], signature: ModelSignature = BATCHABLE, *
         (LATER_US,) * count,
         (0,) * count,
         bytes(count),
+        *((), (), b""),
         packed[0].head,
         [p.body for p in packed],
     )._replace(**more)
@@ -281,3 +284,58 @@ def test_owned_leaves_what_is_fine_alone():
     frozen = np.zeros(3)
     frozen.flags.writeable = False
     assert owned({"a": (frozen,)})["a"][0].flags.writeable
+
+
+# --- labels and kinds of bodies -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quiet_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had gone wrong in the last second: the log takes so many lines a second only."""
+    monkeypatch.setattr(executor, "_told", deque(maxlen=executor.MAX_TOLD_PER_S))
+
+
+def test_the_log_of_a_failing_call_names_the_requests_that_have_an_id(
+    caplog: pytest.LogCaptureFixture, quiet_before: None
+) -> None:
+    def raises(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if (x == 13).any():
+            raise ValueError("unlucky")
+        return x
+
+    calls = [(np.array([[float(i)]]),) for i in (1, 13, 2, 13)]
+    work = batch(calls, request_ids=("one", "order-13", "two", ""))
+    assert answers(Calls(raises), work)[1] == "model_failed"
+    told = [(record.message, getattr(record, "request_ids", None)) for record in caplog.records]
+    assert told == [("model_raised", ["order-13"]), ("model_raised", None)]
+
+
+def test_the_log_of_a_result_that_cannot_be_cut_names_its_requests(
+    caplog: pytest.LogCaptureFixture, quiet_before: None
+) -> None:
+    work = batch([(np.array([[1.0]]),), (np.array([[2.0]]),)], request_ids=("one", "two"))
+    assert answers(Calls(lambda x: "no rows"), work) == ["bad_model_output"] * 2
+    named = [name for record in caplog.records for name in getattr(record, "request_ids", [])]
+    assert sorted(named) == ["one", "two"]
+
+
+@pytest.mark.parametrize("kinds", [b"\0\1\0", b"\0\xff\0"], ids=["shared memory", "of a later release"])
+def test_a_body_of_a_kind_that_is_not_read_ends_its_entry_alone(kinds: bytes) -> None:
+    model = Calls(lambda x: 2 * x)
+    work = batch([(np.array([[float(i)]]),) for i in range(3)], body_kinds=kinds)
+    one, refused, three = answers(model, work)
+    assert (one.tolist(), refused, three.tolist()) == ([[0.0]], "unsupported_body", [[4.0]])
+    assert [x.tolist() for x in model.seen] == [[[0.0], [2.0]]]
+
+
+def test_a_model_is_not_called_where_no_body_can_be_read() -> None:
+    model = Calls(lambda x: x)
+    work = batch([(np.array([[1.0]]),), (np.array([[2.0]]),)], body_kinds=b"\1\1")
+    assert answers(model, work) == ["unsupported_body"] * 2
+    assert model.seen == []
+
+
+def test_entries_without_a_batch_axis_and_with_a_body_of_another_kind() -> None:
+    single = ModelSignature()
+    work = batch([(1,), (2,), (3,)], single, body_kinds=b"\1\0\1")
+    assert answers(Calls(lambda x: x), work, single) == ["unsupported_body", 2, "unsupported_body"]

@@ -22,6 +22,7 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._recent import RecentDict
+from vtsserving._wire.limits import MAX_SIZES
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Method(NamedTuple):
         max_wait_us: how long a call may wait for company, microseconds.
         hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
         max_latency_s: a call that is not answered within this time is refused as overload; infinite: never.
+        sizes: numbers of rows that batches are filled up to, ascending; empty for any number.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Method(NamedTuple):
     max_wait_us: int
     hang_us: int
     max_latency_s: float = math.inf
+    sizes: tuple[int, ...] = ()
 
 
 NEVER_US: Final = 0
@@ -144,7 +147,10 @@ class CatalogEntry:
             axis = signature.batch_dim[0] if signature.batchable else None
             max_rows = (options.max_batch_size or NO_ROW_LIMIT) if signature.batchable else 0
             wait_us = int(options.max_wait_ms * 1000)
-            methods[name] = Method(name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s)
+            sizes = (options.pad_to or ()) if signature.batchable else ()
+            methods[name] = Method(
+                name, axis, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s, sizes[:MAX_SIZES]
+            )
         return methods
 
     def method(self, name: str = "") -> Method:

@@ -17,6 +17,7 @@ import numpy as np
 from vtsserving import _clock
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import rows
+from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Fault, Result
 from vtsserving.exceptions import (
     BadModelOutput,
@@ -36,6 +37,9 @@ MAX_BODY_BYTES: Final = (1 << 32) - 1
 
 MAX_TOLD_PER_S: Final = 10
 """Most tracebacks in the log per second; bad requests come by the thousand."""
+
+MAX_TOLD_IDS: Final = 16
+"""Most request ids in one line of the log."""
 
 _MAX_REASON_CHARS: Final = 500
 
@@ -88,11 +92,14 @@ class BatchExecutor:
         if signature is None:
             yield work.fault(index, MethodNotFound(f"the model has no method {work.batch.method!r}"))
             return
+        if unread := unreadable(work.batch.body_kinds):
+            yield work.fault(unread, refusal(work.batch.body_kinds))
+            index = [i for i in index if i not in unread]
         # Requests without a batch axis are never merged; each is its own call.
         if not work.batch.head and len(index) > 1:
             for i in index:
                 yield from self._alone_or_halves(work, [i], signature)
-        else:
+        elif index:
             yield from self._alone_or_halves(work, index, signature)
 
     def _alone_or_halves(self, work: _Work, index: list[int], signature: ModelSignature) -> Iterator[Answer]:
@@ -107,7 +114,7 @@ class BatchExecutor:
         except BaseException as error:  # what a model raises, SystemExit included, must not end its process
             self._alive()
             if len(index) == 1:
-                yield work.fault(index, _as_failure(error, work.batch))
+                yield work.fault(index, _as_failure(error, work.batch, index[0]))
                 return
             middle = len(index) // 2
             yield from self._alone_or_halves(work, index[:middle], signature)
@@ -147,14 +154,16 @@ class BatchExecutor:
                 head, _, body = rows.pack_whole(result)
                 bodies = [body]
         except BadModelOutput as error:
-            _tell("bad_model_output", batch, error)
+            _tell("bad_model_output", batch, index, error)
             return work.fault(index, error)
         except Exception as error:  # nothing that a model returns may end its process
-            _tell("bad_model_output", batch, error)
+            _tell("bad_model_output", batch, index, error)
             return work.fault(index, BadModelOutput(_reason(error)))
         if max(map(len, bodies)) > MAX_BODY_BYTES:
             return work.fault(index, ResultTooLarge("a result has more than 4 GiB"))
-        return Result(batch.batch_id, work.elapsed_us(), False, tuple(index), tuple(counts), head, bodies)
+        return Result(
+            batch.batch_id, work.elapsed_us(), False, tuple(index), tuple(counts), b"", head, bodies
+        )
 
 
 class _Work:
@@ -203,23 +212,28 @@ def _may_hold_arrays(value: Any) -> bool:
     return isinstance(value, (np.ndarray, list, tuple, dict))
 
 
-def _as_failure(error: BaseException, batch: Batch) -> VtsServingException:
+def _as_failure(error: BaseException, batch: Batch, position: int) -> VtsServingException:
     if isinstance(error, VtsServingException):
         return error
-    _tell("model_raised", batch, error)
+    _tell("model_raised", batch, [position], error)
     return ModelFailed(_reason(error))
 
 
 _told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
 
 
-def _tell(event: str, batch: Batch, error: BaseException) -> None:
-    """Log what a model did wrong, with its traceback, unless callers make it happen all the time."""
+def _tell(event: str, batch: Batch, index: Sequence[int], error: BaseException) -> None:
+    """Log what a model did wrong, with its traceback, unless callers make it happen all the time.
+
+    The line names the requests whose clients gave them an id.
+    """
     now_s = _clock.monotonic_s()
     if len(_told) == MAX_TOLD_PER_S and now_s - _told[0] < 1.0:
         return
     _told.append(now_s)
-    _log.warning(event, exc_info=error, extra={"method": batch.method})
+    named = [batch.request_ids[i] for i in index if batch.request_ids[i]] if batch.request_ids else []
+    fields = {"request_ids": named[:MAX_TOLD_IDS]} if named else {}
+    _log.warning(event, exc_info=error, extra={"method": batch.method, **fields})
 
 
 def _reason(error: BaseException) -> str:
