@@ -13,12 +13,17 @@ import pickle
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from vtsserving._wire import frames
 from vtsserving._wire.limits import PROTOCOL_VERSION
@@ -126,6 +131,25 @@ VALUES: Final[dict[str, Any]] = {
     "float16 array": np.array([1.5, np.inf], "<f2"),
     "str array": np.array([["a"], ["caf\u00e9"]]),
     "numpy scalar": np.float32(1.5),
+    "dict with int and bool keys": {7: "a", -2: "b", True: "c", "7": "d"},
+    "date": date(2026, 12, 3),
+    "time": time(23, 59, 59, 999_999),
+    "datetime": datetime(2026, 10, 25, 2, 30, fold=1),
+    "datetime with an offset": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=-5, minutes=-30))),
+    "datetime in a zone": datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin")),
+    "timedelta": timedelta(microseconds=-1),
+    "Decimal": Decimal("-0.10"),
+    "Decimal NaN": Decimal("NaN"),
+    "UUID": UUID("12345678-1234-5678-1234-567812345678"),
+    "csr matrix": scipy.sparse.csr_matrix(np.array([[0, 1.5], [0, 0]])),
+    "csc array": scipy.sparse.csc_array(np.array([[0, 1], [2, 0]], "u1")),
+    "coo matrix with a value twice": scipy.sparse.coo_matrix(
+        ([1, 2], ([0, 0], [1, 1])), shape=(2, 2), dtype="i8"
+    ),
+    "dia array": scipy.sparse.dia_array((np.array([[1.0, 2.0]], "f4"), [1]), shape=(2, 2)),
+    "lil matrix": scipy.sparse.lil_matrix(np.array([[True, False]])),
+    "str scalar with a NUL": np.str_("a\0"),
+    "str array with a NUL": np.array(["a\0", "b"], dtype=object),
     "Series": pd.Series([1, 2], dtype="int64", name="s"),
     "DataFrame": pd.DataFrame(
         {
@@ -207,6 +231,66 @@ def _bad_labels() -> dict[str, tuple[str, bytes, bytes, int, str]]:
     return {f"frame, {name}": ("frame", data, b"", 0, "bad_frame") for name, data in bad.items()}
 
 
+def _extension(code: int, data: bytes) -> bytes:
+    return bytes(msgpack.packb(msgpack.ExtType(code, data)))
+
+
+def _bad_values() -> dict[str, tuple[str, bytes, bytes, int, str]]:
+    """The values that version 2 brought, malformed."""
+    day, clock = struct.pack("<I", 1), struct.pack("<QB", 0, 0)
+    bad = {
+        "date 0": _extension(6, bytes(4)),
+        "date beyond the year 9999": _extension(6, struct.pack("<I", 3_652_060)),
+        "date of 3 bytes": _extension(6, bytes(3)),
+        "time of 24 hours": _extension(7, struct.pack("<QBB", 86_400_000_000, 0, 0)),
+        "time with a fold of 2": _extension(7, struct.pack("<QBB", 0, 2, 0)),
+        "time without a zone byte": _extension(7, clock),
+        "datetime, zone of an unknown kind": _extension(8, day + clock + b"\3"),
+        "datetime, something after no zone": _extension(8, day + clock + b"\0\0"),
+        "datetime, offset of 24 hours": _extension(
+            8, day + clock + b"\1" + struct.pack("<q", 86_400_000_000)
+        ),
+        "datetime, zone that climbs": _extension(8, day + clock + b"\2../../etc/passwd"),
+        "datetime, zone that is absolute": _extension(8, day + clock + b"\2/etc/passwd"),
+        "datetime, zone that is a folder": _extension(8, day + clock + b"\2Europe"),
+        "datetime, zone of 65 bytes": _extension(8, day + clock + b"\2" + b"a" * 65),
+        "duration of 86,400 seconds": _extension(9, struct.pack("<iII", 0, 86_400, 0)),
+        "duration of 1,000,000,000 days": _extension(9, struct.pack("<iII", 10**9, 0, 0)),
+        "decimal of letters": _extension(10, b"one"),
+        "decimal with an underscore": _extension(10, b"1_0"),
+        "decimal with a large exponent": _extension(10, b"1E+10000"),
+        "decimal of 1,025 digits": _extension(10, b"1" * 1_025),
+        "UUID of 15 bytes": _extension(11, bytes(15)),
+        "sparse, not an array": _extension(12, b"\1"),
+        "sparse, too few fields": _sparse("csr", False, [1, 1]),
+        "sparse, unknown format": _sparse("xyz", False, [1, 1], "<f8 1.", "<i4 0", "<i4 0 1"),
+        "sparse, negative size": _sparse("csr", False, [-1, 1], "<f8 1.", "<i4 0", "<i4 0 1"),
+        "sparse, index beyond its shape": _sparse("csr", False, [1, 1], "<f8 1.", "<i4 1", "<i4 0 1"),
+        "sparse, index below 0": _sparse("csc", False, [1, 1], "<f8 1.", "<i4 -1", "<i4 0 1"),
+        "sparse, rows that run back": _sparse("csr", False, [2, 1], "<f8 1.", "<i4 0", "<i4 0 2 1"),
+        "sparse, rows that do not end": _sparse("csr", False, [1, 1], "<f8 1.", "<i4 0", "<i4 0 9"),
+        "sparse, values without indices": _sparse("coo", True, [2, 2], "<f8 1. 2.", "<i4 0", "<i4 0"),
+        "sparse, coordinate beyond its shape": _sparse("coo", True, [2, 2], "<f8 1.", "<i4 2", "<i4 0"),
+        "sparse, indices of floats": _sparse("coo", True, [2, 2], "<f8 1.", "<f8 0.", "<i4 0"),
+        "sparse, text for values": _sparse("coo", True, [2, 2], "U1 a", "<i4 0", "<i4 0"),
+        "sparse, matrix of one dimension": _sparse("coo", False, [2], "<f8 1.", "<i4 0"),
+        "sparse, a diagonal twice": _sparse("dia", False, [1, 1], np.ones((2, 1)), "<i4 0 0"),
+        "sparse, block of nothing": _sparse("bsr", False, [1, 1], np.ones((0, 0, 1)), "<i4", "<i4 0 0"),
+    }
+    return {f"value, {name}": ("value", data, b"", 0, "bad_frame") for name, data in bad.items()}
+
+
+def _sparse(form: str, is_array: bool, shape: list[int], *parts: Any) -> bytes:
+    """A sparse matrix of arrays, or of a dtype and items in words."""
+
+    def array(words: str) -> np.ndarray[Any, Any]:
+        dtype, *items = words.split()
+        return np.array(items, "U1" if dtype == "U1" else "<f8").astype(dtype)
+
+    arrays = [array(part) if isinstance(part, str) else part for part in parts]
+    return _extension(12, encode_value([form, is_array, shape, *arrays]))
+
+
 # Name: (what it should have been, bytes, and after them a byte so many times, the code of the error).
 MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, empty": ("frame", b"", b"", 0, "bad_frame"),
@@ -258,7 +342,9 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "value, unused type byte": ("value", b"\xc1", b"", 0, "bad_frame"),
     "value, unknown extension": ("value", b"\xd4\x63\0", b"", 0, "bad_frame"),
     "value, timestamp": ("value", b"\xd6\xff\0\0\0\0", b"", 0, "bad_frame"),
-    "value, int key": ("value", b"\x81\1\2", b"", 0, "bad_frame"),
+    "value, float key": ("value", b"\x81\xcb" + bytes(8) + b"\2", b"", 0, "bad_frame"),
+    "value, 1 and true as keys": ("value", b"\x82\1\2\xc3\2", b"", 0, "bad_frame"),
+    **_bad_values(),
     "value, duplicate key": ("value", b"\x82\xa1a\1\xa1a\2", b"", 0, "bad_frame"),
     "value, str not UTF-8": ("value", b"\xa1\xff", b"", 0, "bad_frame"),
     "value, tuple of no array": ("value", b"\xd4\2\1", b"", 0, "bad_frame"),
@@ -306,9 +392,14 @@ def describe(value: Any) -> str:
     if isinstance(value, pd.Series):
         items = ", ".join(map(str, value.tolist()))
         return f"Series({value.name!r}, {value.dtype}, [{items}], index {value.index.name!r} {value.index.tolist()})"
+    if scipy.sparse.issparse(value):
+        kind = type(value).__name__
+        return f"{kind}({value.dtype}, {value.shape}, {value.tocoo().data.tolist()} at {_places(value)})"
     if isinstance(value, np.ndarray):
-        dtype = "str" if value.dtype.kind == "U" else value.dtype.newbyteorder("=").name
+        dtype = "str" if value.dtype.kind in "UO" else value.dtype.newbyteorder("=").name
         return f"array({dtype}, {list(value.shape)}, {value.tolist()})"
+    if isinstance(value, np.str_):
+        return f"str_({str.__repr__(value)})"
     if isinstance(value, np.generic):
         return f"{value.dtype.name}({value.item()})"
     if isinstance(value, (list, tuple)):
@@ -317,6 +408,10 @@ def describe(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in value.items()) + "}"
     return repr(value)
+
+
+def _places(matrix: Any) -> list[Any]:
+    return np.argwhere(matrix.toarray()).tolist()
 
 
 def fields_of(frame: Any) -> dict[str, Any]:

@@ -64,6 +64,15 @@ MAX_TENSOR_DIMS: Final = 8
 MAX_IMAGE_PIXELS: Final = 1 << 26
 """Most pixels of an image: what is compressed well is small on the wire and large in memory."""
 
+MAX_DECIMAL_BYTES: Final = 1_024
+"""Longest text of a Decimal."""
+
+MAX_DECIMAL_EXPONENT: Final = 9_999
+"""Largest exponent of a Decimal: a few bytes of text may mean a billion digits."""
+
+MAX_ZONE_BYTES: Final = 64
+"""Longest name of a time zone."""
+
 MAX_ROWS: Final = 1 << 31
 """Rows of one entry stay below this, so that they fit the frame's uint32 columns."""
 

@@ -92,6 +92,9 @@ def to_wire(value: Any, where: str = "value") -> tuple[Spec, np.ndarray[Any, Any
         UnsupportedValue: the dtype is not in DTYPES or there are more than 8 dimensions.
     """
     container = NUMPY
+    if isinstance(value, np.str_):
+        # As an array, or by str(), it would lose NULs at its end.
+        return Spec(STR, SCALAR, ()), pack_strings([value])
     if isinstance(value, np.generic):
         container = SCALAR
         value = np.asarray(value)
@@ -199,7 +202,9 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         if spec.dtype == STR:
             raise BadTensor("torch has no str tensors")
         return _torch().from_numpy(array.copy())
-    return array[()] if spec.container == SCALAR else array
+    if spec.container != SCALAR:
+        return array
+    return np.str_(array[()]) if spec.dtype == STR else array[()]
 
 
 def _bfloat16(spec: Spec, bits: np.ndarray[Any, Any]) -> Any:
