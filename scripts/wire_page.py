@@ -20,7 +20,7 @@ from vtsserving._wire.tensors import DTYPES, ITEM_BYTES
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = REPOSITORY / "docs" / "wire.md"
-VECTORS: Final = REPOSITORY / "tests" / "vectors" / "wire_v1.json"
+VECTORS: Final = REPOSITORY / "tests" / "vectors" / "wire_v2.json"
 BLOCK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 TYPES: Final = {
@@ -32,6 +32,12 @@ TYPES: Final = {
     "t": "bin, a line each",
     "I": "array of int",
     "B": "bin, a byte per entry",
+    "N": "bin: u32 each",
+    "R": "bin: u8 and UTF-8 per entry, or empty",
+    "T": "bin: 25 bytes per entry, or empty",
+    "K": "bin: a byte per entry, or empty",
+    "M": "bin: models",
+    "C": "bin: counters",
     "Q": "column of u64",
     "U": "column of u32",
     "H": "int: bytes of the head",

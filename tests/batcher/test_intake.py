@@ -9,6 +9,7 @@ from support.scripted_runner import Script
 from support.virtual_loop import run
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.labels import EntryLabels
 
 pytestmark = pytest.mark.fast
 
@@ -107,7 +108,7 @@ async def refusal(payload: bytes, reply: str = "") -> tuple[int, list[frames.Fra
     def take(message: Message) -> None:
         answers.append(frames.decode(message.payload))
 
-    await cluster.bus.subscribe("vts.v1.gw.>", take)
+    await cluster.bus.subscribe("vts.v2.gw.>", take)
     await cluster.bus.subscribe("other.>", take)
     cluster.bus.publish(subjects.batcher_in(batcher.id), payload, reply=reply)
     await asyncio.sleep(0)
@@ -120,7 +121,8 @@ REPLY = subjects.gateway_reply("0" * 16, 7)
 
 def request(**changes: object) -> bytes:
     good = frames.Request(
-        *(*MODEL, "predict", 8, 1_000, 0, 1_000_000, (1,), (1,), (1_000_000,), b"\0", b"h", [b"body"])
+        *(*MODEL, "predict", 8, 1_000, 0, 1_000_000, (), (1,), (1,), (1_000_000,), b"\0"),
+        *((), (), b"", b"h", [b"body"]),
     )
     return frames.encode(good._replace(**changes))
 
@@ -130,10 +132,10 @@ def request(**changes: object) -> bytes:
     [
         pytest.param(b"\x80\x04\x95pickle", "bad_frame", id="a pickle"),
         pytest.param(request()[:-1], "bad_frame", id="a truncated frame"),
-        pytest.param(b"VT\x02" + request()[3:], "unsupported_version", id="a newer protocol"),
-        pytest.param(b"VT\x00" + request()[3:], "unsupported_version", id="an older protocol"),
+        pytest.param(b"VT\x03" + request()[3:], "unsupported_version", id="a newer protocol"),
+        pytest.param(b"VT\x01" + request()[3:], "unsupported_version", id="an older protocol"),
         pytest.param(
-            frames.encode(frames.Heartbeat("runner", "x", "ready", 0, [])), "bad_frame", id="a heartbeat"
+            frames.encode(frames.Heartbeat("runner", "x", "ready", 0, [], {})), "bad_frame", id="a heartbeat"
         ),
         pytest.param(request(rows=(0,)), "bad_frame", id="a batch axis without rows"),
         pytest.param(request(head=b""), "bad_frame", id="rows without a batch axis"),
@@ -152,8 +154,8 @@ def test_a_message_that_is_no_request_is_counted_and_refused_where_it_says(paylo
     [
         pytest.param("", id="none"),
         pytest.param("other.subject", id="not a gateway's"),
-        pytest.param("vts.v1.gw.XYZ.reply.1", id="no gateway's id"),
-        pytest.param("vts.v1.bat.0000000000000000.in", id="a batcher's"),
+        pytest.param("vts.v2.gw.XYZ.reply.1", id="no gateway's id"),
+        pytest.param("vts.v2.bat.0000000000000000.in", id="a batcher's"),
     ],
 )
 def test_nothing_is_ever_answered_to_what_is_no_gateway(reply: str) -> None:
@@ -180,5 +182,37 @@ def test_limits_of_a_method_hold_from_the_next_request_on() -> None:
         gateway.ask(batcher.id, (2, 60.0), (2, 60.0), limits=Limits(max_rows=4))
         await asyncio.sleep(1)
         assert [sum(served.batch.rows) for served in cluster.served] == [8, 4, 4]
+
+    run(scenario())
+
+
+def test_what_goes_with_a_request_goes_with_its_entry_of_a_batch() -> None:
+    async def scenario() -> None:
+        cluster, gateway, batcher, _ = await one_of_each(Script(compute_s=lambda rows: 0.1))
+        labels = [EntryLabels("one", b"", 0), None, EntryLabels("", b"\1" * 25, 1)]
+        gateway.ask(batcher.id, (8, 60.0))
+        first = gateway.ask(batcher.id, (1, 60.0), (2, 60.0), (1, 60.0), labels=labels, sizes=(4, 8))
+        second = gateway.ask(batcher.id, (1, 60.0), sizes=(4, 8))
+        await asyncio.sleep(1)
+        whole, merged = (served.batch for served in cluster.served)
+        assert (whole.request_ids, whole.traces, whole.body_kinds, whole.sizes) == ((), (), b"", ())
+        assert merged.ids == tuple(asked.id for asked in [*first, *second])
+        assert merged.request_ids == ("one", "", "", "")
+        assert merged.traces == (b"", b"", b"\1" * 25, b"")
+        assert merged.body_kinds == b"\0\0\1\0"
+        assert (merged.max_rows, merged.sizes) == (Limits().max_rows, (4, 8))
+
+    run(scenario())
+
+
+def test_labels_count_as_bytes_so_that_a_batch_of_them_fits_a_message() -> None:
+    async def scenario() -> None:
+        cluster, gateway, batcher, _ = await one_of_each(Script(compute_s=lambda rows: 0.1))
+        label = EntryLabels("x" * 128, b"\1" * 25)
+        gateway.ask(batcher.id, (8, 60.0))
+        limits = Limits(max_bytes=2 * (8 + label.size_bytes))
+        gateway.ask(batcher.id, *[(1, 60.0)] * 4, labels=[label] * 4, limits=limits)
+        await asyncio.sleep(1)
+        assert [len(served.batch.ids) for served in cluster.served] == [1, 2, 2]
 
     run(scenario())

@@ -38,7 +38,10 @@ WHO: Final[dict[str, tuple[str, set[str], set[str]]]] = {
     "STORE_CHANGED": (subjects.STORE_CHANGED, {"store"}, {"gateway", "runner", "store"}),
 }
 
-PRYING: Final = (">", "*.>", "vts.>", "vts.v1.>", "_INBOX.>", "$SYS.>", "vts.v1.*.*.batch", "vts.v1.bat.>")
+VERSIONS: Final = ("vts.v2.", "vts.v1.")
+"""Protocol versions of sets that may stand beside each other."""
+
+PRYING: Final = (">", "*.>", "vts.>", "vts.v2.>", "_INBOX.>", "$SYS.>", "vts.v2.*.*.batch", "vts.v2.bat.>")
 """Patterns that nobody may subscribe to: each would show what is meant for others."""
 
 Scenario = Callable[[NatsServer], Awaitable[None]]
@@ -89,17 +92,21 @@ async def may_subscribe(server: NatsServer, role: str, pattern: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("role", ROLES)
 def test_a_service_may_do_what_the_table_of_subjects_says_and_nothing_else(
-    server: NatsServer, role: str
+    server: NatsServer, role: str, version: str
 ) -> None:
     async def scenario() -> None:
-        for name, (subject, publishers, subscribers) in WHO.items():
+        for name, (built, publishers, subscribers) in WHO.items():
+            subject = built.replace("vts.v2.", version)
+            assert subject.startswith(version)
             if not subject.endswith(">"):
                 assert await may_publish(server, role, subject) == (role in publishers), (role, name)
             assert await may_subscribe(server, role, subject) == (role in subscribers), (role, name)
         for pattern in PRYING:
-            assert not await may_subscribe(server, role, pattern), (role, pattern)
+            prying = pattern.replace("vts.v2.", version)
+            assert not await may_subscribe(server, role, prying), (role, prying)
 
     asyncio.run(scenario())
 
@@ -124,7 +131,7 @@ def test_a_runner_reads_no_inbox_and_gives_no_work_to_batchers(server: NatsServe
         answers, work = Inbox(), Inbox()
         await gateway.subscribe(subjects.gateway_replies(ID), answers)
         await batcher.subscribe(subjects.batcher_in(ID), work)
-        for pattern in (subjects.gateway_replies(ID), subjects.gateway_reply(ID, 0), "vts.v1.gw.>"):
+        for pattern in (subjects.gateway_replies(ID), subjects.gateway_reply(ID, 0), "vts.v2.gw.>"):
             assert not await may_subscribe(server, "runner", pattern)
         refusals: list[VtsServingException] = []
         runner = await connected(server, "runner", refusals)
@@ -214,7 +221,7 @@ def test_a_service_that_is_forbidden_what_it_needs_ends_at_start_and_says_which_
     last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith(f"{service}: ")
     assert "Permissions Violation" in last
-    assert "vts.v1." in last
+    assert "vts.v2." in last
 
 
 @pytest.mark.slow

@@ -294,7 +294,7 @@ def test_messages_that_come_twice_are_answered_once(two: RunningCluster) -> None
                 seen.add(data)
                 bus.publish(message.subject, data, reply=message.reply)
 
-        for subject in ("vts.v1.bat.*.in", "vts.v1.run.*.batch", "vts.v1.bat.*.event"):
+        for subject in ("vts.v2.bat.*.in", "vts.v2.run.*.batch", "vts.v2.bat.*.event"):
             await bus.subscribe(subject, repeat)
         async with Load.closed(two.cluster.target(LOAD_TIMEOUT_S), clients=8) as load:
             await load.progress(300)

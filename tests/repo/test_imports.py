@@ -59,7 +59,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "http",
         "state",
         "cluster auth",
-        "settings metrics statistics",
+        "settings metrics statistics labels",
         "vtsserving_gateway",
     ),
     "vtsserving_store": (

@@ -15,6 +15,7 @@ from support.buses import BusWorld
 from support.runner_models import GATE, RAISE, calls_of, open_gate, save, trouble
 from support.scripted_batcher import ScriptedBatcher
 from support.waiting import eventually
+from support.wire_frames import loaded
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.store import LocalStore
 from vtsserving._wire import subjects
@@ -248,7 +249,7 @@ def test_a_frame_that_should_not_be_there_is_counted_and_dropped(with_runner, mo
         if spoil == "bytes":
             rig.bus.publish(subject, b"VT\x01\x02nonsense")
         elif spoil == "gateway":
-            rig.batcher.publish(batch._replace(gateways=["vts.v1.store.changed"]))
+            rig.batcher.publish(batch._replace(gateways=["vts.v2.store.changed"]))
         elif spoil == "batcher":
             rig.batcher.publish(batch._replace(batcher="x.>"))
         else:
@@ -345,7 +346,7 @@ def test_a_model_that_loads_for_too_long_is_given_up(with_runner):
 def test_preloading_returns_when_the_model_is_warm(with_runner, model):
     async def scenario(rig):
         assert rig.app.ready
-        assert rig.batcher.beats[-1].models == [str(model.tag)]
+        assert loaded(rig.batcher.beats[-1]) == [str(model.tag)]
         seen = len(rig.batcher.events)
         rig.batcher.command("load", model)
         assert [e.event for e in rig.batcher.events[seen:]] == ["credit"]
@@ -374,7 +375,7 @@ def test_an_unloaded_model_finishes_its_batch_and_is_gone(with_runner, model, tm
         assert [e.epoch for e in rig.batcher.of("gone")] == [grant.epoch]
         open_gate(tmp_path)
         assert [a.tolist() for a in await rig.batcher.done(running)] == [[[2 * GATE]]]
-        assert rig.batcher.beats[-1].models == []
+        assert loaded(rig.batcher.beats[-1]) == []
         await rig.batcher.load(model)  # and it can come back
 
     with_runner(scenario)
@@ -405,7 +406,7 @@ def test_heartbeats_name_what_is_loaded_and_the_free_memory(with_runner, model):
     async def scenario(rig):
         await rig.batcher.load(model)
         beat = rig.batcher.beats[-1]
-        assert (beat.role, beat.id, beat.state, beat.models) == (
+        assert (beat.role, beat.id, beat.state, loaded(beat)) == (
             "runner",
             rig.app.id,
             "ready",

@@ -13,6 +13,7 @@ import pytest
 import vtsserving
 from support.runner_models import save
 from support.waiting import eventually
+from support.wire_frames import loaded
 from vtsserving._packing.package import pack
 from vtsserving._packing.package_tags import dependencies_of
 from vtsserving.exceptions import IntegrityError, StoreUnavailable, VersionNotFound
@@ -45,7 +46,7 @@ def test_an_unused_model_leaves_and_comes_back(with_runner):
     async def scenario(rig):
         grant = await rig.batcher.load(model)
         assert (await rig.batcher.event("gone")).epoch == grant.epoch
-        await rig.batcher.until("a heartbeat without it", lambda: rig.batcher.beats[-1].models == [])
+        await rig.batcher.until("a heartbeat without it", lambda: loaded(rig.batcher.beats[-1]) == [])
         answer = None
         # A stay may end before the request comes: the runner hands it back, and a batcher loads again.
         for _ in range(20):
@@ -64,7 +65,7 @@ def test_a_preloaded_model_stays_however_idle_it_is(with_runner):
     async def scenario(rig):
         beats = len(rig.batcher.beats)
         await rig.batcher.until("three heartbeats", lambda: len(rig.batcher.beats) > beats + 3)
-        assert rig.batcher.beats[-1].models == [str(model.tag)]
+        assert loaded(rig.batcher.beats[-1]) == [str(model.tag)]
 
     with_runner(scenario, preload=("kept",), idle_unload_s=0.01, memory_limit_bytes=1)
 
@@ -78,7 +79,7 @@ def test_when_memory_is_short_the_least_recently_used_model_leaves(with_runner):
         assert await report(rig, models[2]) == "three"
         gone = await rig.batcher.event("gone")
         assert gone.model == "two"
-        names = [tag.partition(":")[0] for tag in rig.batcher.beats[-1].models]
+        names = [tag.partition(":")[0] for tag in loaded(rig.batcher.beats[-1])]
         assert sorted(names) == ["one", "three"]
 
     # Processes of some 50 MB; each is taken for 128 MB before it is there, so the third one is too many.
@@ -279,7 +280,7 @@ def test_a_version_that_was_replaced_leaves_when_nobody_calls_it_and_its_heir_is
         assert gone.digest == old.digest
         beats = len(rig.batcher.beats)
         await rig.batcher.until("two more heartbeats", lambda: len(rig.batcher.beats) > beats + 2)
-        assert rig.batcher.beats[-1].models == [str(new.tag)]
+        assert loaded(rig.batcher.beats[-1]) == [str(new.tag)]
         # Whoever asks for it by its version gets it again.
         assert await report(rig, old) == "1"
 

@@ -20,6 +20,7 @@ from support.runner_models import GATE, HANG, calls_of, open_gate, save, trouble
 from support.scripted_batcher import ScriptedBatcher
 from support.supervisor import free_port
 from support.waiting import eventually
+from support.wire_frames import loaded
 from vtsserving._bus.nats import NatsBus
 from vtsserving._local_store.model import Model
 from vtsserving._runtime.health_check import health_check
@@ -79,7 +80,7 @@ async def meet(bus: NatsBus, tag: str = "") -> ScriptedBatcher:
         subjects.heartbeat("runner"),
         lambda message: beats.append(frames.decode_as(frames.Heartbeat, message.payload)),
     )
-    await eventually(lambda: any(not tag or tag in beat.models for beat in beats), within_s=20)
+    await eventually(lambda: any(not tag or tag in loaded(beat) for beat in beats), within_s=20)
     return await ScriptedBatcher(bus, beats[-1].id).start()
 
 

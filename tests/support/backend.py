@@ -12,7 +12,9 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire.labels import EntryLabels, labels_of
 from vtsserving._wire.leaves import TENSOR_HOLE
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving.exceptions import ModelFailed, ModelNotFound, VersionNotFound, VtsServingException
 
 HEARTBEAT_S = 0.2
@@ -96,6 +98,7 @@ class Backend:
         orders: (operation, tag) of its orders, and where it wants to hear how they ended.
         obeys: whether orders are carried out, and reported, at once; they are not kept in `orders` then.
         answer_with: (rows, spec, tensor) of a tensor to answer with instead, of a kind that cannot be made here.
+        labels: of each request that came.
         held: requests that came while `hold` was set; answered by `release`.
     """
 
@@ -106,6 +109,7 @@ class Backend:
         self.cancelled: list[int] = []
         self.held: list[tuple[frames.Request, str]] = []
         self.received = 0
+        self.labels: list[EntryLabels | None] = []
         self.answer_with: tuple[int, bytes, bytes] | None = None
         self.hold = False
         self.loaded: list[str] = []
@@ -136,9 +140,10 @@ class Backend:
 
     def beat(self) -> None:
         """Say who is alive and what is loaded, now."""
-        beat = frames.Heartbeat("batcher", self.id, "ready", 0, [])
+        beat = frames.Heartbeat("batcher", self.id, "ready", 0, [], {})
         self._bus.publish(subjects.heartbeat("batcher"), frames.encode(beat))
-        beat = frames.Heartbeat("runner", self.runner_id, "ready", 0, self.loaded)
+        loaded = [ModelReport(tag, "ready", replicas=1) for tag in self.loaded]
+        beat = frames.Heartbeat("runner", self.runner_id, "ready", 0, loaded, {})
         self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
 
     def _beat(self) -> None:
@@ -157,6 +162,7 @@ class Backend:
             self.orders.append(((frame.op, f"{frame.model}:{frame.version}"), message.reply))
         elif isinstance(frame, frames.Request):
             self.received += len(frame.ids)
+            self.labels.extend(labels_of(frame) or [None] * len(frame.ids))
             if self.hold:
                 self.held.append((frame, message.reply))
             else:
@@ -193,16 +199,16 @@ class Backend:
             raise ModelFailed(f"{type(error).__name__}: {error}") from error
         if count:
             head, bodies = rows.split_result(result, [count], 0)
-            return frames.Reply(self.runner_id, count, 1500, (id,), (count,), (250,), head, bodies)
+            return frames.Reply(self.runner_id, count, 1500, (id,), (count,), (250,), b"", head, bodies)
         packed = rows.pack_whole(result)
-        return frames.Reply(self.runner_id, 1, 1500, (id,), (0,), (250,), packed.head, [packed.body])
+        return frames.Reply(self.runner_id, 1, 1500, (id,), (0,), (250,), b"", packed.head, [packed.body])
 
     def _canned(self, id: int, count: int, spec: bytes, tensor: bytes) -> frames.Reply:
         """The answer with a tensor given as bytes: its spec (1 dimension) and the whole extension."""
         if not count:
-            return frames.Reply(self.runner_id, 1, 1500, (id,), (0,), (250,), b"", [tensor])
+            return frames.Reply(self.runner_id, 1, 1500, (id,), (0,), (250,), b"", b"", [tensor])
         hole = b"\0" + spec[:3] + bytes(8)
         head = b"\xc7" + bytes([len(hole), TENSOR_HOLE]) + hole
         return frames.Reply(
-            self.runner_id, count, 1500, (id,), (count,), (250,), head, [tensor[3 + len(spec) :]]
+            self.runner_id, count, 1500, (id,), (count,), (250,), b"", head, [tensor[3 + len(spec) :]]
         )

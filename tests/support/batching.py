@@ -14,6 +14,7 @@ from support.scripted_runner import Script, ScriptedRunner, Served
 from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.labels import EntryLabels, columns
 from vtsserving._wire.rows import Packed, join_results, pack_call
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -90,6 +91,8 @@ class Gateway:
         limits: Limits | None = None,
         model: tuple[str, str, str] = MODEL,
         attempt: int = 0,
+        labels: Sequence[EntryLabels | None] = (),
+        sizes: tuple[int, ...] = (),
     ) -> list[Asked]:
         """Send requests of (rows, timeout in seconds) in one frame; a group has a width of its own."""
         limits = limits or Limits()
@@ -105,11 +108,12 @@ class Gateway:
         packed = [pack_call((asked.array,), {}, every(0)) for asked in sent]
         frame = frames.Request(
             *model,
-            *("predict", limits.max_rows, limits.max_bytes, limits.max_wait_us, limits.hang_us),
+            *("predict", limits.max_rows, limits.max_bytes, limits.max_wait_us, limits.hang_us, sizes),
             tuple(asked.id for asked in sent),
             tuple(one.rows for one in packed),
             tuple(int(timeout_s * 1e6) for _, timeout_s in requests),
             bytes([attempt] * len(sent)),
+            *columns(labels or [None] * len(sent)),
             packed[0].head,
             [one.body for one in packed],
         )

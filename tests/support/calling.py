@@ -17,6 +17,7 @@ from vtsserving._inference.request import Outcome, Ticket
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.rows import pack_call, split_result
 
 
@@ -68,6 +69,7 @@ class Caller:
         width: int = 1,
         model: CatalogEntry | None = None,
         method: str = "predict",
+        labels: EntryLabels | None = None,
     ) -> Call:
         model = model or entry()
         described = model.method(method)
@@ -81,7 +83,9 @@ class Caller:
             call.settled_s.append(self._loop.time())
 
         packed = pack_call((array,), {}, described.rule)
-        call.ticket = self.client.submit(model, described, packed, timeout_s=timeout_s, on_done=done)
+        call.ticket = self.client.submit(
+            model, described, packed, timeout_s=timeout_s, on_done=done, labels=labels
+        )
         return call
 
     def abandon(self, call: Call) -> None:
@@ -120,7 +124,7 @@ class SilentBatcher:
             self._loop.call_later(0.5, self._beat)
 
     def say(self, state: str) -> None:
-        beat = frames.Heartbeat("batcher", self.id, state, 0, [])
+        beat = frames.Heartbeat("batcher", self.id, state, 0, [], {})
         self.bus.publish(subjects.heartbeat("batcher"), frames.encode(beat))
 
     def _take(self, message: Message) -> None:
@@ -139,7 +143,8 @@ class SilentBatcher:
     def answer(self, request: frames.Request, reply: str, **changes: Any) -> None:
         """Answer each entry with its own body."""
         good = frames.Reply(
-            "0" * 16, 1, 5, request.ids, request.rows, (7,) * len(request.ids), _bare(request), request.bodies
+            *("0" * 16, 1, 5, request.ids, request.rows, (7,) * len(request.ids), b""),
+            *(_bare(request), request.bodies),
         )
         self.bus.publish(reply, frames.encode(good._replace(**changes)))
 

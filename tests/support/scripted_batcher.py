@@ -10,6 +10,7 @@ from typing import Any
 
 from support.call_rules import every
 from vtsserving._bus.interface import Bus, Message
+from vtsserving._catalog.catalog import NO_ROW_LIMIT
 from vtsserving._local_store.model import Model
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
@@ -102,6 +103,8 @@ class ScriptedBatcher:
             model.digest,
             method,
             int(hang_s * 1e6),
+            NO_ROW_LIMIT if signature.batchable else 0,
+            (),
             replies,
             bytes(i % len(replies) for i in range(count)),
             tuple(next(self._ids) for _ in range(count)),
@@ -109,6 +112,7 @@ class ScriptedBatcher:
             tuple(max(0, int(s * 1e6)) for s in remaining),
             (7,) * count,
             bytes(count),
+            *((), (), b""),
             packed[0].head,
             [p.body for p in packed],
         )

@@ -17,6 +17,7 @@ import numpy as np
 from vtsserving._bus.interface import Bus, Message
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import REPLICA_BITS
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving._wire.rows import join_calls, pack_whole, split_result
 
 CREDITS = 2
@@ -127,10 +128,13 @@ class ScriptedRunner:
 
     def _beat(self) -> None:
         if self.alive:
-            tags = [f"{p[0].model[0]}:{p[0].model[1]}" for p in self._processes.values()]
+            models = [
+                ModelReport(f"{p[0].model[0]}:{p[0].model[1]}", "ready", replicas=len(p))
+                for p in self._processes.values()
+            ]
             state = "draining" if self.draining else "ready"
             self._publish(subjects.heartbeat("runner"), frames.Traits(self.id, self._traits))
-            beat = frames.Heartbeat("runner", self.id, state, self._free_bytes, tags)
+            beat = frames.Heartbeat("runner", self.id, state, self._free_bytes, models, {})
             self._publish(subjects.heartbeat("runner"), beat)
             self._loop.call_later(0.5, self._beat)
 
@@ -322,6 +326,7 @@ class ScriptedRunner:
                         tuple(batch.ids[live[k]] for k in mine),
                         tuple(batch.rows[live[k]] for k in mine),
                         tuple(batch.queued_us[live[k]] for k in mine),
+                        b"",
                         head,
                         [bodies[k] for k in mine],
                     ),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import datetime, time, timedelta, timezone
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,6 +26,28 @@ scalars = st.one_of(
     texts,
     st.binary(max_size=12),
 )
+zones = st.one_of(
+    st.none(),
+    st.integers(-86_399_999_999, 86_399_999_999).map(lambda us: timezone(timedelta(microseconds=us))),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"]).map(ZoneInfo),
+)
+times = st.one_of(
+    st.dates(),
+    st.times(timezones=zones),
+    st.datetimes(timezones=zones, allow_imaginary=True),
+    st.timedeltas(),
+    st.builds(lambda when, fold: when.replace(fold=fold), st.datetimes(), st.integers(0, 1)),
+)
+decimals = st.one_of(
+    st.decimals(),
+    st.builds(
+        lambda digits, exponent: Decimal(digits).scaleb(exponent), st.integers(), st.integers(-999, 999)
+    ),
+    st.sampled_from(["-0", "0E+9999", "1E-9999", "sNaN7", "-NaN12345", "-Infinity", "1.50", "9" * 999]).map(
+        Decimal
+    ),
+)
+keys = st.one_of(texts, st.integers(-(2**63), 2**64 - 1), st.booleans())
 few = st.integers(0, 4)
 shapes = st.lists(st.integers(0, 3), max_size=4).map(tuple)
 
@@ -161,14 +187,43 @@ def images(draw: Any) -> Any:
     return Image.frombytes(mode, size, data.tobytes())
 
 
+SPARSE_FORMATS = ("csr", "csc", "coo", "bsr", "dia", "lil", "dok")
+
+
+@st.composite
+def sparse(draw: Any) -> Any:
+    """Matrices and arrays of every format and dtype, without rows or values too, one-dimensional arrays among them."""
+    form = draw(st.sampled_from(SPARSE_FORMATS))
+    kind = draw(st.sampled_from(["matrix", "array"]))
+    dtype = draw(st.sampled_from([dtype for dtype in DTYPES if dtype != "f2"]))
+    dense = filled(dtype, draw(st.tuples(few, few)), draw(st.integers(0, 99)))
+    dense = np.where(np.random.default_rng(dense.size).random(dense.shape) < 0.5, dense, 0).astype(dtype)
+    if kind == "array" and form in ("coo", "csr") and draw(st.booleans()):
+        dense = dense.ravel()
+    return getattr(scipy.sparse, f"coo_{kind}")(dense).asformat(form)
+
+
 tables = st.one_of(series(), frames())
-leaves = st.one_of(scalars, arrays, numpy_scalars, tables, images())
+leaves = st.one_of(
+    *(
+        scalars,
+        arrays,
+        numpy_scalars,
+        tables,
+        images(),
+        times,
+        decimals,
+        st.uuids(),
+        sparse(),
+        texts.map(np.str_),
+    )
+)
 values = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(texts, inner, max_size=4),
+        st.dictionaries(keys, inner, max_size=4),
     ),
     max_leaves=12,
 )
@@ -182,10 +237,19 @@ def is_same(one: Any, other: Any) -> bool:
         return (one.mode, one.size, _pixels(one)) == (other.mode, other.size, _pixels(other))
     if type(one) is not type(other):
         return False
+    if scipy.sparse.issparse(one):
+        return _same_sparse(one, other)
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(is_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict):
-        return list(one) == list(other) and all(is_same(one[key], other[key]) for key in one)
+        same_keys = [(type(key), key) for key in one] == [(type(key), key) for key in other]
+        return same_keys and all(is_same(one[key], other[key]) for key in one)
+    if isinstance(one, str):
+        return str.__eq__(one, other)
+    if isinstance(one, Decimal):
+        return str(one) == str(other)
+    if isinstance(one, (datetime, time)):
+        return (repr(one), one.fold) == (repr(other), other.fold)
     if isinstance(one, np.generic):
         return _same_arrays(np.asarray(one), np.asarray(other))
     if isinstance(one, float):
@@ -225,6 +289,19 @@ def _same_tables(one: pd.DataFrame, other: pd.DataFrame) -> bool:
         elif not _same_items(ours.tolist(), theirs.tolist()):
             return False
     return True
+
+
+def _same_sparse(one: Any, other: Any) -> bool:
+    """Whether format, shape, dtype, and every stored value with its place are the same."""
+    if (one.format, one.shape, one.dtype) != (other.format, other.shape, other.dtype):
+        return False
+    return all(a.tolist() == b.tolist() for a, b in zip(_stored(one), _stored(other), strict=True))
+
+
+def _stored(matrix: Any) -> list[Any]:
+    whole = matrix.asformat("coo") if matrix.format in ("lil", "dok") else matrix
+    names = {"dia": ("offsets",), "coo": ("coords",)}.get(whole.format, ("indices", "indptr"))
+    return [whole.data.view(np.uint8), *(np.asarray(getattr(whole, name)) for name in names)]
 
 
 def _same_items(ours: list[Any], theirs: list[Any]) -> bool:

@@ -1,6 +1,6 @@
-"""The cases behind tests/vectors/wire_v1.json: what each good vector means, and what makes each bad one bad.
+"""The cases behind tests/vectors/wire_v2.json: what each good vector means, and what makes each bad one bad.
 
-The file is frozen: its bytes are what version 1 of the protocol is, whatever the code says. Run as a program, this
+The file is frozen: its bytes are what version 2 of the protocol is, whatever the code says. Run as a program, this
 adds vectors for cases that have none, and refuses to change one that exists:
 
     .venv/bin/python tests/support/wire_vectors.py
@@ -12,19 +12,27 @@ import json
 import pickle
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
+import msgpack
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from support.call_rules import every
 from vtsserving._wire import frames
+from vtsserving._wire.limits import PROTOCOL_VERSION
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving._wire.rows import pack_call, split_result
 from vtsserving._wire.values import encode_value
 
-PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v1.json"
+PATH: Final = Path(__file__).resolve().parents[1] / "vectors" / "wire_v2.json"
 
 _MODEL: Final = ("iris", "2a3b4c5d6e7f2345", "sha256:" + "ab" * 32)
 _PACKED: Final = [pack_call((np.array(x, "<f4"),), {}, every(0)) for x in ([[1.5, 2]], [[3, 4], [5, 6]])]
@@ -33,24 +41,46 @@ _GATEWAY: Final = "00112233445566ff"
 _BATCHER: Final = "8899aabbccddeeff"
 _RUNNER: Final = "0123456789abcdef"
 
+_UNLABELLED: Final = ((), (), b"")
+_TRACE: Final = bytes(range(1, 25)) + b"\1"
+_LABELS: Final = (("order-7", "", ""), (b"", _TRACE, b""), b"\0\0\1")
+_REPORTS: Final = [
+    ModelReport("iris:1", "ready", replicas=2, counters={"batches_held": 1}),
+    ModelReport("digits:2", "failed", "no module 'caf\u00e9'"),
+]
+
 FRAMES: Final[dict[str, frames.Frame]] = {
     "request": frames.Request(
         *_MODEL,
-        *("predict", 64, 6_291_456, 0, 60_000_000),
-        *((1, 2), (1, 2), (30_000_000, 29_000_000), b"\0\1"),
+        *("predict", 64, 6_291_456, 0, 60_000_000, ()),
+        *((1, 2), (1, 2), (30_000_000, 29_000_000), b"\0\1", *_UNLABELLED),
         *(_PACKED[0].head, [packed.body for packed in _PACKED]),
     ),
     "request without a batch axis": frames.Request(
-        *(*_MODEL, "predict", 0, 6_291_456, 0, 60_000_000, (7,), (0,), (1_000_000,), b"\0", b""),
-        [encode_value([[1], {}])],
+        *(*_MODEL, "predict", 0, 6_291_456, 0, 60_000_000, (), (7,), (0,), (1_000_000,), b"\0"),
+        *(*_UNLABELLED, b"", [encode_value([[1], {}])]),
+    ),
+    "request with labels": frames.Request(
+        *(*_MODEL, "predict", 64, 6_291_456, 0, 60_000_000, (1, 8, 64)),
+        *((1, 2, 3), (1, 2, 3), (30_000_000, 29_000_000, 28_000_000), b"\0\0\1", *_LABELS),
+        *(_PACKED[0].head, [*(packed.body for packed in _PACKED), b"descriptor"]),
     ),
     "batch": frames.Batch(
-        *(17, _BATCHER, 513, 1, *_MODEL, "predict", 60_000_000),
-        *([f"vts.v1.gw.{_GATEWAY}.reply.0"], b"\0\0"),
-        *((1, 2), (1, 2), (29_500_000, 28_500_000), (500, 400), b"\0\1"),
+        *(17, _BATCHER, 513, 1, *_MODEL, "predict", 60_000_000, 64, ()),
+        *([f"vts.v2.gw.{_GATEWAY}.reply.0"], b"\0\0"),
+        *((1, 2), (1, 2), (29_500_000, 28_500_000), (500, 400), b"\0\1", *_UNLABELLED),
         *(_PACKED[0].head, [packed.body for packed in _PACKED]),
     ),
-    "reply": frames.Reply(_RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), *_RESULT),
+    "batch with labels": frames.Batch(
+        *(18, _BATCHER, 513, 0, *_MODEL, "predict", 60_000_000, 0, (1, 8, 64)),
+        *([f"vts.v2.gw.{_GATEWAY}.reply.0"], b"\0\0\0"),
+        *((1, 2, 3), (1, 2, 3), (29_500_000, 28_500_000, 27_500_000), (500, 400, 300), b"\0\0\1", *_LABELS),
+        *(_PACKED[0].head, [*(packed.body for packed in _PACKED), b"descriptor"]),
+    ),
+    "reply": frames.Reply(_RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), b"", *_RESULT),
+    "reply by reference": frames.Reply(
+        _RUNNER, 3, 1_200, (1, 2), (1, 2), (500, 400), b"\0\1", _RESULT[0], [_RESULT[1][0], b"descriptor"]
+    ),
     "failure": frames.Failure("overloaded", "it would take too long", 1_500, (1, 2**64 - 1)),
     "failure of a whole frame": frames.Failure("bad_frame", "unreadable header: ValueError", 0, (0,)),
     "cancel": frames.Cancel(_GATEWAY, (1, 2, 3)),
@@ -62,9 +92,9 @@ FRAMES: Final[dict[str, frames.Frame]] = {
         "failed", _RUNNER, *_MODEL, 0, [], 0, 0, "model_load_failed", "No module named 'caf\u00e9'"
     ),
     "control load": frames.Control("load", _BATCHER, *_MODEL),
-    "heartbeat of a runner": frames.Heartbeat("runner", _RUNNER, "ready", 2**33, ["iris:1", "digits:2"]),
-    "heartbeat of a batcher": frames.Heartbeat("batcher", _BATCHER, "draining", 0, []),
-    "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"\x90", [b"ab", b""]),
+    "heartbeat of a runner": frames.Heartbeat("runner", _RUNNER, "ready", 2**33, _REPORTS, {"batches": 7}),
+    "heartbeat of a batcher": frames.Heartbeat("batcher", _BATCHER, "draining", 0, [], {}),
+    "result": frames.Result(17, 1_150, True, (1, 0), (2, 1), b"", b"\x90", [b"ab", b""]),
     "fault": frames.Fault(17, 1_150, False, "model_failed", "ValueError: no", (0,)),
     "loaded": frames.Loaded("", "", 12_345_678),
     "event unloaded": frames.Event("unloaded", _RUNNER, *_MODEL, 0, [], 0, 0, "", ""),
@@ -72,7 +102,7 @@ FRAMES: Final[dict[str, frames.Frame]] = {
     "report": frames.Report("", "", 0),
     "report of a failure": frames.Report("model_load_failed", "No module named 'caf\u00e9'", 1_000),
     "heartbeat of a batcher that loads": frames.Heartbeat(
-        "batcher", _BATCHER, "ready", 0, ["iris:1 loading "]
+        "batcher", _BATCHER, "ready", 0, [ModelReport("iris:1", "loading")], {"waiting": 2**64 - 1}
     ),
     "prepare": frames.Prepare("succeed", _GATEWAY, *_MODEL, ["python=3.11", "scikit-learn=1", "gpu"]),
     "prepare without needs": frames.Prepare("release", _GATEWAY, *_MODEL, []),
@@ -102,6 +132,25 @@ VALUES: Final[dict[str, Any]] = {
     "float16 array": np.array([1.5, np.inf], "<f2"),
     "str array": np.array([["a"], ["caf\u00e9"]]),
     "numpy scalar": np.float32(1.5),
+    "dict with int and bool keys": {7: "a", -2: "b", True: "c", "7": "d"},
+    "date": date(2026, 12, 3),
+    "time": time(23, 59, 59, 999_999),
+    "datetime": datetime(2026, 10, 25, 2, 30, fold=1),
+    "datetime with an offset": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=-5, minutes=-30))),
+    "datetime in a zone": datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin")),
+    "timedelta": timedelta(microseconds=-1),
+    "Decimal": Decimal("-0.10"),
+    "Decimal NaN": Decimal("NaN"),
+    "UUID": UUID("12345678-1234-5678-1234-567812345678"),
+    "csr matrix": scipy.sparse.csr_matrix(np.array([[0, 1.5], [0, 0]])),
+    "csc array": scipy.sparse.csc_array(np.array([[0, 1], [2, 0]], "u1")),
+    "coo matrix with a value twice": scipy.sparse.coo_matrix(
+        ([1, 2], ([0, 0], [1, 1])), shape=(2, 2), dtype="i8"
+    ),
+    "dia array": scipy.sparse.dia_array((np.array([[1.0, 2.0]], "f4"), [1]), shape=(2, 2)),
+    "lil matrix": scipy.sparse.lil_matrix(np.array([[True, False]])),
+    "str scalar with a NUL": np.str_("a\0"),
+    "str array with a NUL": np.array(["a\0", "b"], dtype=object),
     "Series": pd.Series([1, 2], dtype="int64", name="s"),
     "DataFrame": pd.DataFrame(
         {
@@ -124,7 +173,7 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
 }
 
 
-def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 1, magic: bytes = b"VT") -> bytes:
+def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 2, magic: bytes = b"VT") -> bytes:
     return struct.pack("<2sBBI", magic, version, kind, len(header)) + header + body
 
 
@@ -137,6 +186,112 @@ _CANCEL: Final = frames.encode(FRAMES["cancel"])
 _HEADER: Final = b"\x92\xa2gw\xc4\x08\1\0\0\0\0\0\0\0"
 _HOLE: Final = "00 04 00 01 0000000000000000"
 
+
+def _batch(**changes: bytes) -> bytes:
+    """The batch with labels, with some of its fields as they go into the header."""
+    frame = FRAMES["batch with labels"]
+    prefix, header, *body = frames.encode_parts(frame)
+    fields = dict(zip(frame._fields, msgpack.unpackb(header), strict=True)) | changes
+    return _frame(prefix[3], msgpack.packb(list(fields.values())), b"".join(body))
+
+
+def _beat(models: object, counters: object) -> bytes:
+    packed = [value if isinstance(value, bytes) else msgpack.packb(value) for value in (models, counters)]
+    return _frame(8, msgpack.packb(["runner", _RUNNER, "ready", 0, *packed]))
+
+
+def _bad_labels() -> dict[str, tuple[str, bytes, bytes, int, str]]:
+    """What version 2 brought, malformed."""
+    bad = {
+        "request ids for fewer entries": _batch(request_ids=b"\1a"),
+        "request id longer than its column": _batch(request_ids=b"\1a\0\5b"),
+        "request id of 129 bytes": _batch(request_ids=b"\0\0\x81" + b"a" * 129),
+        "request id not UTF-8": _batch(request_ids=b"\0\0\2\xff\xff"),
+        "trace of 24 bytes": _batch(traces=bytes(50) + _TRACE[:24]),
+        "traces for fewer entries": _batch(traces=_TRACE),
+        "trace without a trace id": _batch(traces=bytes(50 + 16) + _TRACE[16:]),
+        "trace without a span id": _batch(traces=bytes(50) + _TRACE[:16] + bytes(8) + b"\1"),
+        "kinds of bodies for fewer entries": _batch(body_kinds=b"\0"),
+        "sizes of 7 bytes": _batch(sizes=bytes(7)),
+        "size 0": _batch(sizes=struct.pack("<2I", 0, 8)),
+        "sizes that fall": _batch(sizes=struct.pack("<2I", 8, 8)),
+        "65 sizes": _batch(sizes=struct.pack("<65I", *range(1, 66))),
+        "models that are a map": _beat({}, {}),
+        "model of 4 fields": _beat([["iris:1", "ready", "", 1]], {}),
+        "model with a number for its tag": _beat([[1, "ready", "", 1, {}]], {}),
+        "model with -1 replicas": _beat([["iris:1", "ready", "", -1, {}]], {}),
+        "models, truncated": _beat(b"\x91\x95", {}),
+        "counter below 0": _beat([], {"batches": -1}),
+        "counter that is a float": _beat([], {"batches": 1.0}),
+        "counter named by a number": _beat([], b"\x81\1\1"),
+        "counter with a name of 65 bytes": _beat([], {"a" * 65: 1}),
+        "counters that are an array": _beat([], []),
+        "65 counters": _beat([], {str(number): 1 for number in range(65)}),
+        "models by the line": _frame(8, msgpack.packb(["runner", _RUNNER, "ready", 0, b"iris:1", b"\x80"])),
+    }
+    return {f"frame, {name}": ("frame", data, b"", 0, "bad_frame") for name, data in bad.items()}
+
+
+def _extension(code: int, data: bytes) -> bytes:
+    return bytes(msgpack.packb(msgpack.ExtType(code, data)))
+
+
+def _bad_values() -> dict[str, tuple[str, bytes, bytes, int, str]]:
+    """The values that version 2 brought, malformed."""
+    day, clock = struct.pack("<I", 1), struct.pack("<QB", 0, 0)
+    bad = {
+        "date 0": _extension(6, bytes(4)),
+        "date beyond the year 9999": _extension(6, struct.pack("<I", 3_652_060)),
+        "date of 3 bytes": _extension(6, bytes(3)),
+        "time of 24 hours": _extension(7, struct.pack("<QBB", 86_400_000_000, 0, 0)),
+        "time with a fold of 2": _extension(7, struct.pack("<QBB", 0, 2, 0)),
+        "time without a zone byte": _extension(7, clock),
+        "datetime, zone of an unknown kind": _extension(8, day + clock + b"\3"),
+        "datetime, something after no zone": _extension(8, day + clock + b"\0\0"),
+        "datetime, offset of 24 hours": _extension(
+            8, day + clock + b"\1" + struct.pack("<q", 86_400_000_000)
+        ),
+        "datetime, zone that climbs": _extension(8, day + clock + b"\2../../etc/passwd"),
+        "datetime, zone that is absolute": _extension(8, day + clock + b"\2/etc/passwd"),
+        "datetime, zone that is a folder": _extension(8, day + clock + b"\2Europe"),
+        "datetime, zone of 65 bytes": _extension(8, day + clock + b"\2" + b"a" * 65),
+        "duration of 86,400 seconds": _extension(9, struct.pack("<iII", 0, 86_400, 0)),
+        "duration of 1,000,000,000 days": _extension(9, struct.pack("<iII", 10**9, 0, 0)),
+        "decimal of letters": _extension(10, b"one"),
+        "decimal with an underscore": _extension(10, b"1_0"),
+        "decimal with a large exponent": _extension(10, b"1E+10000"),
+        "decimal of 1,025 digits": _extension(10, b"1" * 1_025),
+        "UUID of 15 bytes": _extension(11, bytes(15)),
+        "sparse, not an array": _extension(12, b"\1"),
+        "sparse, too few fields": _sparse("csr", False, [1, 1]),
+        "sparse, unknown format": _sparse("xyz", False, [1, 1], "<f8 1.", "<i4 0", "<i4 0 1"),
+        "sparse, negative size": _sparse("csr", False, [-1, 1], "<f8 1.", "<i4 0", "<i4 0 1"),
+        "sparse, index beyond its shape": _sparse("csr", False, [1, 1], "<f8 1.", "<i4 1", "<i4 0 1"),
+        "sparse, index below 0": _sparse("csc", False, [1, 1], "<f8 1.", "<i4 -1", "<i4 0 1"),
+        "sparse, rows that run back": _sparse("csr", False, [2, 1], "<f8 1.", "<i4 0", "<i4 0 2 1"),
+        "sparse, rows that do not end": _sparse("csr", False, [1, 1], "<f8 1.", "<i4 0", "<i4 0 9"),
+        "sparse, values without indices": _sparse("coo", True, [2, 2], "<f8 1. 2.", "<i4 0", "<i4 0"),
+        "sparse, coordinate beyond its shape": _sparse("coo", True, [2, 2], "<f8 1.", "<i4 2", "<i4 0"),
+        "sparse, indices of floats": _sparse("coo", True, [2, 2], "<f8 1.", "<f8 0.", "<i4 0"),
+        "sparse, text for values": _sparse("coo", True, [2, 2], "U1 a", "<i4 0", "<i4 0"),
+        "sparse, matrix of one dimension": _sparse("coo", False, [2], "<f8 1.", "<i4 0"),
+        "sparse, a diagonal twice": _sparse("dia", False, [1, 1], np.ones((2, 1)), "<i4 0 0"),
+        "sparse, block of nothing": _sparse("bsr", False, [1, 1], np.ones((0, 0, 1)), "<i4", "<i4 0 0"),
+    }
+    return {f"value, {name}": ("value", data, b"", 0, "bad_frame") for name, data in bad.items()}
+
+
+def _sparse(form: str, is_array: bool, shape: list[int], *parts: Any) -> bytes:
+    """A sparse matrix of arrays, or of a dtype and items in words."""
+
+    def array(words: str) -> np.ndarray[Any, Any]:
+        dtype, *items = words.split()
+        return np.array(items, "U1" if dtype == "U1" else "<f8").astype(dtype)
+
+    arrays = [array(part) if isinstance(part, str) else part for part in parts]
+    return _extension(12, encode_value([form, is_array, shape, *arrays]))
+
+
 # Name: (what it should have been, bytes, and after them a byte so many times, the code of the error).
 MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, empty": ("frame", b"", b"", 0, "bad_frame"),
@@ -145,10 +300,10 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, truncated in the body": ("frame", frames.encode(FRAMES["request"])[:-1], b"", 0, "bad_frame"),
     "frame, bytes after it": ("frame", _CANCEL + b"\0", b"", 0, "bad_frame"),
     "frame, wrong magic": ("frame", _frame(5, _HEADER, magic=b"VX"), b"", 0, "bad_frame"),
-    "frame, protocol version 0": ("frame", _frame(5, _HEADER, version=0), b"", 0, "unsupported_version"),
-    "frame, protocol version 2": ("frame", _frame(5, _HEADER, version=2), b"", 0, "unsupported_version"),
+    "frame, protocol version 1": ("frame", _frame(5, _HEADER, version=1), b"", 0, "unsupported_version"),
+    "frame, protocol version 3": ("frame", _frame(5, _HEADER, version=3), b"", 0, "unsupported_version"),
     "frame, unknown kind": ("frame", _frame(99, _HEADER), b"", 0, "bad_frame"),
-    "frame, header of 4 GiB": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 2**32 - 1), b"", 0, "bad_frame"),
+    "frame, header of 4 GiB": ("frame", struct.pack("<2sBBI", b"VT", 2, 5, 2**32 - 1), b"", 0, "bad_frame"),
     "frame, array of 2**32-1": ("frame", _frame(5, b"\xdd\xff\xff\xff\xff"), b"", 0, "bad_frame"),
     "frame, map of 2**32-1": ("frame", _frame(5, b"\xdf\xff\xff\xff\xff"), b"", 0, "bad_frame"),
     "frame, bin of 2**32-1": ("frame", _frame(5, b"\x92\xa2gw\xc6\xff\xff\xff\xff"), b"", 0, "bad_frame"),
@@ -156,13 +311,13 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, 10 MB of empty maps": (
         *(
             "frame",
-            struct.pack("<2sBBI", b"VT", 1, 5, 10_000_005) + b"\xdd\0\x98\x96\x80",
+            struct.pack("<2sBBI", b"VT", 2, 5, 10_000_005) + b"\xdd\0\x98\x96\x80",
             b"\x80",
             10_000_000,
         ),
         "bad_frame",
     ),
-    "frame, 600 levels": ("frame", struct.pack("<2sBBI", b"VT", 1, 5, 600), b"\x91", 600, "bad_frame"),
+    "frame, 600 levels": ("frame", struct.pack("<2sBBI", b"VT", 2, 5, 600), b"\x91", 600, "bad_frame"),
     "frame, extension": ("frame", _frame(5, b"\x92\xa2gw\xd7\1" + bytes(8)), b"", 0, "bad_frame"),
     "frame, bad timestamp": ("frame", _frame(5, b"\x92\xa2gw\xc7\3\xff" + bytes(3)), b"", 0, "bad_frame"),
     "frame, field missing": ("frame", _frame(5, b"\x91\xa2gw"), b"", 0, "bad_frame"),
@@ -173,6 +328,7 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, column of 7 bytes": ("frame", _frame(5, b"\x92\xa2gw\xc4\7" + bytes(7)), b"", 0, "bad_frame"),
     "frame, no entries": ("frame", _frame(5, b"\x92\xa2gw\xc4\0"), b"", 0, "bad_frame"),
     "frame, pickle": ("frame", pickle.dumps({"a": 1}, 4), b"", 0, "bad_frame"),
+    **_bad_labels(),
     "value, empty": ("value", b"", b"", 0, "bad_frame"),
     "value, truncated": ("value", b"\x93\1\2", b"", 0, "bad_frame"),
     "value, bytes after it": ("value", b"\1\2", b"", 0, "bad_frame"),
@@ -187,7 +343,9 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "value, unused type byte": ("value", b"\xc1", b"", 0, "bad_frame"),
     "value, unknown extension": ("value", b"\xd4\x63\0", b"", 0, "bad_frame"),
     "value, timestamp": ("value", b"\xd6\xff\0\0\0\0", b"", 0, "bad_frame"),
-    "value, int key": ("value", b"\x81\1\2", b"", 0, "bad_frame"),
+    "value, float key": ("value", b"\x81\xcb" + bytes(8) + b"\2", b"", 0, "bad_frame"),
+    "value, 1 and true as keys": ("value", b"\x82\1\2\xc3\2", b"", 0, "bad_frame"),
+    **_bad_values(),
     "value, duplicate key": ("value", b"\x82\xa1a\1\xa1a\2", b"", 0, "bad_frame"),
     "value, str not UTF-8": ("value", b"\xa1\xff", b"", 0, "bad_frame"),
     "value, tuple of no array": ("value", b"\xd4\2\1", b"", 0, "bad_frame"),
@@ -235,9 +393,14 @@ def describe(value: Any) -> str:
     if isinstance(value, pd.Series):
         items = ", ".join(map(str, value.tolist()))
         return f"Series({value.name!r}, {value.dtype}, [{items}], index {value.index.name!r} {value.index.tolist()})"
+    if scipy.sparse.issparse(value):
+        kind = type(value).__name__
+        return f"{kind}({value.dtype}, {value.shape}, {value.tocoo().data.tolist()} at {_places(value)})"
     if isinstance(value, np.ndarray):
-        dtype = "str" if value.dtype.kind == "U" else value.dtype.newbyteorder("=").name
+        dtype = "str" if value.dtype.kind in "UO" else value.dtype.newbyteorder("=").name
         return f"array({dtype}, {list(value.shape)}, {value.tolist()})"
+    if isinstance(value, np.str_):
+        return f"str_({str.__repr__(value)})"
     if isinstance(value, np.generic):
         return f"{value.dtype.name}({value.item()})"
     if isinstance(value, (list, tuple)):
@@ -248,12 +411,18 @@ def describe(value: Any) -> str:
     return repr(value)
 
 
+def _places(matrix: Any) -> list[Any]:
+    return np.argwhere(matrix.toarray()).tolist()
+
+
 def fields_of(frame: Any) -> dict[str, Any]:
     """A frame's fields as JSON; bytes are hex."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, (bytes, memoryview)):
             return bytes(value).hex()
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return {name: plain(value) for name, value in zip(frame._fields, frame, strict=True)}
@@ -299,14 +468,15 @@ def main() -> int:
         if known.setdefault((section, vector["name"]), vector) != vector
     ]
     if changed:
-        print("these differ from what version 1 is:", *changed, sep="\n  ", file=sys.stderr)
+        print("these differ from what version 2 is:", *changed, sep="\n  ", file=sys.stderr)
         return 1
     sections: dict[str, list[dict[str, Any]]] = {}
     for (section, _), vector in known.items():
         sections.setdefault(section, []).append(vector)
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(
-        json.dumps({"protocol_version": 1, "vectors": sections}, indent=1, ensure_ascii=False) + "\n"
+        json.dumps({"protocol_version": PROTOCOL_VERSION, "vectors": sections}, indent=1, ensure_ascii=False)
+        + "\n"
     )
     print(f"{len(known)} vectors in {PATH.name}")
     return 0

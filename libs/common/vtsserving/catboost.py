@@ -10,9 +10,9 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
-from vtsserving._saving.contract import Taking
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
+from vtsserving._saving.taking import Taking
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:

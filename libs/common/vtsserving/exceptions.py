@@ -667,6 +667,12 @@ class UnsupportedProtocol(ProtocolError):
     code = "unsupported_version"
 
 
+class UnsupportedBody(ProtocolError):
+    """A body is of a kind that this side does not read."""
+
+    code = "unsupported_body"
+
+
 class MessageTooLarge(ProtocolError):
     """A message is larger than the bus carries."""
 

@@ -10,8 +10,8 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
-from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework, Written
+from vtsserving._saving.taking import Taking
 from vtsserving._saving.torch_module import import_torch, module_parameters, serve_module
 from vtsserving.exceptions import InvalidArgument
 

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 
 from vtsserving._bus.interface import Bus, Message, Subscription
+from vtsserving._inference.heartbeats import send_beat
 from vtsserving._runtime import process, settings
 from vtsserving._runtime.health import HealthServer
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving._wire.vocabulary import BeatState, EventName
-from vtsserving.exceptions import ProtocolError, Unavailable
+from vtsserving.exceptions import ProtocolError
 from vtsserving_batcher import metrics
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
@@ -148,13 +149,9 @@ class BatcherApp:
     def _beat(self, state: BeatState = "ready") -> None:
         if self._dispatcher.draining:
             state = "draining"
-        try:
-            self._bus.publish(
-                subjects.heartbeat("batcher"),
-                frames.encode(frames.Heartbeat("batcher", self.id, state, 0, self._orders.states())),
-            )
-        except Unavailable:
-            _log.debug("heartbeat_not_sent", extra={"reason": "the bus is down"})
+        waiting, in_flight = self._dispatcher.depth()
+        counters = {"waiting": waiting, "in_flight": in_flight, **self.counters.totals()}
+        send_beat(self._bus, frames.Heartbeat("batcher", self.id, state, 0, self._orders.reports(), counters))
 
     def _sweep(self) -> None:
         if not self._bus.connected:

@@ -11,6 +11,7 @@ from vtsserving._inference.rendezvous import rendezvous_hash
 from vtsserving._inference.stall_detector import StallDetector
 from vtsserving._wire.frames import Heartbeat, Traits
 from vtsserving._wire.limits import DEAD_AFTER_S
+from vtsserving._wire.model_reports import ready_tags
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Fleet:
     def heartbeat(self, beat: Heartbeat, now_s: float) -> None:
         """Take in one heartbeat of a runner or of another batcher."""
         if beat.role == "runner":
-            models, traits = frozenset(beat.models), self.traits.get(beat.id)
+            models, traits = ready_tags(beat.models), self.traits.get(beat.id)
             ready = beat.state != "draining"
             self.runners[beat.id] = RunnerInfo(beat.id, now_s, ready, beat.free_bytes, models, traits)
         elif beat.role == "batcher" and beat.id != self.own_id:

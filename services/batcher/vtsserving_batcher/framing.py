@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vtsserving._wire import frames
+from vtsserving._wire.labels import columns
 from vtsserving._wire.limits import MAX_HEADER_ITEMS
 from vtsserving_batcher.model_state import InFlight
 from vtsserving_batcher.queue import Entry
@@ -53,6 +54,8 @@ def frame_of(batch: InFlight, batcher_id: str, now_s: float) -> frames.Batch:
         batch.model.digest,
         batch.queue.method,
         batch.queue.hang_us,
+        batch.queue.limits.max_rows,
+        batch.queue.sizes,
         list(gateways),
         index,
         tuple([entry.id for entry in entries]),
@@ -60,6 +63,7 @@ def frame_of(batch: InFlight, batcher_id: str, now_s: float) -> frames.Batch:
         tuple([int((entry.deadline_s - now_s) * 1e6) for entry in entries]),
         tuple([min(int((now_s - entry.arrived_s) * 1e6), _MAX_U32) for entry in entries]),
         bytes([entry.attempt for entry in entries]),
+        *columns([entry.labels for entry in entries]),
         batch.queue.head,
         [entry.body for entry in entries],
     )

@@ -8,6 +8,7 @@ import logging
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
+from vtsserving._wire.labels import labels_of
 from vtsserving.exceptions import BadFrame, Overloaded, ProtocolError, QueueFull, VtsServingException
 from vtsserving_batcher.answers import Answers
 from vtsserving_batcher.dispatch import Dispatcher
@@ -81,8 +82,10 @@ class RequestIntake:
         columns = zip(
             request.ids, request.rows, request.bodies, request.remaining_us, request.attempts, strict=True
         )
-        for id, rows, body, remaining_us, attempt in columns:
-            queue.add(Entry(gateway, id, rows, body, now_s + remaining_us / 1e6, now_s, attempt))  # type: ignore[arg-type]
+        labels = labels_of(request)
+        for i, (id, rows, body, remaining_us, attempt) in enumerate(columns):
+            label = labels[i] if labels else None
+            queue.add(Entry(gateway, id, rows, body, now_s + remaining_us / 1e6, now_s, attempt, label))  # type: ignore[arg-type]
         self._counters.entries += len(request.ids)
         model.enqueue_ready(queue)
         self._dispatcher.dispatch(model)

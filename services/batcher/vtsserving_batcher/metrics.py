@@ -31,6 +31,15 @@ class BatcherCounters:
         self.batches += 1
         self.batch_rows[rows] += 1
 
+    def totals(self) -> dict[str, int]:
+        """The numbers that a heartbeat carries."""
+        return {
+            "requests": self.entries,
+            "batches": self.batches,
+            "rows": sum(size * count for size, count in self.batch_rows.items()),
+            "failures": sum(self.ended.values()),
+        }
+
 
 class _Collector(Collector):
     def __init__(self, counters: BatcherCounters, depth: Callable[[], tuple[int, int]]) -> None:

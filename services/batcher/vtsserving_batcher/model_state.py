@@ -148,6 +148,7 @@ class ModelState:
             self.costs.setdefault(request.method, Cost())
         queue.limits = limits
         queue.hang_us = request.hang_us
+        queue.sizes = request.sizes
         return queue
 
     @property
@@ -183,6 +184,11 @@ class ModelState:
     def running_rows(self) -> int:
         """Rows in all batches that are not done."""
         return sum(process.running_rows for process in self.processes.values())
+
+    def counters(self) -> dict[str, int]:
+        """The numbers that a heartbeat carries of it."""
+        in_flight = sum(len(process.batches) for process in self.processes.values())
+        return {"waiting": self.waiting_entries, "in_flight": in_flight, "processes": len(self.processes)}
 
     def is_forgettable(self, now_s: float) -> bool:
         """Whether nothing is known of it that would be missed."""

@@ -59,7 +59,7 @@ class OrderHandler:
         self._dispatcher = dispatcher
         self._answers = answers
         self._beat = beat
-        self._last_states: list[str] = []
+        self._last_states: list[ModelReport] = []
         self._now_s = asyncio.get_running_loop().time
 
     def take(self, order: frames.Control, reply: str) -> None:
@@ -157,20 +157,22 @@ class OrderHandler:
 
     # --- heartbeats --------------------------------------------------------------------------------------------------
 
-    def states(self) -> list[str]:
-        """What this batcher's heartbeat says of models that are not simply loaded; see ModelReport."""
-        self._last_states = self._states()
-        return self._last_states
+    def reports(self) -> list[ModelReport]:
+        """What this batcher's heartbeat says of models: first those that are not simply loaded."""
+        self._last_states = list(self._states())
+        said = {report.tag for report in self._last_states}
+        busy = [model for model in self._dispatcher.models if model.processes and model.tag not in said]
+        return [
+            *self._last_states,
+            *(ModelReport(model.tag, "ready", counters=model.counters()) for model in busy),
+        ]
 
     def announce_changes(self) -> None:
         """Send a heartbeat if the last one would say something else now."""
-        if self._states() != self._last_states:
+        if list(self._states()) != self._last_states:
             self._beat()
 
-    def _states(self) -> list[str]:
-        return [report.encode() for report in self._reports()]
-
-    def _reports(self) -> Iterator[ModelReport]:
+    def _states(self) -> Iterator[ModelReport]:
         for model in self._dispatcher.models:
             if model.unloading_state is not None and model.unloading_state.over_s is None:
                 yield ModelReport(model.tag, "unloading")

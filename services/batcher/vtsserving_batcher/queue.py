@@ -10,6 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from vtsserving._wire.labels import EntryLabels
 from vtsserving_batcher.policy import BatchLimits, Queued
 
 _orders = itertools.count()
@@ -23,10 +24,11 @@ class Entry:
         id: number of the request at that gateway.
         rows: items along the batch axis; 0 if it has none.
         body: its opaque bytes.
-        size_bytes: their number.
+        size_bytes: their number, and about that of its labels.
         deadline_s: when it expires, loop time.
         arrived_s: when it came, loop time.
         attempt: how often it was dispatched before.
+        labels: its request id, its trace and the kind of its body; None if it has none of them.
         abandoned: whether its caller left.
         was_lost: whether a runner was lost that held it.
         order: grows with each entry, so that those which come back find their place again.
@@ -40,6 +42,7 @@ class Entry:
         "deadline_s",
         "gateway",
         "id",
+        "labels",
         "order",
         "rows",
         "size_bytes",
@@ -55,13 +58,15 @@ class Entry:
         deadline_s: float,
         arrived_s: float,
         attempt: int,
+        labels: EntryLabels | None = None,
     ) -> None:
         """Create an entry that is alive."""
         self.gateway = gateway
         self.id = id
         self.rows = rows
         self.body = body
-        self.size_bytes = len(body)
+        self.size_bytes = len(body) if labels is None else len(body) + labels.size_bytes
+        self.labels = labels
         self.deadline_s = deadline_s
         self.arrived_s = arrived_s
         self.attempt = attempt
@@ -85,11 +90,14 @@ class Queue:
             head: what the entries have in common; see wire/rows.py.
             limits: of one batch.
             hang_us: how long one call may take before the model process counts as hung, microseconds.
+
+        `sizes`, the numbers of rows that batches are filled up to, come with each request, as the limits do.
         """
         self.method = method
         self.head = head
         self.limits = limits
         self.hang_us = hang_us
+        self.sizes: tuple[int, ...] = ()
         self.rows = 0
         self.size_bytes = 0
         self._entries: deque[Entry] = deque()

@@ -13,6 +13,7 @@ from vtsserving._http.watch import Watch
 from vtsserving._inference.client import InferenceClient
 from vtsserving.exceptions import BadDeadline
 from vtsserving_gateway.auth.tokens import Access
+from vtsserving_gateway.labels import REQUEST_ID
 from vtsserving_gateway.metrics import PREDICT, GatewayMetrics
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_gateway.statistics import Statistics
@@ -20,7 +21,6 @@ from vtsserving_gateway.statistics import Statistics
 DECODING_THREADS: Final = 2
 """Threads that read large bodies and write large results; the interpreter runs one at a time anyway."""
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SECONDS: Final = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 
 
@@ -55,7 +55,7 @@ class GatewayState:
 
     def request_id(self, wanted: bytes | None) -> bytes:
         """The client's own request id where it is harmless, otherwise a new one."""
-        if wanted is not None and _REQUEST_ID.fullmatch(wanted):
+        if wanted is not None and REQUEST_ID.fullmatch(wanted):
             return wanted
         self._last_id += 1
         return b"%b-%x" % (self._id_prefix, self._last_id)

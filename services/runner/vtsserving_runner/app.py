@@ -11,6 +11,7 @@ from typing import Final
 from vtsserving._bus.interface import Bus, Subscription
 from vtsserving._catalog.catalog import Catalog, LocalCatalog
 from vtsserving._catalog.placement import traits_of
+from vtsserving._inference.heartbeats import send_beat
 from vtsserving._local_store.home import home
 from vtsserving._local_store.store import LocalStore
 from vtsserving._runtime import process, settings
@@ -178,12 +179,13 @@ class RunnerApp:
         if self._timer is None:
             return
         state: BeatState = "draining" if self._intake.draining else "ready"
-        beat = frames.Heartbeat("runner", self.id, state, self._free_bytes(), self._models.warm_tags())
+        reports, totals = self._models.reports(), self.counters.totals()
+        beat = frames.Heartbeat("runner", self.id, state, self._free_bytes(), reports, totals)
         try:
             self._bus.publish(subjects.heartbeat("runner"), self._traits)
-            self._bus.publish(subjects.heartbeat("runner"), frames.encode(beat))
         except Unavailable:
-            _log.debug("no_heartbeat_without_bus")
+            return
+        send_beat(self._bus, beat)
 
     def _free_bytes(self) -> int:
         """What models may still take: of the machine, and of this runner's own limit."""

@@ -29,6 +29,16 @@ class RunnerCounters:
     unrouted: int = 0
     bad_frames: int = 0
 
+    def totals(self) -> dict[str, int]:
+        """The numbers that a heartbeat carries."""
+        return {
+            "requests": self.entries,
+            "batches": self.batches,
+            "rows": self.rows,
+            "failures": sum(self.faults.values()),
+            "compute_us": self.compute_us,
+        }
+
 
 class ProcessFigures(NamedTuple):
     """One model process, as the metrics show it."""

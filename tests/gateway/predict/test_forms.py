@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from support.served_gateway import Answer, ServedGateway, post
 from vtsserving._codecs.npy import write_npy
@@ -251,3 +256,45 @@ def test_tensors_are_shown_without_torch(unharmed: ServedGateway, batched: bool,
     )
     assert list(value) == [1.5, 2.5]
     assert "torch" not in sys.modules
+
+
+# --- values that version 2 of the wire brought -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {7: "a", True: "b", "7": "c"},
+        date(2026, 12, 3),
+        datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin")),
+        Decimal("0.10"),
+        UUID(int=7),
+        "ends in\0",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_of_many_types_go_to_the_model_and_back(unharmed: ServedGateway, value: Any) -> None:
+    body = encode_value({"args": [value], "kwargs": {"k": [value]}})
+    answer = ask(unharmed, body, MSGPACK, MSGPACK, "/v1/models/whole")
+    assert decode_value(answer.body) == {"args": [value], "kwargs": {"k": [value]}}
+
+
+def test_a_sparse_matrix_goes_to_the_model_and_back(unharmed: ServedGateway) -> None:
+    sent = scipy.sparse.csr_matrix(np.array([[0.0, 1.5]]))
+    answer = ask(unharmed, encode_value({"args": [sent], "kwargs": {}}), MSGPACK, MSGPACK, "/v1/models/whole")
+    (got,) = decode_value(answer.body)["args"]
+    assert (type(got), got.toarray().tolist()) == (type(sent), [[0.0, 1.5]])
+
+
+@pytest.mark.parametrize(
+    "body", [{1: 2}, {"args": [], 1: 2}, {"args": [], "kwargs": {1: 2}}, {"kwargs": {True: 2}}]
+)
+def test_names_that_are_no_strings_are_the_callers_mistake(unharmed: ServedGateway, body: Any) -> None:
+    answer = ask(unharmed, encode_value(body), MSGPACK, path="/v1/models/whole")
+    assert (answer.status, answer.code) in ((422, "wrong_type"), (422, "unknown_field"))
+
+
+def test_a_result_with_keys_that_json_does_not_have_is_an_error_that_says_so(unharmed: ServedGateway) -> None:
+    body = encode_value({"args": [{1: 2}], "kwargs": {}})
+    answer = ask(unharmed, body, MSGPACK, path="/v1/models/whole")
+    assert (answer.status, answer.code) == (500, "bad_model_output")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vtsserving._model.contract import MethodContract
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
+from vtsserving_runner.child import executor
 from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
@@ -30,7 +32,7 @@ def batch(calls: list[tuple[Any, ...]], signature: ModelSignature = BATCHABLE, *
     packed = [rows.pack_call(call, {}, every(axis)) for call in calls]
     count = len(packed)
     made = frames.Batch(
-        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6),
+        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6, 64, ()),
         [subjects.gateway_reply("0" * 16, 0)],
         bytes(count),
         tuple(range(count)),
@@ -38,6 +40,7 @@ def batch(calls: list[tuple[Any, ...]], signature: ModelSignature = BATCHABLE, *
         (LATER_US,) * count,
         (0,) * count,
         bytes(count),
+        *((), (), b""),
         packed[0].head,
         [p.body for p in packed],
     )._replace(**more)
@@ -58,14 +61,14 @@ class Calls:
         return self._function(*args, **kwargs)
 
 
-def executor(model: Any, signature: ModelSignature = BATCHABLE, **more: Any) -> BatchExecutor:
+def runs_of(model: Any, signature: ModelSignature = BATCHABLE, **more: Any) -> BatchExecutor:
     return BatchExecutor(model, {"predict": MethodContract.of_0_1(signature)}, **more)
 
 
 def answers(model: Any, work: frames.Batch, signature: ModelSignature = BATCHABLE) -> list[Any]:
     """Per entry, its value or its error code; checks that each has exactly one answer and that the last says so."""
     got: dict[int, Any] = {}
-    runs = model if isinstance(model, BatchExecutor) else executor(model, signature)
+    runs = model if isinstance(model, BatchExecutor) else runs_of(model, signature)
     parts = list(runs.run(work, now_us()))
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
     for part in parts:
@@ -186,7 +189,7 @@ def test_outputs_of_many_kinds_are_cut_by_rows(make, cut):
 )
 def test_an_output_without_an_answer_fails_whoever_it_is_for(wrong, says):
     work = batch([(np.array([[float(i)]]),) for i in range(3)])
-    faults = list(executor(Calls(wrong)).run(work, now_us()))
+    faults = list(runs_of(Calls(wrong)).run(work, now_us()))
     assert [(fault.code, fault.index) for fault in faults] == [("bad_model_output", (i,)) for i in range(3)]
     assert all(says in fault.message for fault in faults)
 
@@ -209,7 +212,7 @@ def test_an_output_without_an_answer_fails_whoever_it_is_for(wrong, says):
     ],
 )
 def test_outputs_that_follow_no_rows_are_what_each_call_gives_alone(whole, merges):
-    model = executor(Calls(whole))
+    model = runs_of(Calls(whole))
     for start in range(merges):
         sent = [np.array([[1.0 + i, 2.0 * i], [3.0, i * start]])[: 1 + i % 2] for i in range(4)]
         got = answers(model, batch([(x,) for x in sent]))
@@ -222,7 +225,7 @@ def test_a_list_of_outputs_is_cut_item_by_item():
         return [np.column_stack([x[:, 0], 1 - x[:, 0]]), np.column_stack([x[:, 1], x[:, 1] * 2, x[:, 0]])]
 
     model = Calls(two)
-    runs = executor(model)
+    runs = runs_of(model)
     for _ in range(3):
         sent = [np.arange(2.0 * n).reshape(n, 2) + n for n in (1, 2, 1, 3)]
         for one, x in zip(answers(runs, batch([(x,) for x in sent])), sent, strict=True):
@@ -232,7 +235,7 @@ def test_a_list_of_outputs_is_cut_item_by_item():
 
 
 def test_rows_that_lie_along_another_axis_than_declared_are_found():
-    model = executor(Calls(lambda x: (x, np.stack([x, x * 2]))))
+    model = runs_of(Calls(lambda x: (x, np.stack([x, x * 2]))))
     for _ in range(2):
         sent = [np.arange(3.0 * n).reshape(n, 3) + n for n in (1, 2)]
         for one, x in zip(answers(model, batch([(x,) for x in sent])), sent, strict=True):
@@ -243,7 +246,7 @@ def test_one_bad_result_among_good_ones_is_found_by_bisecting():
     def some(x: np.ndarray[Any, Any]) -> Any:
         return [float(v) if v < 90 else object() for v in x[:, 0]]
 
-    model = executor(Calls(some))
+    model = runs_of(Calls(some))
     calls = [np.array([[float(i)]]) for i in range(8)]
     assert answers(model, batch([(x,) for x in calls])) == [[float(i)] for i in range(8)]
     calls[5] = np.array([[99.0]])
@@ -258,7 +261,7 @@ def test_a_model_that_uses_the_memory_of_its_results_again_is_compared_rightly()
         memory[: len(x)] = x * 3
         return memory[: len(x)]
 
-    model = executor(Calls(again))
+    model = runs_of(Calls(again))
     for _ in range(2):
         got = answers(model, batch([(np.array([[float(i)]]),) for i in range(5)]))
         assert [one.item() for one in got] == [3.0 * i for i in range(5)]
@@ -269,7 +272,7 @@ def test_a_table_in_another_order_is_put_back_unless_it_is_declared():
         return table.sort_values("a")
 
     frame = pd.DataFrame({"a": [3.0, 1.0, 2.0]}, index=["x", "y", "z"])
-    (got,) = answers(executor(Calls(ordered)), batch([(frame,)]))
+    (got,) = answers(runs_of(Calls(ordered)), batch([(frame,)]))
     pd.testing.assert_frame_equal(got, frame)
     declared = MethodContract.declared(
         "predict", {"batchable": True, "result": {"axis": 0, "ordered": False}}
@@ -303,7 +306,7 @@ def test_a_raise_reports_type_and_message_and_no_traceback():
     def fail(_x: Any) -> Any:
         raise KeyError("missing")
 
-    (fault,) = executor(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = runs_of(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert (fault.code, fault.message) == ("model_failed", "KeyError: 'missing'")
 
 
@@ -311,7 +314,7 @@ def test_an_error_of_ours_raised_by_a_model_keeps_its_code():
     def fail(_x: Any) -> Any:
         raise InvalidArgument("the temperature must be positive")
 
-    (fault,) = executor(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = runs_of(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert (fault.code, fault.message) == ("invalid_argument", "the temperature must be positive")
 
 
@@ -323,7 +326,7 @@ def test_an_exception_whose_text_raises_is_still_an_answer():
     def fail(_x: Any) -> Any:
         raise Nasty
 
-    (fault,) = executor(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
+    (fault,) = runs_of(Calls(fail)).run(batch([(np.zeros((1, 1)),)]), now_us())
     assert fault.message == "Nasty"
 
 
@@ -332,7 +335,7 @@ def test_each_raise_is_a_sign_of_life():
         raise ValueError
 
     signs: list[int] = []
-    computer = executor(Calls(fail), alive=lambda: signs.append(1))
+    computer = runs_of(Calls(fail), alive=lambda: signs.append(1))
     list(computer.run(batch([(np.zeros((1, 1)),)] * 2), now_us()))
     assert len(signs) == 5
 
@@ -340,7 +343,7 @@ def test_each_raise_is_a_sign_of_life():
 def test_what_expired_on_the_way_is_not_computed():
     model = Calls(lambda x: x)
     work = batch([(np.array([[float(i)]]),) for i in range(3)], remaining_us=(LATER_US, 1_000, LATER_US))
-    parts = list(executor(model).run(work, now_us() - 2_000))
+    parts = list(runs_of(model).run(work, now_us() - 2_000))
     assert [(p.index, getattr(p, "code", "")) for p in parts] == [
         ((1,), "deadline_exceeded"),
         ((0,), ""),
@@ -379,3 +382,58 @@ def test_owned_leaves_what_is_fine_alone():
     frozen = np.zeros(3)
     frozen.flags.writeable = False
     assert owned({"a": (frozen,)})["a"][0].flags.writeable
+
+
+# --- labels and kinds of bodies -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quiet_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had gone wrong in the last second: the log takes so many lines a second only."""
+    monkeypatch.setattr(executor, "_told", deque(maxlen=executor.MAX_TOLD_PER_S))
+
+
+def test_the_log_of_a_failing_call_names_the_requests_that_have_an_id(
+    caplog: pytest.LogCaptureFixture, quiet_before: None
+) -> None:
+    def raises(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if (x == 13).any():
+            raise ValueError("unlucky")
+        return x
+
+    calls = [(np.array([[float(i)]]),) for i in (1, 13, 2, 13)]
+    work = batch(calls, request_ids=("one", "order-13", "two", ""))
+    assert answers(Calls(raises), work)[1] == "model_failed"
+    told = [(record.message, getattr(record, "request_ids", None)) for record in caplog.records]
+    assert told == [("model_raised", ["order-13"]), ("model_raised", None)]
+
+
+def test_the_log_of_a_result_that_cannot_be_cut_names_its_requests(
+    caplog: pytest.LogCaptureFixture, quiet_before: None
+) -> None:
+    work = batch([(np.array([[1.0]]),), (np.array([[2.0]]),)], request_ids=("one", "two"))
+    assert answers(Calls(lambda x: x.astype(complex)), work) == ["bad_model_output"] * 2
+    named = [name for record in caplog.records for name in getattr(record, "request_ids", [])]
+    assert sorted(named) == ["one", "two"]
+
+
+@pytest.mark.parametrize("kinds", [b"\0\1\0", b"\0\xff\0"], ids=["shared memory", "of a later release"])
+def test_a_body_of_a_kind_that_is_not_read_ends_its_entry_alone(kinds: bytes) -> None:
+    model = Calls(lambda x: 2 * x)
+    work = batch([(np.array([[float(i)]]),) for i in range(3)], body_kinds=kinds)
+    one, refused, three = answers(model, work)
+    assert (one.tolist(), refused, three.tolist()) == ([[0.0]], "unsupported_body", [[4.0]])
+    assert [x.tolist() for x in model.seen] == [[[0.0], [2.0]], [[0.0]], [[2.0]]]
+
+
+def test_a_model_is_not_called_where_no_body_can_be_read() -> None:
+    model = Calls(lambda x: x)
+    work = batch([(np.array([[1.0]]),), (np.array([[2.0]]),)], body_kinds=b"\1\1")
+    assert answers(model, work) == ["unsupported_body"] * 2
+    assert model.seen == []
+
+
+def test_entries_without_a_batch_axis_and_with_a_body_of_another_kind() -> None:
+    single = ModelSignature()
+    work = batch([(1,), (2,), (3,)], single, body_kinds=b"\1\0\1")
+    assert answers(Calls(lambda x: x), work, single) == ["unsupported_body", 2, "unsupported_body"]

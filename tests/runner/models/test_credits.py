@@ -15,7 +15,7 @@ OWNER, OTHER = "a" * 16, "b" * 16
 
 
 def batch(batch_id: int, credit: int = 0, epoch: int = 5, batcher: str = OWNER) -> Batch:
-    return Batch(batch_id, batcher, epoch, credit, *[None] * 14)  # type: ignore[arg-type]
+    return Batch(batch_id, batcher, epoch, credit, *[None] * 19)  # type: ignore[arg-type]
 
 
 @pytest.fixture

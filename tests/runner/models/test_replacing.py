@@ -11,6 +11,7 @@ import pytest
 
 from support.runner_models import GATE, open_gate, save, trouble
 from support.waiting import eventually
+from support.wire_frames import loaded
 
 ONE = (np.array([[1.0]]),)
 
@@ -52,7 +53,7 @@ def test_a_process_that_went_too_far_is_replaced_without_a_gap(with_runner, what
         assert (fresh.epoch ^ grant.epoch) & 255 == 0
         names = [event.event for event in rig.batcher.events]
         assert names == ["credit", "done", "gone", "credit"]
-        assert all(str(model.tag) in beat.models for beat in rig.batcher.beats[-2:])
+        assert all(str(model.tag) in loaded(beat) for beat in rig.batcher.beats[-2:])
         (answer,) = await rig.batcher.done(rig.batcher.send(model, fresh, [ONE]))
         assert answer.tolist() == [[1.0]]
         await eventually(lambda: not Path(f"/proc/{pid}").exists())

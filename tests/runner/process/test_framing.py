@@ -25,7 +25,7 @@ def message(stamp_us: int, frame: bytes, slot: int = INLINE, released: int = 0) 
 
 
 def result(number: int, size_bytes: int) -> Result:
-    return Result(number, 0, True, (0,), (1,), b"", [bytes([number]) * size_bytes])
+    return Result(number, 0, True, (0,), (1,), b"", b"", [bytes([number]) * size_bytes])
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.binary(max_size=64)), max_size=8), st.data())

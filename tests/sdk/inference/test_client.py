@@ -13,6 +13,7 @@ from support.virtual_loop import run
 from vtsserving._bus.inprocess import InProcessBus
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.labels import EntryLabels
 from vtsserving.exceptions import MethodNotFound, UnsupportedValue
 
 pytestmark = pytest.mark.fast
@@ -580,5 +581,58 @@ def test_a_batcher_that_dies_under_load_costs_no_call_while_another_one_lives() 
             await asyncio.sleep(0.02)
         await asyncio.sleep(20)
         assert all(call.codes == [""] and call.is_right for call in caller.calls)
+
+    run(scenario())
+
+
+# --- labels and kinds of bodies -----------------------------------------------------------------------------
+
+
+def test_labels_of_a_call_travel_with_all_its_parts_and_cost_others_nothing() -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        labels = EntryLabels("order-7", b"\1" * 25)
+        caller.submit(rows=20, labels=labels)
+        await asyncio.sleep(0)
+        caller.submit(labels=labels)
+        caller.submit()
+        await asyncio.sleep(0)
+        caller.submit()
+        await asyncio.sleep(0)
+        parts, mixed, plain = (request for request, _ in batcher.requests)
+        assert (parts.request_ids, parts.traces) == (("order-7",) * 3, (b"\1" * 25,) * 3)
+        assert (mixed.request_ids, mixed.traces) == (("order-7", ""), (b"\1" * 25, b""))
+        assert (plain.request_ids, plain.traces, plain.body_kinds) == ((), (), b"")
+        batcher.beating = False
+        await caller.client.close()
+
+    run(scenario())
+
+
+def test_an_answer_with_a_body_that_cannot_be_read_ends_its_call_alone() -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        calls = [caller.submit() for _ in range(3)]
+        await asyncio.sleep(0)
+        (request, reply) = batcher.requests[0]
+        batcher.answer(request, reply, body_kinds=b"\0\1\0")
+        await asyncio.sleep(0)
+        assert [call.codes for call in calls] == [[""], ["unsupported_body"], [""]]
+        assert caller.client.late_replies == 0
+        batcher.beating = False
+
+    run(scenario())
+
+
+def test_sizes_of_batches_come_from_the_models_options() -> None:
+    async def scenario() -> None:
+        batcher, caller = await silence()
+        caller.submit(model=entry(pad_to=(4, 8)))
+        caller.submit(model=entry(pad_to=(4, 8)), method="single")
+        await asyncio.sleep(0)
+        sent = {request.method: request.sizes for request, _ in batcher.requests}
+        assert sent == {"predict": (4, 8), "single": ()}
+        batcher.beating = False
+        await caller.client.close()
 
     run(scenario())

@@ -57,11 +57,11 @@ class Batcher:
         self._beating.cancel()
 
     def beat(self, state: str) -> None:
-        beat = frames.Heartbeat("batcher", self.id, state, 0, [])
+        beat = frames.Heartbeat("batcher", self.id, state, 0, [], {})
         self._bus.publish(subjects.heartbeat("batcher"), frames.encode(beat))
 
     def answer(self, gateway: str, ids: tuple[int, ...]) -> None:
-        columns = (ids, (1,) * len(ids), (0,) * len(ids), ANSWER_HEAD, [ANSWER_BODIES[0]] * len(ids))
+        columns = (ids, (1,) * len(ids), (0,) * len(ids), b"", ANSWER_HEAD, [ANSWER_BODIES[0]] * len(ids))
         self._bus.publish(gateway, frames.encode(frames.Reply("0" * 16, len(ids), 0, *columns)))
 
     async def _beat_for_ever(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from vtsserving._inference.batchers import Batchers
 from vtsserving._wire.frames import Heartbeat
 from vtsserving._wire.limits import DEAD_AFTER_S, HEARTBEAT_S
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving_batcher.fleet import Fleet
 
 pytestmark = pytest.mark.fast
@@ -25,7 +26,7 @@ def looks(until_s: float, since_s: float = 0.0) -> list[float]:
 def test_a_batcher_that_stood_still_buries_only_runners_that_are_silent_afterwards() -> None:
     fleet = Fleet("0" * 16)
     fleet.evict_stale(0.0)
-    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
+    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, [ModelReport("iris:1", "ready")], {}), 0.0)
     assert fleet.evict_stale(PAUSE_S) == []
     buried = {
         now_s: fleet.evict_stale(now_s) for now_s in looks(PAUSE_S + DEAD_AFTER_S + HEARTBEAT_S, PAUSE_S)
@@ -46,6 +47,6 @@ def test_a_gateway_that_stood_still_buries_only_batchers_that_are_silent_afterwa
 def test_silence_is_death_to_those_who_look_on() -> None:
     fleet = Fleet("0" * 16)
     fleet.evict_stale(0.0)
-    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, ["iris:1"]), 0.0)
+    fleet.heartbeat(Heartbeat("runner", RUNNER, "ready", 0, [ModelReport("iris:1", "ready")], {}), 0.0)
     buried = {now_s: fleet.evict_stale(now_s) for now_s in looks(2 * DEAD_AFTER_S)}
     assert [now_s for now_s, dead in buried.items() if dead == [RUNNER]] == [DEAD_AFTER_S]

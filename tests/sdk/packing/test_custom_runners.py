@@ -26,6 +26,7 @@ from vtsserving._local_store.store import LocalStore
 from vtsserving._packing.fingerprint import fingerprint
 from vtsserving._packing.package import pack
 from vtsserving._packing.package_tags import dependencies_of, packed_tag
+from vtsserving._wire.model_reports import ready_tags
 from vtsserving.exceptions import InvalidArgument, InvalidTag
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
@@ -85,7 +86,7 @@ def test_embedded_a_class_is_packed_and_served(project: Project) -> None:
         try:
             await app.start()
             # What the class uses runs within its own process.
-            warm = app._runner._models.warm_tags()
+            warm = sorted(ready_tags(app._runner._models.reports()))
             assert [tag.partition(":")[0] for tag in warm] == ["packed.scorer"]
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False) as client:
                 await answers_as_the_class_does(client)
@@ -119,9 +120,8 @@ def test_in_a_cluster_the_store_has_what_services_push_sent(
                 started = Program(GATEWAY, gateway(store, port), http_ok(port, "/readyz"))
                 await supervisor.start("gateway", started)
                 # Ready means that the class is constructed, on a runner that nobody had told of it.
-                assert [str(tag).partition(":")[0] for tag in apps[1]._models.warm_tags()] == [
-                    "packed.scorer"
-                ]
+                (tag,) = ready_tags(apps[1]._models.reports())
+                assert tag.partition(":")[0] == "packed.scorer"
                 url = f"http://127.0.0.1:{port}"
                 async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
                     await answers_as_the_class_does(client)

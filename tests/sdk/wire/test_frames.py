@@ -12,11 +12,12 @@ from vtsserving._wire import frames
 from vtsserving._wire.kinds import KINDS
 from vtsserving._wire.limits import (
     MAX_ENTRIES,
-    MAX_HEADER_BIN_BYTES,
     MAX_HEADER_BYTES,
     MAX_HEADER_ITEMS,
     MAX_HEADER_STR_BYTES,
+    MAX_TAGS_BYTES,
 )
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving.exceptions import BadFrame, UnsupportedProtocol
 
 pytestmark = pytest.mark.fast
@@ -53,18 +54,22 @@ REQUEST = frames.Request(
     1000,
     0,
     60,
+    (),
     (1, 2),
     (1, 2),
     (5, 6),
     b"\0\1",
+    (),
+    (),
+    b"",
     b"h",
     [b"a", b"bc"],
 )
 CANCEL = frames.Cancel("gw", (1,))
-HEARTBEAT = frames.Heartbeat("runner", "0" * 16, "ready", 0, [])
+HEARTBEAT = frames.Heartbeat("runner", "0" * 16, "ready", 0, [], {})
 
 
-def of(kind: int, fields: Any, body: bytes = b"", version: int = 1, magic: bytes = b"VT") -> bytes:
+def of(kind: int, fields: Any, body: bytes = b"", version: int = 2, magic: bytes = b"VT") -> bytes:
     header = fields if isinstance(fields, bytes) else msgpack.packb(fields)
     return struct.pack("<2sBBI", magic, version, kind, len(header)) + header + body
 
@@ -79,10 +84,14 @@ def request_fields(**changes: Any) -> list[Any]:
             frames.Request._fields,
             [
                 *REQUEST[:8],
+                b"",
                 column("Q", 1, 2),
                 column("I", 1, 2),
                 column("Q", 5, 6),
                 b"\0\1",
+                b"",
+                b"",
+                b"",
                 1,
                 column("I", 1, 2),
             ],
@@ -96,9 +105,9 @@ def test_the_hand_made_request_is_good() -> None:
     assert frames.decode(of(1, request_fields(), b"habc")) == REQUEST
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
+@pytest.mark.parametrize("version", [0, 1, 3, 255])
 def test_another_protocol_version_is_refused_by_number(version: int) -> None:
-    with pytest.raises(UnsupportedProtocol, match=rf"protocol version {version}; this side speaks 1"):
+    with pytest.raises(UnsupportedProtocol, match=rf"protocol version {version}; this side speaks 2"):
         frames.decode(of(5, ["gw", column("Q", 1)], version=version))
 
 
@@ -106,13 +115,13 @@ def test_another_protocol_version_is_refused_by_number(version: int) -> None:
     "data",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"VT\x01\x05", id="half a prefix"),
+        pytest.param(b"VT\x02\x05", id="half a prefix"),
         pytest.param(of(5, ["gw", column("Q", 1)], magic=b"XX"), id="wrong magic"),
         pytest.param(of(0, []), id="kind 0"),
         pytest.param(of(12, []), id="kind 12"),
         pytest.param(of(255, []), id="kind 255"),
         pytest.param(of(5, ["gw", column("Q", 1)])[:-1], id="truncated header"),
-        pytest.param(struct.pack("<2sBBI", b"VT", 1, 5, 2**32 - 1), id="header of 4 GiB"),
+        pytest.param(struct.pack("<2sBBI", b"VT", 2, 5, 2**32 - 1), id="header of 4 GiB"),
         pytest.param(of(5, b"\xc0" * (MAX_HEADER_BYTES + 1)), id="header over the limit"),
         pytest.param(of(5, {"gateway": "gw"}), id="a map for a header"),
         pytest.param(of(5, {}), id="an empty map for a header"),
@@ -146,11 +155,9 @@ def test_another_protocol_version_is_refused_by_number(version: int) -> None:
         pytest.param(of(6, ["credit", *"rmvd", 1, [1.0], 0, 0, "", ""]), id="a float for a credit"),
         pytest.param(of(6, ["credit", *"rmvd", 1, 1, 0, 0, "", ""]), id="a number for a list"),
         pytest.param(of(6, ["credit", *"rmvd", 1, list(range(65)), 0, 0, "", ""]), id="65 credits"),
-        pytest.param(of(8, ["runner", "0" * 16, "ready", 0, ["a"]]), id="a list for tags"),
-        pytest.param(of(8, ["runner", "0" * 16, "ready", 0, b"\xff"]), id="tags of no UTF-8"),
-        pytest.param(
-            of(8, ["runner", "0" * 16, "ready", 0, bytes(MAX_HEADER_BIN_BYTES + 1)]), id="long tags"
-        ),
+        pytest.param(of(14, ["0" * 16, ["a"]]), id="a list for tags"),
+        pytest.param(of(14, ["0" * 16, b"\xff"]), id="tags of no UTF-8"),
+        pytest.param(of(14, ["0" * 16, bytes(MAX_TAGS_BYTES + 1)]), id="long tags"),
         pytest.param(of(10, [1, 1, 1, "code", "m", column("I", 0)]), id="1 for a bool"),
         pytest.param(of(1, request_fields(), b"hab"), id="a body too short"),
         pytest.param(of(1, request_fields(), b"habcd"), id="a body too long"),
@@ -172,7 +179,8 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
 
 def test_an_entry_for_a_gateway_that_is_not_listed_is_refused() -> None:
     batch = frames.Batch(
-        1, "b", 1, 0, "m", "v", "d", "p", 1, ["g"], b"\1", (1,), (1,), (1,), (1,), b"\0", b"h", [b""]
+        *(1, "b", 1, 0, "m", "v", "d", "p", 1, 0, (), ["g"], b"\1", (1,), (1,), (1,), (1,), b"\0"),
+        *((), (), b"", b"h", [b""]),
     )
     with pytest.raises(BadFrame, match="gateway"):
         frames.decode(frames.encode(batch))
@@ -198,7 +206,8 @@ def test_as_many_entries_as_the_limit_are_carried() -> None:
 def test_as_many_items_and_letters_as_the_limits_are_carried() -> None:
     gateways = ["g" * MAX_HEADER_STR_BYTES] * MAX_HEADER_ITEMS
     batch = frames.Batch(
-        *(1, "b", 1, 0, "m", "v", "d", "p", 1, gateways, b"\x3f", (1,), (1,), (1,), (1,), b"\0", b"h", [b""])
+        *(1, "b", 1, 0, "m", "v", "d", "p", 1, 0, (), gateways, b"\x3f", (1,), (1,), (1,), (1,), b"\0"),
+        *((), (), b"", b"h", [b""]),
     )
     assert frames.decode(frames.encode(batch)) == batch
 
@@ -221,7 +230,7 @@ def test_a_message_of_any_length_and_content_can_be_sent(message: str) -> None:
 
 
 def test_a_heartbeat_of_many_models_names_as_many_as_fit() -> None:
-    tags = [f"{'m' * 50}-{i}:latest" for i in range(2_000)]
-    beat = frames.decode_as(frames.Heartbeat, frames.encode(HEARTBEAT._replace(models=tags)))
-    assert len(beat.models) > 400
-    assert beat.models == tags[: len(beat.models)]
+    reports = [ModelReport(f"{'m' * 50}-{i}:latest", "ready", replicas=1) for i in range(8_000)]
+    beat = frames.decode_as(frames.Heartbeat, frames.encode(HEARTBEAT._replace(models=reports)))
+    assert len(beat.models) > 3_000
+    assert beat.models == reports[: len(beat.models)]

@@ -11,14 +11,14 @@ ID = "0123456789abcdef"
 
 
 SUBJECTS = {
-    subjects.batcher_in(ID): f"vts.v1.bat.{ID}.in",
-    subjects.batcher_event(ID): f"vts.v1.bat.{ID}.event",
-    subjects.gateway_reply(ID, 7): f"vts.v1.gw.{ID}.reply.7",
-    subjects.gateway_replies(ID): f"vts.v1.gw.{ID}.reply.>",
-    subjects.runner_batch(ID): f"vts.v1.run.{ID}.batch",
-    subjects.runner_control(ID): f"vts.v1.run.{ID}.ctl",
-    subjects.heartbeat("runner"): "vts.v1.hb.runner",
-    subjects.STORE_CHANGED: "vts.v1.store.changed",
+    subjects.batcher_in(ID): f"vts.v2.bat.{ID}.in",
+    subjects.batcher_event(ID): f"vts.v2.bat.{ID}.event",
+    subjects.gateway_reply(ID, 7): f"vts.v2.gw.{ID}.reply.7",
+    subjects.gateway_replies(ID): f"vts.v2.gw.{ID}.reply.>",
+    subjects.runner_batch(ID): f"vts.v2.run.{ID}.batch",
+    subjects.runner_control(ID): f"vts.v2.run.{ID}.ctl",
+    subjects.heartbeat("runner"): "vts.v2.hb.runner",
+    subjects.STORE_CHANGED: "vts.v2.store.changed",
 }
 
 
@@ -49,17 +49,17 @@ def test_what_is_no_id_never_becomes_part_of_a_subject(id: str) -> None:
         "",
         "$SYS.REQ.SERVER.PING",
         "infer.x",
-        "vts.v1.store.changed",
-        f"vts.v1.bat.{ID}.in",
-        f"vts.v1.gw.{ID}.reply.>",
-        f"vts.v1.gw.{ID}.reply.*",
-        "vts.v1.gw.*.reply.1",
-        f"vts.v1.gw.{ID}.reply.",
-        f"vts.v1.gw.{ID}.reply.1.2",
-        f"vts.v1.gw.{ID}.reply.1\n",
-        f"vts.v1.gw.{ID}.reply.1 PUB",
-        f"vts.v1.gw.{ID}.reply." + "1" * 21,
-        f"xvts.v1.gw.{ID}.reply.1",
+        "vts.v2.store.changed",
+        f"vts.v2.bat.{ID}.in",
+        f"vts.v2.gw.{ID}.reply.>",
+        f"vts.v2.gw.{ID}.reply.*",
+        "vts.v2.gw.*.reply.1",
+        f"vts.v2.gw.{ID}.reply.",
+        f"vts.v2.gw.{ID}.reply.1.2",
+        f"vts.v2.gw.{ID}.reply.1\n",
+        f"vts.v2.gw.{ID}.reply.1 PUB",
+        f"vts.v2.gw.{ID}.reply." + "1" * 21,
+        f"xvts.v2.gw.{ID}.reply.1",
     ],
 )
 def test_nothing_is_answered_to_what_is_no_gateways_reply_subject(subject: str) -> None:

@@ -3,20 +3,34 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import OrderedDict, namedtuple
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given
+from hypothesis import strategies as st
 
 from support import wire_values
+from vtsserving._wire.call_rule import CallRule
 from vtsserving._wire.limits import MAX_VALUE_DEPTH, MAX_VALUE_NODES
+from vtsserving._wire.rows import Packed, join_calls, join_results, pack_call, split_result
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue
 
 pytestmark = pytest.mark.fast
+
+
+class DriftingZone(tzinfo):
+    """A zone that is code."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        return timedelta(hours=1)
 
 
 @given(wire_values.values)
@@ -92,7 +106,10 @@ def test_a_large_tensor_is_one_object() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param({1: 2}, "a dict key of type int", id="int key"),
+        pytest.param({1.5: 2}, "a dict key of type float", id="float key"),
+        pytest.param({np.int64(1): 2}, "a dict key of type int64", id="numpy key"),
+        pytest.param({(1, 2): 2}, "a dict key of type tuple", id="tuple key"),
+        pytest.param({2**64: 2}, "cannot be sent", id="large int key"),
         pytest.param({b"a": 2}, "a dict key of type bytes", id="bytes key"),
         pytest.param([{"a": {None: 1}}], "a dict key of type NoneType", id="deep key"),
         pytest.param(2**64, "cannot be sent", id="large int"),
@@ -144,7 +161,9 @@ def test_subclasses_come_back_as_what_they_are_made_of(value: Any, expected: Any
     [
         pytest.param(b"", id="empty"),
         pytest.param(b"\xc1", id="unused type byte"),
-        pytest.param(b"\x81\x01\x02", id="int key"),
+        pytest.param(b"\x81\xcb" + bytes(8) + b"\x02", id="float key"),
+        pytest.param(b"\x81\xc0\x02", id="nil key"),
+        pytest.param(b"\x82\x01\x02\xc3\x02", id="1 and true, which are one key"),
         pytest.param(b"\x81\xc4\x01a\x02", id="bytes key"),
         pytest.param(b"\x82\xa1a\x01\xa1a\x02", id="duplicate key"),
         pytest.param(b"\x81\x90\x02", id="list key"),
@@ -170,3 +189,90 @@ def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None
         "sys.exit(any(name in sys.modules for name in ('pandas', 'PIL', 'torch', 'pickle_does_not_count')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(pd.Timestamp("2026-01-01"), "has type pandas.*Timestamp", id="a subclass of datetime"),
+        pytest.param(
+            datetime(2026, 1, 1, tzinfo=DriftingZone()), "the time zone .*Drifting", id="a zone of code"
+        ),
+        pytest.param(Decimal("1E+10000"), "a Decimal of more than 1024", id="large exponent"),
+        pytest.param(Decimal("0E-10000"), "a Decimal of more than 1024", id="small exponent of nothing"),
+        pytest.param(Decimal("1" * 1_025), "a Decimal of more than 1024", id="many digits"),
+        pytest.param(scipy.sparse.coo_array((1, 2, 3)), "a sparse array of shape", id="three dimensions"),
+        pytest.param(scipy.sparse.coo_array((1, 2**31)), "a sparse array of shape", id="too wide"),
+        pytest.param(scipy.sparse.csr_array(np.array([[1j]])), "dtype complex128", id="complex"),
+    ],
+)
+def test_what_has_no_place_on_the_wire_is_refused_by_name(value: Any, reason: str) -> None:
+    with pytest.raises(UnsupportedValue, match=rf"argument 'x'.*{reason}"):
+        encode_value({1: [value]}, "argument 'x'")
+
+
+def test_room_that_a_sparse_matrix_did_not_use_is_not_sent() -> None:
+    matrix = scipy.sparse.csr_array(np.array([[1.0, 0.0], [0.0, 2.0]]))
+    matrix.data, matrix.indices = np.append(matrix.data, 9.0), np.append(matrix.indices, 77)
+    decoded = decode_value(encode_value(matrix))
+    assert (decoded.toarray().tolist(), len(decoded.data)) == ([[1.0, 0.0], [0.0, 2.0]], 2)
+
+
+def test_a_received_sparse_matrix_may_be_changed() -> None:
+    decoded = decode_value(encode_value(scipy.sparse.csr_matrix(np.eye(2))))
+    decoded.data[:] = 3
+    decoded.sort_indices()
+    assert decoded.toarray().tolist() == [[3.0, 0.0], [0.0, 3.0]]
+
+
+def without(*modules: str) -> str:
+    """The start of a program in which some modules cannot be imported."""
+    return f"import sys; sys.modules.update(dict.fromkeys({modules!r}));"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "missing", "named"),
+    [
+        (scipy.sparse.csr_matrix(np.eye(2)), ["scipy", "scipy.sparse"], "scipy"),
+        (datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")), ["tzdata"], "tzdata"),
+    ],
+    ids=["scipy", "time zones"],
+)
+def test_a_receiver_without_the_package_says_which(value: Any, missing: list[str], named: str) -> None:
+    program = without(*missing) + (
+        "import zoneinfo; zoneinfo.reset_tzpath(to=[]);"
+        "from vtsserving._wire.values import decode_value; from vtsserving.exceptions import MissingDependency\n"
+        f"try:\n decode_value({encode_value(value)!r})\n"
+        "except MissingDependency as error:\n print(error.message)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert f"pip install {named}" in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_sender_does_not_import_scipy() -> None:
+    program = (
+        "import sys; from vtsserving._wire.values import encode_value, decode_value;"
+        "import datetime; decode_value(encode_value([{1: datetime.date(2026, 1, 1)}, object.__doc__]));"
+        "sys.exit(any(name.partition('.')[0] == 'scipy' for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@given(st.lists(st.text("a\0", max_size=3), min_size=1, max_size=6), st.integers(1, 5))
+def test_strings_keep_the_nuls_at_their_ends_also_when_arrays_are_joined(items: list[str], cut: int) -> None:
+    parts = [np.array(part, dtype=object) for part in (items[:cut], items[cut:]) if part]
+    packed = [pack_call((part,), {}, CallRule(0)) for part in parts]
+    (joined,), _ = join_calls(packed[0].head, [p.body for p in packed], [p.rows for p in packed])
+    assert joined.tolist() == items
+    head, bodies = split_result(joined, [1] * len(items), 0)
+    assert join_results([Packed(head, 1, body) for body in bodies]).tolist() == items
+    assert decode_value(encode_value([np.str_(item) for item in items])) == items
+
+
+@pytest.mark.parametrize("value", [b"", b"\0", b"a\0\0", bytes(range(256)), np.bytes_(b"a\0")])
+def test_bytes_are_the_same_bytes(value: bytes) -> None:
+    decoded = decode_value(encode_value([value, {"k": (value,)}]))
+    assert decoded == [bytes(value), {"k": (bytes(value),)}]
+    assert type(decoded[0]) is bytes

@@ -1,4 +1,4 @@
-"""The bytes of protocol version 1, fixed: what they mean is what is read, and what is written is these bytes."""
+"""The bytes of protocol version 2, fixed: what they mean is what is read, and what is written is these bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_case_has_its_vector_and_every_vector_its_case() -> None:
     assert {section: [vector["name"] for vector in listed] for section, listed in VECTORS.items()} == {
         section: list(named) for section, named in cases.items()
     }
-    assert PROTOCOL_VERSION == 1
+    assert PROTOCOL_VERSION == 2
 
 
 @each("frames")

@@ -25,6 +25,7 @@ from vtsserving._model.settings import Configured, layered, merge
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._recent import RecentDict
 from vtsserving._wire.call_rule import CallRule
+from vtsserving._wire.limits import MAX_SIZES
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Method(NamedTuple):
         max_wait_us: how long a call may wait for company, microseconds.
         hang_us: how long a call may run before the model process counts as hung, microseconds; 0: for ever.
         max_latency_s: a call that is not answered within this time is refused as overload; infinite: never.
+        sizes: numbers of rows that batches are filled up to, ascending; empty for any number.
         contract: of the method.
     """
 
@@ -68,6 +70,7 @@ class Method(NamedTuple):
     max_wait_us: int
     hang_us: int
     max_latency_s: float = math.inf
+    sizes: tuple[int, ...] = ()
     contract: MethodContract = MethodContract()
 
     @property
@@ -162,8 +165,17 @@ class CatalogEntry:
             rule = contract.rule
             max_rows = (options.max_batch_size or NO_ROW_LIMIT) if rule.axis is not None else 0
             wait_us = int(options.max_wait_ms * 1000)
+            sizes = (options.pad_to or ()) if rule.axis is not None else ()
             methods[name] = Method(
-                name, rule, max_rows, MAX_BATCH_BYTES, wait_us, hang_us, latency_s, contract
+                name,
+                rule,
+                max_rows,
+                MAX_BATCH_BYTES,
+                wait_us,
+                hang_us,
+                latency_s,
+                sizes[:MAX_SIZES],
+                contract,
             )
         return methods
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.request import Outcome
+from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.rows import Packed, pack_call
 from vtsserving.exceptions import DeadlineExceeded
 
@@ -21,13 +22,21 @@ SLACK_S: Final = 1.0
 class _Call:
     """One call; its lock is released when the outcome is there."""
 
-    __slots__ = ("deadline_s", "entry", "error", "lock", "method", "outcome", "packed")
+    __slots__ = ("deadline_s", "entry", "error", "labels", "lock", "method", "outcome", "packed")
 
-    def __init__(self, entry: CatalogEntry, method: Method, packed: Packed, deadline_s: float) -> None:
+    def __init__(
+        self,
+        entry: CatalogEntry,
+        method: Method,
+        packed: Packed,
+        deadline_s: float,
+        labels: EntryLabels | None,
+    ) -> None:
         self.entry = entry
         self.method = method
         self.packed = packed
         self.deadline_s = deadline_s
+        self.labels = labels
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.lock = threading.Lock()
@@ -65,6 +74,7 @@ class BlockingCalls:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         timeout_s: float,
+        labels: EntryLabels | None = None,
     ) -> Any:
         """Call a method and wait, in a thread that is not the loop's.
 
@@ -74,7 +84,7 @@ class BlockingCalls:
         """
         described = entry.method(method)
         packed = pack_call(args, kwargs, described.rule)
-        call = _Call(entry, described, packed, self._loop.time() + timeout_s)
+        call = _Call(entry, described, packed, self._loop.time() + timeout_s, labels)
         self._waiting.append(call)
         # One wake-up for all that come until the loop gets to it; the flag falls before it looks.
         if not self._is_waking:
@@ -96,7 +106,12 @@ class BlockingCalls:
             timeout_s = max(call.deadline_s - now_s, 0.001)
             try:
                 self._client.submit(
-                    call.entry, call.method, call.packed, timeout_s=timeout_s, on_done=call.done
+                    call.entry,
+                    call.method,
+                    call.packed,
+                    timeout_s=timeout_s,
+                    on_done=call.done,
+                    labels=call.labels,
                 )
             except Exception as error:
                 call.failed(error)

@@ -15,17 +15,18 @@ from typing import Any
 from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.batchers import Batchers
+from vtsserving._inference.heartbeats import send_gateway_beat
 from vtsserving._inference.orders import OrderClient
 from vtsserving._inference.outbox import Outbox
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, PendingQueue, bus_away, no_batcher
-from vtsserving._inference.request import Outcome, Part, Ticket
+from vtsserving._inference.request import Outcome, Part, Ticket, resolver
 from vtsserving._inference.retries import MAX_ATTEMPTS, MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
 from vtsserving._inference.timer_wheel import TimerWheel
-from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire import bodies, frames, rows, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
+from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.limits import HEARTBEAT_S
 from vtsserving._wire.rows import Packed, pieces
-from vtsserving._wire.vocabulary import BeatState
 from vtsserving.exceptions import (
     BatcherLost,
     BusUnavailable,
@@ -122,6 +123,7 @@ class InferenceClient:
         *,
         timeout_s: float,
         on_done: Callable[[Outcome], None],
+        labels: EntryLabels | None = None,
     ) -> Ticket:
         """Send one call.
 
@@ -131,12 +133,13 @@ class InferenceClient:
             packed: the arguments, of `pack_call(args, kwargs, method.rule)`.
             timeout_s: seconds until the call must be answered.
             on_done: called exactly once, on the loop; before this returns only if the call is refused.
+            labels: the request id and the trace that the call belongs to.
 
         Returns:
             For `abandon`.
         """
         now_s = self._loop.time()
-        ticket = Ticket(entry, method, on_done, now_s, timeout_s)
+        ticket = Ticket(entry, method, on_done, now_s, timeout_s, labels)
         if self._closing:
             self._settle(ticket, ShuttingDown("the gateway is shutting down; try again", retry_after_s=1.0))
             return ticket
@@ -160,6 +163,7 @@ class InferenceClient:
         kwargs: Mapping[str, Any],
         *,
         timeout_s: float,
+        labels: EntryLabels | None = None,
     ) -> Outcome:
         """Send one call and wait for its outcome; cancelling abandons it.
 
@@ -170,12 +174,8 @@ class InferenceClient:
         described = entry.method(method)
         packed = rows.pack_call(args, kwargs, described.rule)
         future: asyncio.Future[Outcome] = self._loop.create_future()
-
-        def done(outcome: Outcome) -> None:
-            if not future.done():
-                future.set_result(outcome)
-
-        ticket = self.submit(entry, described, packed, timeout_s=timeout_s, on_done=done)
+        done = resolver(future)
+        ticket = self.submit(entry, described, packed, timeout_s=timeout_s, on_done=done, labels=labels)
         try:
             return await future
         finally:
@@ -221,6 +221,9 @@ class InferenceClient:
 
     def _answered(self, reply: frames.Reply) -> None:
         parts = self._parts
+        if reply.body_kinds:
+            reply, refused = bodies.readable(reply)
+            self._failed(refused)
         columns = zip(reply.ids, reply.rows, reply.queued_us, reply.bodies, strict=True)
         for id, count, queued_us, body in columns:
             part = parts.get(id)
@@ -357,9 +360,8 @@ class InferenceClient:
             return
         if beat.role != "batcher" or not subjects.is_id(beat.id):
             return
-        if self._batchers.heartbeat(beat.id, beat.state != "draining", self._loop.time()) and len(
-            self._batchers
-        ):
+        is_new = self._batchers.heartbeat(beat.id, beat.state != "draining", self._loop.time())
+        if is_new and len(self._batchers):
             for part in self._waiting_for_batcher.take():
                 self._send_again(part)
         if beat.state == "reconnected":
@@ -392,9 +394,6 @@ class InferenceClient:
                     )
 
     def _beat(self) -> None:
-        state: BeatState = "draining" if self._closing else "ready"
-        beat = frames.Heartbeat("gateway", self.id, state, 0, [])
-        try:
-            self._bus.publish(subjects.heartbeat("gateway"), frames.encode(beat))
-        except BusUnavailable:
-            _log.debug("heartbeat_not_sent", extra={"reason": "the bus is down"})
+        send_gateway_beat(
+            self._bus, self.id, self._closing, self._next_id - 1, len(self._parts), self.retries
+        )

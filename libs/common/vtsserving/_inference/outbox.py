@@ -14,6 +14,7 @@ from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.request import Part
 from vtsserving._recent import RecentDict
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.labels import columns
 from vtsserving._wire.limits import MAX_ENTRIES
 from vtsserving._wire.vocabulary import PrepareOp
 from vtsserving.exceptions import MessageTooLarge, VtsServingException
@@ -155,6 +156,7 @@ class Outbox:
         now_s = self._loop.time()
         ticket = parts[0].ticket
         entry, method = ticket.entry, ticket.method
+        labels = columns([part.ticket.labels for part in parts])
         return frames.Request(
             entry.name,
             entry.version,
@@ -164,10 +166,12 @@ class Outbox:
             method.max_bytes,
             method.max_wait_us,
             method.hang_us,
+            method.sizes,
             tuple([part.id for part in parts]),
             tuple([part.packed.rows for part in parts]),
             tuple([max(0, int((part.ticket.deadline_s - now_s) * 1e6)) for part in parts]),
             bytes([part.attempt for part in parts]),
+            *labels,
             parts[0].packed.head,
             [part.packed.body for part in parts],
         )

@@ -13,6 +13,7 @@ from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._inference.blocking import BlockingCalls
 from vtsserving._inference.client import InferenceClient
 from vtsserving._packing.package_tags import packed_tag
+from vtsserving._wire.labels import EntryLabels
 from vtsserving.exceptions import (
     DeadlineExceeded,
     InvalidArgument,
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 DEADLINE_S: Final[ContextVar[float | None]] = ContextVar("vtsserving_deadline_s", default=None)
 """When the request that is being served must be answered, loop time; None: no request is served."""
+
+LABELS: Final[ContextVar[EntryLabels | None]] = ContextVar("vtsserving_labels", default=None)
+"""The request id and the trace that the client gave the request that is being served."""
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 
@@ -65,7 +69,9 @@ class RemoteHandle:
         known = self._catalog.peek(self._known.tag)
         if known is not self._known:
             await self._renew(known)
-        outcome = await self._client.call(self._entry, method, args, kwargs, timeout_s=timeout_s)
+        outcome = await self._client.call(
+            self._entry, method, args, kwargs, timeout_s=timeout_s, labels=LABELS.get()
+        )
         return outcome.value()
 
     def _evict_stale(self) -> None:
@@ -95,7 +101,7 @@ class RemoteHandle:
             raise InvalidArgument(
                 "run() would block the event loop; in an async function use `await ...async_run(...)`"
             )
-        return self._calls.call(self._entry, method, args, kwargs, self._timeout_s())
+        return self._calls.call(self._entry, method, args, kwargs, self._timeout_s(), LABELS.get())
 
     def _timeout_s(self) -> float:
         deadline_s = DEADLINE_S.get()

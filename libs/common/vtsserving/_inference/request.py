@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
 from vtsserving._catalog.catalog import CatalogEntry, Method
+from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.rows import Packed, join_results
 from vtsserving.exceptions import BadModelOutput, DeadlineExceeded, Overloaded, VtsServingException
 
@@ -21,6 +23,7 @@ class Ticket:
         "compute_us",
         "deadline_s",
         "entry",
+        "labels",
         "method",
         "on_done",
         "parts",
@@ -36,10 +39,12 @@ class Ticket:
         on_done: Callable[[Outcome], None],
         started_s: float,
         timeout_s: float,
+        labels: EntryLabels | None = None,
     ) -> None:
         """Create an unsettled ticket without parts; `started_s` is loop time."""
         self.entry = entry
         self.method = method
+        self.labels = labels
         self.on_done: Callable[[Outcome], None] | None = on_done
         self.deadline_s = started_s + min(timeout_s, MAX_TIMEOUT_S, method.max_latency_s)
         self.started_s = started_s
@@ -120,3 +125,13 @@ class Outcome:
         if self.error is not None:
             raise self.error
         return join_results(self.packed())
+
+
+def resolver(future: asyncio.Future[Outcome]) -> Callable[[Outcome], None]:
+    """A callback that gives an outcome to whoever awaits `future`, if they still do."""
+
+    def resolve(outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    return resolve

@@ -18,8 +18,8 @@ from vtsserving._model.draft import Draft
 from vtsserving._packing.fingerprint import project_modules
 from vtsserving._packing.package_tags import MAX_NEEDS, NEEDS, Need, packed_tag
 from vtsserving._saving import framework, pickles
-from vtsserving._saving.contract import Taking
 from vtsserving._saving.framework import Framework
+from vtsserving._saving.taking import Taking
 from vtsserving.exceptions import AlreadyExists, InvalidArgument, ModelLoadFailed, NotFound
 
 if TYPE_CHECKING:

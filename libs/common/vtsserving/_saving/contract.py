@@ -8,34 +8,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, observe
 from vtsserving._model.contract import Argument, MethodContract
 from vtsserving._model.parameters import Parameters
 from vtsserving._model.result_form import ResultForm
 from vtsserving._model.signature import ModelSignature
+from vtsserving._saving.taking import Taking
 from vtsserving._wire import rows
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import BadShape, InvalidSignature, UnsupportedValue
-
-
-class Taking(NamedTuple):
-    """What a framework says of the arguments of all its methods.
-
-    Attributes:
-        arrays: whether lists become arrays; else they stay the lists that they are.
-        tables: whether a method may take a table.
-        one: whether the first argument is the data and every other one a parameter.
-    """
-
-    arrays: bool = True
-    tables: bool = True
-    one: bool = False
-
-
-ARRAYS: Final = Taking()
-"""Most frameworks: any number of arrays, and tables."""
 
 
 def contract_of(

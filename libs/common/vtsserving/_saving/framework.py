@@ -27,17 +27,10 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.parameters import Parameters, parameters_of
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
-from vtsserving._saving.contract import (
-    ARRAYS,
-    Taking,
-    contract_of,
-    signature_for_0_1,
-    with_columns,
-    with_example,
-)
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import example_arguments, record_example
+from vtsserving._saving.taking import ARRAYS, Taking
 from vtsserving.exceptions import (
     InvalidArgument,
     InvalidSignature,
@@ -177,6 +170,11 @@ def save(
             written = write(staged)
         served = model if written.served is None else written.served
         check_methods(served, signatures)
+        from vtsserving._saving.contract import (
+            signature_for_0_1,
+            with_example,
+        )  # with numpy, as a save has it
+
         contracts = _contracts(framework, served, described, written)
         if known.get("input_example") is not None:
             args = example_arguments(known.get("input_example"))
@@ -205,6 +203,8 @@ def _contracts(
     framework: Framework, served: Any, described: Mapping[str, Any], written: Written
 ) -> dict[str, MethodContract]:
     """The contracts of the methods, as far as their author and the framework know them."""
+    from vtsserving._saving.contract import contract_of, with_columns
+
     found = {}
     for method, raw in described.items():
         known = framework.parameters or (lambda served, method: parameters_of(getattr(served, method)))

@@ -11,14 +11,14 @@ handful of msgpack objects, and no process on the way touches a tensor. docs/wir
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 
 from vtsserving._bus.interface import Deferred
-from vtsserving._wire.fields import READERS, fitting, lines_of
+from vtsserving._wire.fields import EACH_ENTRY, READERS, SOME_ENTRIES, WRITERS
 from vtsserving._wire.kinds import (
     KINDS,
     Batch,
@@ -88,7 +88,48 @@ MAX_DEFERRED_ENTRIES: Final = 512
 """So that the size of an unencoded frame has a bound."""
 
 _WITH_BODIES: Final = (Request, Batch, Reply, Result)
-_BY_CLASS: Final = {cls: (kind, layout) for kind, (cls, layout) in KINDS.items()}
+
+
+class _Kind(NamedTuple):
+    """What the letters of a kind say, worked out once.
+
+    Attributes:
+        number: on the wire.
+        cls: the class.
+        writers: (position, writer) of the fields that do not go into the header as they are.
+        readers: one for each field.
+        each: positions of the fields with one item per entry.
+        some: positions of those that may be empty instead.
+        has_bodies: whether the last two fields are head and bodies.
+    """
+
+    number: int
+    cls: type[Any]
+    writers: tuple[tuple[int, Callable[[Any], Any]], ...]
+    readers: tuple[Callable[[Any], Any], ...]
+    each: tuple[int, ...]
+    some: tuple[int, ...]
+    has_bodies: bool
+
+    @classmethod
+    def of(cls, number: int) -> _Kind:
+        """The kind with a number."""
+        frame_class, letters = KINDS[number]
+        return cls(
+            number,
+            frame_class,
+            tuple([(i, WRITERS[letter]) for i, letter in enumerate(letters) if letter in WRITERS]),
+            tuple([READERS[letter] for letter in letters]),
+            tuple([i for i, letter in enumerate(letters) if letter in EACH_ENTRY]),
+            tuple([i for i, letter in enumerate(letters) if letter in SOME_ENTRIES]),
+            letters.endswith("V"),
+        )
+
+
+_GATEWAYS: Final = Batch._fields.index("gateways")
+_GATEWAY_INDEX: Final = Batch._fields.index("gateway_index")
+_BY_NUMBER: Final = {number: _Kind.of(number) for number in KINDS}
+_BY_CLASS: Final = {kind.cls: kind for kind in _BY_NUMBER.values()}
 
 
 def encode(frame: Frame) -> bytes:
@@ -145,30 +186,17 @@ def message(frame: Frame) -> bytes | Unencoded:
 
 def encode_parts(frame: Frame) -> tuple[Buffer, ...]:
     """Encode a frame for a writer that can gather: what `encode` joins, with head and bodies as they are."""
-    kind, layout = _BY_CLASS[type(frame)]
-    fields: list[Any] = []
-    head: Buffer = b""
+    kind = _BY_CLASS[type(frame)]
+    fields: list[Any] = list(frame)
+    for position, write in kind.writers:
+        fields[position] = write(fields[position])
     body: Sequence[Buffer] = ()
-    value: Any
-    for letter, value in zip(layout, frame, strict=True):
-        if letter == "Q":
-            fields.append(struct.pack(f"<{len(value)}Q", *value))
-        elif letter == "U":
-            fields.append(struct.pack(f"<{len(value)}I", *value))
-        elif letter == "H":
-            head = value
-        elif letter == "V":
-            fields.append(len(head))
-            fields.append(struct.pack(f"<{len(value)}I", *map(len, value)))
-            body = (head, *value)
-        elif letter == "m":
-            fields.append(fitting(value))
-        elif letter == "t":
-            fields.append(lines_of(value))
-        else:
-            fields.append(value)
+    if kind.has_bodies:
+        head, bodies = fields[-2:]
+        fields[-2:] = (len(head), struct.pack(f"<{len(bodies)}I", *map(len, bodies)))
+        body = (head, *bodies)
     header: bytes = msgpack.packb(fields)
-    return (_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind, len(header)), header, *body)
+    return (_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, kind.number, len(header)), header, *body)
 
 
 def decode(data: Buffer | Deferred) -> Frame:
@@ -187,25 +215,25 @@ def decode(data: Buffer | Deferred) -> Frame:
     if type(data) is Unencoded:
         return data.frame
     assert isinstance(data, bytes | bytearray | memoryview)  # what else a bus carries was made here
-    kind, header_size = _prefix(data)
-    if kind not in KINDS:
-        raise BadFrame(f"unknown frame kind {kind}")
-    cls, layout = KINDS[kind]
+    number, header_size = _prefix(data)
+    kind = _BY_NUMBER.get(number)
+    if kind is None:
+        raise BadFrame(f"unknown frame kind {number}")
     end = PREFIX_BYTES + header_size
     if header_size > MAX_HEADER_BYTES or end > len(data):
         raise BadFrame(f"header of {header_size} bytes does not fit the frame")
     fields = _unpack_header(data[PREFIX_BYTES:end])
     # Head and bodies come from the body; the header carries their sizes in the same two places.
-    if len(fields) != len(layout):
-        raise BadFrame(f"{cls.__name__} has {len(fields)} fields, not {len(layout)}")
-    values = [READERS[letter](value) for letter, value in zip(layout, fields, strict=True)]
-    if layout.endswith("V"):
+    if len(fields) != len(kind.readers):
+        raise BadFrame(f"{kind.cls.__name__} has {len(fields)} fields, not {len(kind.readers)}")
+    values = [read(value) for read, value in zip(kind.readers, fields, strict=True)]
+    if kind.has_bodies:
         values[-2:] = _cut_body(memoryview(data)[end:], values[-2], values[-1])
     elif end != len(data):
         raise BadFrame(f"{len(data) - end} bytes after the frame")
-    frame = cls(*values)
-    _check_columns(frame, layout)
-    return frame  # type: ignore[no-any-return]
+    if kind.each:
+        _check_columns(kind, values)
+    return kind.cls(*values)  # type: ignore[no-any-return]
 
 
 def decode_as(cls: type[F], data: Buffer | Deferred) -> F:
@@ -258,11 +286,15 @@ def _cut_body(body: memoryview, head_size: int, sizes: tuple[int, ...]) -> tuple
     return bytes(body[:head_size]), [body[a:b] for a, b in pairwise(ends)]
 
 
-def _check_columns(frame: Any, layout: str) -> None:
-    lengths = {len(value) for letter, value in zip(layout, frame, strict=True) if letter in "QUBV"}
-    if len(lengths) > 1:
-        raise BadFrame("columns of one frame differ in length")
-    if lengths and not 0 < lengths.pop() <= MAX_ENTRIES:
+def _check_columns(kind: _Kind, values: list[Any]) -> None:
+    count = len(values[kind.each[0]])
+    for position in kind.each:
+        if len(values[position]) != count:
+            raise BadFrame("columns of one frame differ in length")
+    for position in kind.some:
+        if values[position] and len(values[position]) != count:
+            raise BadFrame("columns of one frame differ in length")
+    if not 0 < count <= MAX_ENTRIES:
         raise BadFrame(f"a frame holds 1 to {MAX_ENTRIES} entries")
-    if isinstance(frame, Batch) and any(index >= len(frame.gateways) for index in frame.gateway_index):
+    if kind.cls is Batch and max(values[_GATEWAY_INDEX]) >= len(values[_GATEWAYS]):
         raise BadFrame("an entry names a gateway that the frame does not list")

@@ -5,9 +5,10 @@ Per-entry fields are columns: they all have one item per entry, in the same orde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving._wire.vocabulary import BeatState, ControlOp, EventName, PrepareOp, Role
 
 Buffer = bytes | bytearray | memoryview
@@ -25,10 +26,14 @@ class Request(NamedTuple):
         max_bytes: most bytes of bodies in one batch.
         max_wait_us: how long an entry may wait for company.
         hang_us: how long one call may take before the model process counts as hung.
+        sizes: numbers of rows that a batch is filled up to, ascending; empty for a batch of any number.
         ids: the gateway's number of each entry, from 1.
         rows: rows of each entry; 0 without a batch axis.
         remaining_us: time until each entry must be answered.
         attempts: how often each entry was sent before.
+        request_ids: the X-Request-ID of each entry's client, empty for an entry without; empty if no entry has one.
+        traces: the W3C trace context of each entry: trace id, span id, flags; empty as `request_ids`.
+        body_kinds: of each body: 0 the bytes themselves, 1 a descriptor of shared memory; empty if all are 0.
         head: what the entries have in common; empty without a batch axis.
         bodies: the rest of each entry.
     """
@@ -41,10 +46,14 @@ class Request(NamedTuple):
     max_bytes: int
     max_wait_us: int
     hang_us: int
+    sizes: tuple[int, ...]
     ids: tuple[int, ...]
     rows: tuple[int, ...]
     remaining_us: tuple[int, ...]
     attempts: bytes
+    request_ids: tuple[str, ...]
+    traces: tuple[bytes, ...]
+    body_kinds: bytes
     head: bytes
     bodies: Sequence[Buffer]
 
@@ -62,6 +71,8 @@ class Batch(NamedTuple):
         digest: as in Request.
         method: as in Request.
         hang_us: as in Request.
+        max_rows: as in Request; a larger entry is computed in parts.
+        sizes: as in Request.
         gateways: reply subjects that answers go to.
         gateway_index: for each entry, which of `gateways`.
         ids: as in Request.
@@ -69,6 +80,9 @@ class Batch(NamedTuple):
         remaining_us: as in Request, now.
         queued_us: how long each entry waited in the batcher.
         attempts: how often each entry was dispatched before.
+        request_ids: as in Request.
+        traces: as in Request.
+        body_kinds: as in Request.
         head: as in Request.
         bodies: as in Request.
     """
@@ -82,6 +96,8 @@ class Batch(NamedTuple):
     digest: str
     method: str
     hang_us: int
+    max_rows: int
+    sizes: tuple[int, ...]
     gateways: Sequence[str]
     gateway_index: bytes
     ids: tuple[int, ...]
@@ -89,6 +105,9 @@ class Batch(NamedTuple):
     remaining_us: tuple[int, ...]
     queued_us: tuple[int, ...]
     attempts: bytes
+    request_ids: tuple[str, ...]
+    traces: tuple[bytes, ...]
+    body_kinds: bytes
     head: bytes
     bodies: Sequence[Buffer]
 
@@ -103,6 +122,7 @@ class Reply(NamedTuple):
         ids: the gateway's numbers of the entries.
         rows: rows of each result; those of its entry.
         queued_us: how long each entry waited before the model was called.
+        body_kinds: as in Request.
         head: what the results have in common; empty if they have no batch axis.
         bodies: the rest of each result.
     """
@@ -113,6 +133,7 @@ class Reply(NamedTuple):
     ids: tuple[int, ...]
     rows: tuple[int, ...]
     queued_us: tuple[int, ...]
+    body_kinds: bytes
     head: bytes
     bodies: Sequence[Buffer]
 
@@ -227,15 +248,17 @@ class Heartbeat(NamedTuple):
         state: `ready`; `reconnected`, which is ready too, after it was off the bus: what was sent to it or by it since
             may be lost; `draining`: it takes nothing new.
         free_bytes: memory for further models; of runners, else 0.
-        models: of runners, `name:version` of the models that are loaded. Of batchers, what else there is to say of a
-            model: its `name:version`, `loading`, `unloading` or `failed`, and the reason, with blanks between them.
+        models: how each model is: tag, state, reason, replicas, counters; see ModelReport. Of runners, those that are
+            loaded or being loaded; of batchers, those with something to say.
+        counters: of the process since its start, by name; unsigned 64-bit integers.
     """
 
     role: Role
     id: str
     state: BeatState
     free_bytes: int
-    models: Sequence[str]
+    models: Sequence[ModelReport]
+    counters: Mapping[str, int]
 
 
 class Result(NamedTuple):
@@ -247,6 +270,7 @@ class Result(NamedTuple):
         last: whether all entries of the batch are answered now.
         index: positions of the entries in the batch.
         rows: as in Reply.
+        body_kinds: as in Request.
         head: as in Reply.
         bodies: as in Reply.
     """
@@ -256,6 +280,7 @@ class Result(NamedTuple):
     last: bool
     index: tuple[int, ...]  # type: ignore[assignment]  # shadows a method that nobody calls
     rows: tuple[int, ...]
+    body_kinds: bytes
     head: bytes
     bodies: Sequence[Buffer]
 
@@ -347,15 +372,15 @@ Frame = (
 )
 
 KINDS: Final[dict[int, tuple[type[Any], str]]] = {
-    1: (Request, "ssssiiiiQUQBHV"),
-    2: (Batch, "isiissssilBQUQUBHV"),
-    3: (Reply, "siiQUUHV"),
+    1: (Request, "ssssiiiiNQUQBRTKHV"),
+    2: (Batch, "isiissssiiNlBQUQUBRTKHV"),
+    3: (Reply, "siiQUUKHV"),
     4: (Failure, "smiQ"),
     5: (Cancel, "sQ"),
     6: (Event, "sssssiIiism"),
     7: (Control, "sssss"),
-    8: (Heartbeat, "sssit"),
-    9: (Result, "iibUUHV"),
+    8: (Heartbeat, "sssiMC"),
+    9: (Result, "iibUUKHV"),
     10: (Fault, "iibsmU"),
     11: (Loaded, "smi"),
     12: (Report, "smi"),

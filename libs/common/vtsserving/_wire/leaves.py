@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from vtsserving._wire import tables, tensors, values
+from vtsserving._wire import sparse, tables, tensors, values
 from vtsserving._wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
 from vtsserving._wire.uniform_lists import Uniform, uniform
 from vtsserving.exceptions import BadShape, TooDeep
@@ -69,7 +69,7 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
     """The value with each batched leaf replaced by a Leaf, which is collected in order."""
     if depth > MAX_VALUE_DEPTH:
         raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
-    if isinstance(value, dict):
+    if sparse.is_mapping(value):
         return {
             key: extract_leaves(item, axis, f"{where}[{key!r}]", leaves, depth + 1)
             for key, item in value.items()

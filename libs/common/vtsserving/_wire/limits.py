@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Goes into every frame; a frame with another one is refused."""
 
-MAX_HEADER_BYTES: Final = 512 * 1024
-"""Longest msgpack header of a frame; 4,096 entries need about 150 KiB."""
+MAX_HEADER_BYTES: Final = 1024 * 1024
+"""Longest msgpack header of a frame; 4,096 entries need about 150 KiB, and 850 KiB with the longest request ids."""
 
 MAX_ENTRIES: Final = 4_096
 """Most entries (requests) in one frame."""
@@ -19,8 +19,35 @@ MAX_HEADER_ITEMS: Final = 64
 MAX_HEADER_STR_BYTES: Final = 1_024
 """Longest string inside a header, in UTF-8 bytes."""
 
-MAX_HEADER_BIN_BYTES: Final = 8 * MAX_ENTRIES
-"""Longest binary inside a header: a column of one 64-bit number per entry."""
+MAX_REQUEST_ID_BYTES: Final = 128
+"""Longest request id of an entry, in UTF-8 bytes."""
+
+TRACE_BYTES: Final = 25
+"""A W3C trace context of an entry: 16 bytes of trace id, 8 bytes of span id, 1 byte of flags."""
+
+MAX_HEADER_BIN_BYTES: Final = (1 + MAX_REQUEST_ID_BYTES) * MAX_ENTRIES
+"""Longest binary inside a header: a column of one request id per entry."""
+
+MAX_TAGS_BYTES: Final = 32 * 1024
+"""Longest list of traits or needs in a header."""
+
+MAX_SIZES: Final = 64
+"""Most fixed batch sizes of one method."""
+
+MAX_REPORTS_BYTES: Final = 256 * 1024
+"""Longest list of models in a heartbeat."""
+
+MAX_REASON_CHARS: Final = 200
+"""Most characters of a reason in a heartbeat."""
+
+MAX_COUNTERS: Final = 64
+"""Most counters of one process, or of one model, in a heartbeat."""
+
+MAX_COUNTER_NAME_BYTES: Final = 64
+"""Longest name of a counter, in UTF-8 bytes."""
+
+MAX_COUNT: Final = (1 << 64) - 1
+"""Largest value of a counter; greater ones are sent as this."""
 
 MAX_VALUE_NODES: Final = 100_000
 """Most msgpack objects in one encoded value; tensors count as one."""
@@ -36,6 +63,15 @@ MAX_TENSOR_DIMS: Final = 8
 
 MAX_IMAGE_PIXELS: Final = 1 << 26
 """Most pixels of an image: what is compressed well is small on the wire and large in memory."""
+
+MAX_DECIMAL_BYTES: Final = 1_024
+"""Longest text of a Decimal."""
+
+MAX_DECIMAL_EXPONENT: Final = 9_999
+"""Largest exponent of a Decimal: a few bytes of text may mean a billion digits."""
+
+MAX_ZONE_BYTES: Final = 64
+"""Longest name of a time zone."""
 
 MAX_ROWS: Final = 1 << 31
 """Rows of one entry stay below this, so that they fit the frame's uint32 columns."""

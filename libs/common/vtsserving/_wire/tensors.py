@@ -101,6 +101,9 @@ def to_wire(value: Any, where: str = "value") -> tuple[Spec, np.ndarray[Any, Any
         UnsupportedValue: the dtype is not in DTYPES or there are more than 8 dimensions.
     """
     container = NUMPY
+    if isinstance(value, np.str_):
+        # As an array, or by str(), it would lose NULs at its end.
+        return Spec(STR, SCALAR, ()), pack_strings([value])
     if isinstance(value, np.generic):
         container = SCALAR
         value = np.asarray(value)
@@ -220,7 +223,9 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         if spec.dtype not in _LISTED or not spec.shape:
             raise BadTensor("lists hold float64, int64, bool or str")
         return array.tolist()
-    return array[()] if spec.container == SCALAR else array
+    if spec.container != SCALAR:
+        return array
+    return np.str_(array[()]) if spec.dtype == STR else array[()]
 
 
 def _bfloat16(spec: Spec, bits: np.ndarray[Any, Any]) -> Any:

@@ -1,12 +1,15 @@
 """Values: what a method takes and returns, as data. Encoded whole, self-describing, with explicit limits.
 
-msgpack carries None, bool, int, float, str, bytes, list and dict with str keys; everything else is an extension:
+msgpack carries None, bool, int, float, str, bytes, list and dict with str, int or bool keys; everything else is an
+extension:
 
     1 tensor     see wire/tensors.py
     2 tuple      msgpack array
     3 DataFrame  msgpack array, see wire/tables.py
     4 Series     msgpack array, see wire/tables.py
     5 image      msgpack array, see wire/images.py
+    6 to 11      dates, times, durations, decimals, UUIDs, see wire/scalars.py
+    12 sparse    msgpack array, see wire/sparse.py
 
 What a sender may send is exactly what a receiver takes: both sides have the same limits.
 """
@@ -19,9 +22,10 @@ from typing import Any, Final, cast
 import msgpack
 import numpy as np
 
-from vtsserving._wire import images, tables, tensors
+from vtsserving._wire import images, scalars, sparse, tables, tensors
 from vtsserving._wire.limits import MAX_TABLE_DEPTH, MAX_VALUE_DEPTH, MAX_VALUE_NODES
 from vtsserving._wire.scan import check_msgpack
+from vtsserving._wire.sparse import SPARSE
 from vtsserving._wire.uniform_lists import ListTensor
 from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue, VtsServingException
 
@@ -31,7 +35,10 @@ DATAFRAME: Final = 3
 SERIES: Final = 4
 IMAGE: Final = 5
 
-NESTED: Final = frozenset((TUPLE, DATAFRAME, SERIES, IMAGE))
+KEYS: Final = frozenset((str, int, bool))
+"""Types of dict keys."""
+
+NESTED: Final = frozenset((TUPLE, DATAFRAME, SERIES, IMAGE, SPARSE))
 """Extensions whose data is a msgpack array again, which the limits look into."""
 
 
@@ -74,7 +81,7 @@ def pack(value: Any, where: str, extension: Callable[[Any], Any] | None = None) 
 
 
 def check_plain(value: Any, where: str, depth: int = 1) -> int:
-    """Refuse what msgpack would take and the receiver not: dict keys that are no str, and deep nesting.
+    """Refuse what msgpack would take and the receiver not: dict keys of other types, and deep nesting.
 
     Returns:
         The level of the deepest container.
@@ -82,11 +89,11 @@ def check_plain(value: Any, where: str, depth: int = 1) -> int:
     if depth > MAX_VALUE_DEPTH:
         raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
     deepest = depth
-    if isinstance(value, dict):
+    if sparse.is_mapping(value):
         for key in value:
-            if type(key) is not str:
+            if type(key) not in KEYS:
                 raise UnsupportedValue(
-                    f"{where} has a dict key of type {type(key).__name__}; only str keys can be sent"
+                    f"{where} has a dict key of type {type(key).__name__}; only str, int and bool keys can be sent"
                 )
         value = value.values()
     elif not isinstance(value, (list, tuple)):
@@ -142,6 +149,7 @@ def unpack_checked(data: bytes | memoryview, ext_hook: Any = None) -> Any:
             data,
             ext_hook=ext_hook or from_extension,
             object_pairs_hook=_unique,
+            strict_map_key=False,
             max_str_len=size,
             max_bin_len=size,
             max_array_len=size,
@@ -161,18 +169,22 @@ def unpack_checked(data: bytes | memoryview, ext_hook: Any = None) -> Any:
         raise BadFrame(f"unreadable value: {type(error).__name__}") from error
 
 
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[str | int, Any]:
     result = dict(pairs)
-    if len(result) != len(pairs) or any(type(key) is not str for key in result):
-        raise BadFrame("a map has duplicate keys or keys that are no str")
+    if len(result) != len(pairs) or not KEYS.issuperset(map(type, result)):
+        raise BadFrame("a map has duplicate keys, or keys that are not str, int or bool")
     return result
 
 
 def to_extension(node: Any, where: str) -> Any:
     """The extension of a node that msgpack does not know, or a plain equivalent (subclasses of dict, list, str...)."""
+    if isinstance(node, np.bytes_):
+        return bytes(node)
     if isinstance(node, (np.ndarray, np.generic)) or tensors.is_torch(node):
         spec, data = tensors.to_wire(node, where)
         return msgpack.ExtType(TENSOR, spec.pack() + (data if isinstance(data, bytes) else data.tobytes()))
+    if sparse.is_sparse(node):
+        return msgpack.ExtType(SPARSE, pack(sparse.fields_of(node, where), where))
     if isinstance(node, tuple):
         return msgpack.ExtType(TUPLE, pack(list(node), where))
     if type(node) is ListTensor:
@@ -182,6 +194,8 @@ def to_extension(node: Any, where: str) -> Any:
             return cast(Any, plain)(node)
     if isinstance(node, (bytearray, memoryview)):
         return bytes(node)
+    if scalars.is_scalar(node):
+        return msgpack.ExtType(*scalars.pack(node, where))
     return _table_or_image(node, where)
 
 
@@ -197,7 +211,7 @@ def _table_or_image(node: Any, where: str) -> Any:
         return msgpack.ExtType(IMAGE, pack(images.fields_of(node, where), where))
     raise UnsupportedValue(
         f"{where} has type {type(node).__module__}.{type(node).__qualname__}, which cannot be sent; send arrays, "
-        "tensors, DataFrames, images, or lists, dicts and tuples of plain values"
+        "tensors, DataFrames, images, sparse matrices, dates, or lists, dicts and tuples of plain values"
     )
 
 
@@ -207,6 +221,8 @@ def from_extension(code: int, data: bytes) -> Any:
         view = memoryview(data)
         spec, end = tensors.unpack_spec(view)
         return tensors.from_wire(spec, view[end:])
+    if code in scalars.CODES:
+        return scalars.unpack(code, data)
     if code not in NESTED:
         raise BadFrame(f"unknown extension {code}")
     fields = unpack_checked(data)
@@ -214,4 +230,6 @@ def from_extension(code: int, data: bytes) -> Any:
         raise BadFrame(f"extension {code} holds no array")
     if code == TUPLE:
         return tuple(fields)
+    if code == SPARSE:
+        return sparse.decode(fields)
     return images.decode(fields) if code == IMAGE else tables.decode(fields, series=code == SERIES)

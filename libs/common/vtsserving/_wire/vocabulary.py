@@ -26,5 +26,5 @@ Role = Literal["gateway", "batcher", "runner"]
 BeatState = Literal["ready", "reconnected", "draining"]
 """How a process is; see Heartbeat."""
 
-LoadState = Literal["loading", "unloading", "failed"]
-"""How a model is that is not simply loaded; see ModelReport."""
+ModelStateName = Literal["ready", "loading", "unloading", "failed"]
+"""How a model is; see ModelReport. Of batchers only those that are not simply loaded."""

@@ -13,13 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute, Match, Mount, Route
 
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
-from vtsserving._inference.remote import DEADLINE_S, bind
+from vtsserving._inference.remote import DEADLINE_S, LABELS, bind
 from vtsserving.exceptions import DeadlineExceeded
 from vtsserving.io.specs import INPUT, OUTPUT
 from vtsserving.service.service import InferenceApi, Service
 from vtsserving_gateway.api.openapi import error_answer
 from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
 from vtsserving_gateway.functions.threads import FunctionThreads
+from vtsserving_gateway.labels import labels_of
 from vtsserving_gateway.state import GatewayState
 
 _log = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class _Endpoint:
         timeout = request.headers.get("x-request-timeout")
         timeout_s = self._gateway.timeout_s(None if timeout is None else timeout.encode("latin-1"))
         DEADLINE_S.set(self._gateway.loop.time() + timeout_s)
+        LABELS.set(labels_of(dict(scope["headers"])))
         try:
             reply = await asyncio.wait_for(self._answer(request), timeout_s)
         except asyncio.TimeoutError:

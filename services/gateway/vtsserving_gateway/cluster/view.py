@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from vtsserving._bus.interface import Bus, Message, Subscription
 from vtsserving._wire import frames, subjects
 from vtsserving._wire.limits import DEAD_AFTER_S
-from vtsserving._wire.model_reports import ModelReport
-from vtsserving._wire.vocabulary import LoadState
+from vtsserving._wire.model_reports import ModelReport, ready_tags
+from vtsserving._wire.vocabulary import ModelStateName
 from vtsserving.exceptions import ProtocolError
 
 StateName = Literal["ready", "loading", "unloading", "failed", "not_loaded"]
@@ -27,7 +27,7 @@ class ModelStatus(NamedTuple):
     reason: str
 
 
-_REASONS: dict[LoadState, str] = {
+_REASONS: dict[ModelStateName, str] = {
     "loading": "it is being loaded",
     "unloading": "it is being unloaded",
     "failed": "it could not be loaded",
@@ -98,7 +98,7 @@ class ClusterView:
         if not isinstance(beat, frames.Heartbeat):
             return
         if beat.role == "runner" and subjects.is_id(beat.id):
-            self._runners[beat.id] = (self._now_s(), frozenset(beat.models))
+            self._runners[beat.id] = (self._now_s(), ready_tags(beat.models))
             self.on_beat()
         elif beat.role == "batcher" and subjects.is_id(beat.id):
             self._batchers[beat.id] = (self._now_s(), _states_of(beat.models))
@@ -106,10 +106,11 @@ class ClusterView:
                 del self._batchers[batcher]
 
 
-def _states_of(lines: Iterable[str]) -> dict[str, ModelStatus]:
-    """What a batcher's heartbeat says of models."""
-    reports = filter(None, map(ModelReport.decode, lines))
-    return {report.tag: ModelStatus(report.state, _text(report)) for report in reports}
+def _states_of(reports: Iterable[ModelReport]) -> dict[str, ModelStatus]:
+    """What a batcher's heartbeat says of models that are not simply loaded; states of a later release say nothing."""
+    return {
+        report.tag: ModelStatus(report.state, _text(report)) for report in reports if report.state in _REASONS
+    }
 
 
 def _text(report: ModelReport) -> str:

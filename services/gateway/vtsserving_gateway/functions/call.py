@@ -16,12 +16,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from vtsserving._http.asgi import REQUEST_ID
 from vtsserving._http.connection import Connection
-from vtsserving._inference.remote import DEADLINE_S
+from vtsserving._inference.remote import DEADLINE_S, LABELS
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving.exceptions import DeadlineExceeded, VtsServingException
 from vtsserving_gateway.functions.functions import BODILESS, FunctionReply, Given, ServedFunction
 from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import connection_line
+from vtsserving_gateway.labels import labels_of
 from vtsserving_gateway.metrics import MetricSeries
 from vtsserving_gateway.predict.native_codec import NATIVE
 from vtsserving_gateway.state import GatewayState
@@ -93,6 +94,7 @@ class FunctionCall(DirectExchange):
 
     async def _await(self, given: Given) -> None:
         DEADLINE_S.set(self._deadline_s)
+        LABELS.set(labels_of(self._headers))
         try:
             reply = await self._function.answer(given)
         except asyncio.CancelledError as error:
@@ -109,6 +111,7 @@ class FunctionCall(DirectExchange):
         if self._is_settled:
             raise DeadlineExceeded("the deadline passed before a thread was free")
         DEADLINE_S.set(self._deadline_s)
+        LABELS.set(labels_of(self._headers))
         return self._function.call(given)
 
     def expire(self) -> None:

@@ -163,10 +163,12 @@ def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:
         return [value], {}
     if not isinstance(value, dict):
         raise WrongType('the body is either rows, [[...]], or {"args": [...], "kwargs": {...}}')
-    extra = sorted(key for key in value if key not in ("args", "kwargs"))
+    extra = sorted(str(key) for key in value if key not in ("args", "kwargs"))
     if extra:
         raise UnknownField(f'unknown field {extra[0][:80]!a}; a call is {{"args": [...], "kwargs": {{...}}}}')
     args, kwargs = value.get("args", []), value.get("kwargs", {})
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise WrongType('"args" is a list and "kwargs" an object')
+    if not all(isinstance(name, str) for name in kwargs):
+        raise WrongType('the names in "kwargs" are strings')
     return args, kwargs

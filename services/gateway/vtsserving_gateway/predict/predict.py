@@ -12,6 +12,7 @@ from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded, TooManyRows, VtsServingException
 from vtsserving_gateway.http.direct_exchange import DirectExchange
 from vtsserving_gateway.http.respond import ResponseContent, connection_line, result_response
+from vtsserving_gateway.labels import labels_of
 from vtsserving_gateway.metrics import MetricSeries
 from vtsserving_gateway.predict.bound_routes import BoundRoute, BoundRoutes
 from vtsserving_gateway.predict.codec import Api, Codec
@@ -126,7 +127,12 @@ class Predict(DirectExchange):
         if wanted_s is not None:
             timeout_s = min(timeout_s, wanted_s)
         ticket = gateway.client.submit(
-            bound.entry, bound.target.method, packed, timeout_s=timeout_s, on_done=self._done
+            bound.entry,
+            bound.target.method,
+            packed,
+            timeout_s=timeout_s,
+            on_done=self._done,
+            labels=labels_of(self._headers),
         )
         if self._is_turn:
             self._ticket = ticket

@@ -19,6 +19,7 @@ from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, cop
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows
+from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
 from vtsserving._wire.rows import Packed, pieces
 from vtsserving.exceptions import (
@@ -46,6 +47,9 @@ _TOO_LATE: Final = "the deadline passed before the model could start"
 
 MAX_TOLD_PER_S: Final = 10
 """Most tracebacks in the log per second; bad requests come by the thousand."""
+
+MAX_TOLD_IDS: Final = 16
+"""Most request ids in one line of the log."""
 
 _MAX_REASON_CHARS: Final = 500
 
@@ -100,13 +104,17 @@ class BatchExecutor:
         if contract is None:
             yield work.fault(index, MethodNotFound(f"the model has no method {batch.method!r}"))
             return
-        if len(index) == 1:
-            yield from self._alone(work, index[0])
+        if unread := unreadable(batch.body_kinds):
+            yield work.fault(unread, refusal(batch.body_kinds))
+            index = [i for i in index if i not in unread]
+        if len(index) < 2:
+            for i in index:
+                yield from self._alone(work, i)
             return
         # Requests without a batch axis are never merged; each is its own call.
         form = self._forms.of(batch.method, batch.head) if batch.head and contract.batchable else ALONE
         if form is None:
-            is_equal = _are_equal(batch)
+            is_equal = _are_equal(batch, index)
             known = self._forms.of_equal if is_equal else self._forms.of
             form = known(batch.method, batch.head)
             if form is None:
@@ -155,7 +163,7 @@ class BatchExecutor:
             result = self._call(work, [i], form if isinstance(form, ResultForm) else None)
         except BaseException as error:
             self._alive()
-            return work.fault([i], _as_failure(error, batch)), None
+            return work.fault([i], _as_failure(error, batch, i)), None
         try:
             known = form if isinstance(form, ResultForm) else None
             count, axis = batch.rows[i], contract.batch_dim[1]
@@ -163,10 +171,10 @@ class BatchExecutor:
             if len(body) > MAX_BODY_BYTES:
                 raise ResultTooLarge("the result has more than 4 GiB")
         except (BadModelOutput, ResultTooLarge) as error:
-            _tell("bad_model_output", batch, error)
+            _tell("bad_model_output", batch, [i], error)
             return work.fault([i], error), None
         except Exception as error:  # nothing that a model returns may end its process
-            _tell("bad_model_output", batch, error)
+            _tell("bad_model_output", batch, [i], error)
             return work.fault([i], BadModelOutput(_reason(error))), None
         return work.result([i], head, [body]), result
 
@@ -206,7 +214,7 @@ class BatchExecutor:
         if len(separate) == len(tried) and merged is not None:
             self._observe(work, tried, merged, separate, equal=equal)
         elif merged is not None or len(separate) == len(tried):
-            self._forms.undecided(batch.method, batch.head)
+            self._forms.undecided(batch.method, batch.head, equal=equal)
         return [i for i in index if i not in tried]
 
     def _observe(
@@ -222,7 +230,7 @@ class BatchExecutor:
             ):
                 form = None
         except Undecided:
-            self._forms.undecided(batch.method, batch.head)
+            self._forms.undecided(batch.method, batch.head, equal=equal)
             return
         self._forms.learn(batch.method, batch.head, form, equal=equal)
 
@@ -308,7 +316,7 @@ class _Work:
             # Another call follows, in which the model may use the memory of this result again.
             bodies = [bytes(body) for body in bodies]
         return Result(
-            self.batch.batch_id, self.elapsed_us(), False, tuple(index), self.counts(index), head, bodies
+            self.batch.batch_id, self.elapsed_us(), False, tuple(index), self.counts(index), b"", head, bodies
         )
 
     def fault(self, index: Sequence[int], error: VtsServingException) -> Fault:
@@ -317,9 +325,9 @@ class _Work:
         )
 
 
-def _are_equal(batch: Batch) -> bool:
-    first = batch.bodies[0]
-    return all(body == first for body in batch.bodies)
+def _are_equal(batch: Batch, index: Sequence[int]) -> bool:
+    first = batch.bodies[index[0]]
+    return all(batch.bodies[i] == first for i in index)
 
 
 def _unlike(batch: Batch, index: Sequence[int]) -> list[int]:
@@ -355,23 +363,28 @@ def _may_hold_arrays(value: Any) -> bool:
     return isinstance(value, (np.ndarray, list, tuple, dict))
 
 
-def _as_failure(error: BaseException, batch: Batch) -> VtsServingException:
+def _as_failure(error: BaseException, batch: Batch, position: int) -> VtsServingException:
     if isinstance(error, VtsServingException):
         return error
-    _tell("model_raised", batch, error)
+    _tell("model_raised", batch, [position], error)
     return ModelFailed(_reason(error))
 
 
 _told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
 
 
-def _tell(event: str, batch: Batch, error: BaseException) -> None:
-    """Log what a model did wrong, with its traceback, unless callers make it happen all the time."""
+def _tell(event: str, batch: Batch, index: Sequence[int], error: BaseException) -> None:
+    """Log what a model did wrong, with its traceback, unless callers make it happen all the time.
+
+    The line names the requests whose clients gave them an id.
+    """
     now_s = _clock.monotonic_s()
     if len(_told) == MAX_TOLD_PER_S and now_s - _told[0] < 1.0:
         return
     _told.append(now_s)
-    _log.warning(event, exc_info=error, extra={"method": batch.method})
+    named = [batch.request_ids[i] for i in index if batch.request_ids[i]] if batch.request_ids else []
+    fields = {"request_ids": named[:MAX_TOLD_IDS]} if named else {}
+    _log.warning(event, exc_info=error, extra={"method": batch.method, **fields})
 
 
 def _reason(error: BaseException) -> str:

@@ -59,9 +59,12 @@ class LearnedForms:
         known = self._of_equal if equal else self._known
         known[(method, head)] = ALONE if form is None else form
 
-    def undecided(self, method: str, head: bytes) -> None:
-        """Remember that a batch did not show it."""
+    def undecided(self, method: str, head: bytes, *, equal: bool = False) -> None:
+        """Remember that a batch did not show it; arguments as of `learn`."""
         key = (method, head)
+        if equal:
+            self.learn(method, head, None, equal=True)
+            return
         self._trials[key] = self._trials.get(key, 0) + 1
         if self._trials[key] >= MAX_TRIALS:
             self.learn(method, head, None)

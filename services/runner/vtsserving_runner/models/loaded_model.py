@@ -10,6 +10,7 @@ from typing import Final
 from vtsserving import _clock
 from vtsserving._wire import frames
 from vtsserving._wire.limits import REPLICA_BITS
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving.exceptions import ModelLoadFailed, VtsServingException
 from vtsserving_runner.metrics import ProcessFigures, RunnerCounters
 from vtsserving_runner.models.replica import Replica
@@ -246,6 +247,14 @@ class LoadedModel:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         replicas = (*self.replicas, *self._successors.values(), *self._retiring)
         await asyncio.gather(*(replica.process.stop() for replica in replicas))
+
+    def report(self) -> ModelReport:
+        """What its runner's heartbeat says of it."""
+        warm = sum(replica.process.state is ProcessState.WARM for replica in self.replicas)
+        held = sum(replica.process.holds for replica in self.replicas)
+        return ModelReport(
+            str(self.id), "ready" if warm else "loading", replicas=warm, counters={"batches_held": held}
+        )
 
     def figures(self) -> Iterator[ProcessFigures]:
         """Its processes, for the metrics."""

@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from vtsserving import _clock
 from vtsserving._bus.interface import Message
 from vtsserving._wire import frames, subjects
+from vtsserving._wire.model_reports import ModelReport
 from vtsserving.exceptions import (
     BadFrame,
     ModelLoadFailed,
@@ -87,9 +88,9 @@ class Models:
         """The model with this digest, warm or not."""
         return self._models.get(digest)
 
-    def warm_tags(self) -> list[str]:
-        """`name:version` of the models that compute."""
-        return [str(model.id) for model in self._models.values() if model.warm]
+    def reports(self) -> list[ModelReport]:
+        """What this runner's heartbeat says of its models."""
+        return [model.report() for model in self._models.values()]
 
     def figures(self) -> Iterable[ProcessFigures]:
         """All processes, for the metrics."""

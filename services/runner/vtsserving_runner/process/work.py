@@ -51,6 +51,9 @@ class Work:
                 remaining_us=batch.remaining_us[i : i + 1],
                 queued_us=batch.queued_us[i : i + 1],
                 attempts=batch.attempts[i : i + 1],
+                request_ids=batch.request_ids[i : i + 1],
+                traces=batch.traces[i : i + 1],
+                body_kinds=batch.body_kinds[i : i + 1],
                 bodies=batch.bodies[i : i + 1],
             )
         )

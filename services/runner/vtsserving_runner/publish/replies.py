@@ -80,7 +80,15 @@ def _reply(runner_id: str, work: Work, answer: frames.Result) -> frames.Reply:
     queued_us = tuple([queued + waited_us for queued in queued_us])
     rows = sum(answer.rows) or len(ids)
     return frames.Reply(
-        runner_id, rows, answer.compute_us, ids, answer.rows, queued_us, answer.head, answer.bodies
+        runner_id,
+        rows,
+        answer.compute_us,
+        ids,
+        answer.rows,
+        queued_us,
+        answer.body_kinds,
+        answer.head,
+        answer.bodies,
     )
 
 
@@ -89,6 +97,7 @@ def _pick(whole: frames.Reply, positions: Sequence[int]) -> frames.Reply:
         ids=tuple([whole.ids[p] for p in positions]),
         rows=tuple([whole.rows[p] for p in positions]),
         queued_us=tuple([whole.queued_us[p] for p in positions]),
+        body_kinds=bytes([whole.body_kinds[p] for p in positions]) if whole.body_kinds else b"",
         bodies=[whole.bodies[p] for p in positions],
     )
 
