@@ -14,6 +14,8 @@ from vtsserving._bus.interface import Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.request import Outcome, Ticket
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, subjects
@@ -24,8 +26,17 @@ from vtsserving._wire.rows import pack_call, split_result
 def entry(max_rows: int = 8, version: str = MODEL[1], digest: str = MODEL[2], **options: Any) -> CatalogEntry:
     """A model as a catalog describes it; its `predict` is batched, its `single` is not."""
     signatures = {"predict": ModelSignature(batchable=True), "single": ModelSignature()}
+    contracts = {
+        "predict": MethodContract.declared("predict", {"batchable": True, "result": {"axis": 0}}),
+        "single": MethodContract(),
+    }
     return CatalogEntry(
-        MODEL[0], version, digest, signatures, ModelOptions(max_batch_size=max_rows, timeout_s=2.0, **options)
+        MODEL[0],
+        version,
+        digest,
+        signatures,
+        ModelOptions(max_batch_size=max_rows, timeout_s=2.0, **options),
+        contract_record=write_contracts(contracts)["contract"],
     )
 
 

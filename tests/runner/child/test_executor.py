@@ -17,7 +17,7 @@ from vtsserving._model.contract import MethodContract
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
-from vtsserving_runner.child import executor
+from vtsserving_runner.child import failures
 from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
@@ -390,7 +390,7 @@ def test_owned_leaves_what_is_fine_alone():
 @pytest.fixture
 def quiet_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nothing had gone wrong in the last second: the log takes so many lines a second only."""
-    monkeypatch.setattr(executor, "_told", deque(maxlen=executor.MAX_TOLD_PER_S))
+    monkeypatch.setattr(failures, "_told", deque(maxlen=failures.MAX_TOLD_PER_S))
 
 
 def test_the_log_of_a_failing_call_names_the_requests_that_have_an_id(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
 from vtsserving._catalog.placement import required_traits
+from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.contract_record import CONTRACT, read_contracts
 from vtsserving._model.options import ModelOptions
@@ -26,6 +27,7 @@ from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._recent import RecentDict
 from vtsserving._wire.call_rule import CallRule
 from vtsserving._wire.limits import MAX_SIZES
+from vtsserving._wire.rows import Packed, pack_call
 from vtsserving.exceptions import InvalidArgument, MethodNotFound, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -178,6 +180,28 @@ class CatalogEntry:
                 contract,
             )
         return methods
+
+    def arguments(self, method: str) -> Arguments:
+        """What is known of a method's arguments."""
+        found = self._arguments.get(method)
+        if found is None:
+            specs = self.input_specs.get(method) or {}
+            found = self._arguments[method] = Arguments(self.contracts[method], specs)
+        return found
+
+    @cached_property
+    def _arguments(self) -> dict[str, Arguments]:
+        return {}
+
+    def pack(self, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
+        """Check the arguments of a call against the contract, and pack them.
+
+        Raises:
+            BadInput: of its many kinds, as `Arguments.conform`.
+            UnsupportedValue: an argument cannot be sent.
+        """
+        given, named = self.arguments(method.name).conform(args, kwargs)
+        return pack_call(given, named, method.rule)
 
     def method(self, name: str = "") -> Method:
         """How to call a method.

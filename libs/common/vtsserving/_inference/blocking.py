@@ -12,7 +12,7 @@ from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.request import Outcome
 from vtsserving._wire.labels import EntryLabels
-from vtsserving._wire.rows import Packed, pack_call
+from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded
 
 SLACK_S: Final = 1.0
@@ -83,7 +83,7 @@ class BlockingCalls:
             VtsServingException: of all kinds, as InferenceClient.call and Outcome.value.
         """
         described = entry.method(method)
-        packed = pack_call(args, kwargs, described.rule)
+        packed = entry.pack(described, args, kwargs)
         call = _Call(entry, described, packed, self._loop.time() + timeout_s, labels)
         self._waiting.append(call)
         # One wake-up for all that come until the loop gets to it; the flag falls before it looks.

@@ -16,17 +16,18 @@ from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.heartbeats import send_gateway_beat
+from vtsserving._inference.large_calls import LargeCalls
 from vtsserving._inference.orders import OrderClient
 from vtsserving._inference.outbox import Outbox
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, PendingQueue, bus_away, no_batcher
 from vtsserving._inference.request import Outcome, Part, Ticket, resolver
-from vtsserving._inference.retries import MAX_ATTEMPTS, MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
+from vtsserving._inference.retries import MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
 from vtsserving._inference.timer_wheel import TimerWheel
 from vtsserving._wire import bodies, frames, rows, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.limits import HEARTBEAT_S
-from vtsserving._wire.rows import Packed, pieces
+from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
     BatcherLost,
     BusUnavailable,
@@ -63,6 +64,7 @@ class InferenceClient:
         self._offline_at_s = self._loop.time()
         self._outbox = Outbox(bus, self.id, self._batchers, self._unsendable, self._no_batcher)
         self.orders = OrderClient(bus, self.id, self._batchers)
+        self._large_calls = LargeCalls()
         self._timer_wheel: TimerWheel[Ticket] = TimerWheel(self._loop, self._expired)
         self._subscriptions: list[Subscription] = []
         self._timers: list[asyncio.TimerHandle] = []
@@ -146,14 +148,20 @@ class InferenceClient:
         if not self._bus.connected and now_s - self._offline_at_s > BUS_WAIT_S:
             self._settle(ticket, bus_away())
             return ticket
-        for piece in pieces(packed, method.max_rows):
-            part = Part(self._next_id, ticket, piece)
-            self._next_id += 1
-            ticket.parts.append(part)
-            self._parts[part.id] = part
-            self._outbox.add(part)
+        if packed.rows <= method.max_rows or not packed.head:
+            self._add(ticket, packed)
+        else:
+            for piece in self._large_calls.first(ticket, packed):
+                self._add(ticket, piece)
         self._timer_wheel.add(ticket, ticket.deadline_s)
         return ticket
+
+    def _add(self, ticket: Ticket, packed: Packed) -> None:
+        part = Part(self._next_id, ticket, packed)
+        self._next_id += 1
+        ticket.parts.append(part)
+        self._parts[part.id] = part
+        self._outbox.add(part)
 
     async def call(
         self,
@@ -234,13 +242,13 @@ class InferenceClient:
                 self._settle(part.ticket, part.wrong_rows(count))
                 continue
             del parts[id]
-            part.answer = Packed(reply.head, count, body)  # type: ignore[arg-type]
-            ticket = part.ticket
-            ticket.waiting -= 1
-            ticket.queue_us = max(ticket.queue_us, queued_us)
-            ticket.compute_us = max(ticket.compute_us, reply.compute_us)
-            ticket.batch_rows = max(ticket.batch_rows, reply.batch_rows)
-            if not ticket.waiting:
+            ticket = part.take(Packed(reply.head, count, body), reply, queued_us)  # type: ignore[arg-type]
+            if ticket.waiting:
+                continue
+            more = ticket.whole and self._large_calls.after(ticket)
+            for piece in more or ():
+                self._add(ticket, piece)
+            if not more:
                 self._settle(ticket, None)
 
     def _refused(self, reply_subject: str, error: VtsServingException) -> None:
@@ -294,9 +302,6 @@ class InferenceClient:
 
     # --- trouble -------------------------------------------------------------------------------------------------
 
-    def _may_retry(self, part: Part) -> bool:
-        return part.attempt + 1 < MAX_ATTEMPTS
-
     def _retry_later(self, part: Part) -> None:
         part.attempt += 1
         part.batcher = ""  # until it is sent again no loss of a batcher concerns it
@@ -309,7 +314,7 @@ class InferenceClient:
 
     def _send_lost(self, batchers: Container[str]) -> None:
         """A connection to some batchers was broken: what they hold may be lost, be it the request or its answer."""
-        for part in [p for p in self._parts.values() if p.batcher in batchers and self._may_retry(p)]:
+        for part in [p for p in self._parts.values() if p.batcher in batchers and p.may_retry]:
             self._retry_later(part)
 
     def _bounced(self, part: Part) -> None:
@@ -386,14 +391,11 @@ class InferenceClient:
         dead = self._batchers.evict_stale(self._loop.time())
         if dead:
             for part in [part for part in self._parts.values() if part.batcher in dead]:
-                if self._may_retry(part):
+                if part.may_retry:
                     self._retry_later(part)
                 else:
-                    self._settle(
-                        part.ticket, BatcherLost("the batcher was lost; try again", retry_after_s=1.0)
-                    )
+                    self._settle(part.ticket, part.lost())
 
     def _beat(self) -> None:
-        send_gateway_beat(
-            self._bus, self.id, self._closing, self._next_id - 1, len(self._parts), self.retries
-        )
+        sent, waiting = self._next_id - 1, len(self._parts)
+        send_gateway_beat(self._bus, self.id, self._closing, sent, waiting, self.retries)

@@ -7,9 +7,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vtsserving._catalog.catalog import CatalogEntry, Method
+from vtsserving._inference.retries import MAX_ATTEMPTS
+from vtsserving._wire.kinds import Reply
 from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.rows import Packed, join_results
-from vtsserving.exceptions import BadModelOutput, DeadlineExceeded, Overloaded, VtsServingException
+from vtsserving.exceptions import (
+    BadModelOutput,
+    BatcherLost,
+    DeadlineExceeded,
+    Overloaded,
+    VtsServingException,
+)
 
 MAX_TIMEOUT_S: Final = 366 * 86400.0
 """Longer timeouts count as this one, so that they fit the wire."""
@@ -28,8 +36,10 @@ class Ticket:
         "on_done",
         "parts",
         "queue_us",
+        "rest",
         "started_s",
         "waiting",
+        "whole",
     )
 
     def __init__(
@@ -50,6 +60,8 @@ class Ticket:
         self.started_s = started_s
         self.parts: list[Part] = []
         self.waiting = 0
+        self.whole: Packed | None = None
+        self.rest: list[Packed] = []
         self.batch_rows = 0
         self.queue_us = 0
         self.compute_us = 0
@@ -83,6 +95,25 @@ class Part:
         self.batcher = ""
         self.answer: Packed | None = None
         ticket.waiting += 1
+
+    def take(self, answer: Packed, reply: Reply, queued_us: int) -> Ticket:
+        """Keep the answer, and count what it says into the ticket, which is returned."""
+        ticket = self.ticket
+        self.answer = answer
+        ticket.waiting -= 1
+        ticket.queue_us = max(ticket.queue_us, queued_us)
+        ticket.compute_us = max(ticket.compute_us, reply.compute_us)
+        ticket.batch_rows = max(ticket.batch_rows, reply.batch_rows)
+        return ticket
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether it may be sent once more."""
+        return self.attempt + 1 < MAX_ATTEMPTS
+
+    def lost(self) -> BatcherLost:
+        """The error of a part whose batchers were lost too often."""
+        return BatcherLost("the batcher was lost; try again", retry_after_s=1.0)
 
     def wrong_rows(self, count: int) -> BadModelOutput:
         """The error of an answer that has other rows than the part."""

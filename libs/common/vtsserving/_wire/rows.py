@@ -241,7 +241,9 @@ def join_results(parts: Sequence[Packed]) -> Any:
         BadFrame, BadTensor: malformed. BadModelOutput: the parts do not fit each other.
     """
     first = parts[0]
-    if not first.head:
+    if any(not part.head for part in parts):
+        if len(parts) > 1:
+            raise _unlike("do not follow its rows")
         return values.decode_value(first.body)
     if len(parts) == 1:
         return layout(first.head).join([first.body], [first.rows])

@@ -14,7 +14,6 @@ import numpy as np
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._codecs.json_arrays import Array, ArraySpec, plain_array
 from vtsserving._codecs.json_strict import Body, read
-from vtsserving._contract.arguments import Arguments
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.rows import Packed, pack_call
 from vtsserving.exceptions import UnknownField, WrongType
@@ -29,7 +28,7 @@ class Target:
         """Read the recorded specs; what cannot be read counts as not recorded."""
         self.entry = entry
         self.method = method
-        self.arguments = Arguments(method.contract, entry.input_specs.get(method.name) or {})
+        self.arguments = entry.arguments(method.name)
         specs = self.arguments.specs
         first = specs[0] if len(specs) == 1 else None
         self._first = first
@@ -108,8 +107,7 @@ class Target:
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
         """Pack a call whose arguments are values; raises as `decode`."""
-        args, kwargs = self.arguments.conform(args, kwargs)
-        return pack_call(args, kwargs, self.method.rule)
+        return self.entry.pack(self.method, args, kwargs)
 
     @property
     def output_names(self) -> list[str]:

@@ -7,14 +7,11 @@ from the contract, or is seen in the first batch of its kind, which is computed 
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from vtsserving import _clock
 from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, observe
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
@@ -26,16 +23,19 @@ from vtsserving.exceptions import (
     BadModelOutput,
     DeadlineExceeded,
     MethodNotFound,
-    ModelFailed,
     ResultTooLarge,
     VtsServingException,
 )
-from vtsserving_runner.child.answers import in_order, packed_result, single_result
+from vtsserving_runner.child.answers import (
+    in_order,
+    packed_result,
+    refuse_dropped_rows,
+    single_result,
+)
+from vtsserving_runner.child.failures import as_failure, reason, tell
 from vtsserving_runner.child.learned_forms import ALONE, LearnedForms
 from vtsserving_runner.child.padding import filled_up, surplus_rows, without_surplus
 from vtsserving_runner.process.framing import now_us
-
-_log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = (1 << 32) - 1
 """Sizes of bodies are 32 bits on the wire."""
@@ -45,13 +45,6 @@ MAX_TRIED: Final = 4
 
 _TOO_LATE: Final = "the deadline passed before the model could start"
 
-MAX_TOLD_PER_S: Final = 10
-"""Most tracebacks in the log per second; bad requests come by the thousand."""
-
-MAX_TOLD_IDS: Final = 16
-"""Most request ids in one line of the log."""
-
-_MAX_REASON_CHARS: Final = 500
 
 Answer = Result | Fault
 
@@ -163,19 +156,30 @@ class BatchExecutor:
             result = self._call(work, [i], form if isinstance(form, ResultForm) else None)
         except BaseException as error:
             self._alive()
-            return work.fault([i], _as_failure(error, batch, i)), None
+            return work.fault([i], as_failure(error, batch, i)), None
+        count, axis = batch.rows[i], contract.batch_dim[1]
+        is_full = bool(batch.head) and contract.batchable and 1 < count == batch.max_rows
         try:
+            if is_full and form is None:
+                result = copied(result)
+                self._learn_from_halves(work, i, result)
+                form = self._forms.of(batch.method, batch.head)
             known = form if isinstance(form, ResultForm) else None
-            count, axis = batch.rows[i], contract.batch_dim[1]
-            head, body = single_result(result, batch.head if contract.batchable else b"", count, known, axis)
+            if is_full and (known is None or not known.follows_rows):
+                # Whoever sent the first rows of a large call learns by this that its results do not follow rows.
+                refuse_dropped_rows(result, batch.head, count, axis)
+                head, body = b"", rows.pack_whole(result).body
+            else:
+                rows_head = batch.head if contract.batchable else b""
+                head, body = single_result(result, rows_head, count, known, axis)
             if len(body) > MAX_BODY_BYTES:
                 raise ResultTooLarge("the result has more than 4 GiB")
         except (BadModelOutput, ResultTooLarge) as error:
-            _tell("bad_model_output", batch, [i], error)
+            tell("bad_model_output", batch, [i], error)
             return work.fault([i], error), None
         except Exception as error:  # nothing that a model returns may end its process
-            _tell("bad_model_output", batch, [i], error)
-            return work.fault([i], BadModelOutput(_reason(error))), None
+            tell("bad_model_output", batch, [i], error)
+            return work.fault([i], BadModelOutput(reason(error))), None
         return work.result([i], head, [body]), result
 
     def _first_ones(
@@ -233,6 +237,26 @@ class BatchExecutor:
             self._forms.undecided(batch.method, batch.head, equal=equal)
             return
         self._forms.learn(batch.method, batch.head, form, equal=equal)
+
+    def _learn_from_halves(self, work: _Work, i: int, whole: Any) -> None:
+        """See how results follow rows in one entry that is as large as a batch may be."""
+        batch = work.batch
+        packed = Packed(batch.head, batch.rows[i], bytes(batch.bodies[i]))
+        halves = pieces(packed, (packed.rows + 1) // 2)
+        try:
+            separate = [
+                copied(self._invoke(batch.method, batch.head, [half.body], (half.rows,))) for half in halves
+            ]
+            form = observe(whole, separate, [half.rows for half in halves])
+        except Undecided:
+            return
+        except BaseException:  # a model that refuses a part cannot be given parts
+            form = None
+        finally:
+            self._alive()
+        if form is not None and packed.rows > 2 and not self._holds_for_one_row(work, i, form, whole):
+            form = None
+        self._forms.learn(batch.method, batch.head, form)
 
     def _holds_for_one_row(self, work: _Work, i: int, form: ResultForm, whole: Any) -> bool:
         """Whether one row alone gives what it gives among others: some results lose their axis then."""
@@ -361,36 +385,3 @@ def owned(value: Any) -> Any:
 
 def _may_hold_arrays(value: Any) -> bool:
     return isinstance(value, (np.ndarray, list, tuple, dict))
-
-
-def _as_failure(error: BaseException, batch: Batch, position: int) -> VtsServingException:
-    if isinstance(error, VtsServingException):
-        return error
-    _tell("model_raised", batch, [position], error)
-    return ModelFailed(_reason(error))
-
-
-_told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
-
-
-def _tell(event: str, batch: Batch, index: Sequence[int], error: BaseException) -> None:
-    """Log what a model did wrong, with its traceback, unless callers make it happen all the time.
-
-    The line names the requests whose clients gave them an id.
-    """
-    now_s = _clock.monotonic_s()
-    if len(_told) == MAX_TOLD_PER_S and now_s - _told[0] < 1.0:
-        return
-    _told.append(now_s)
-    named = [batch.request_ids[i] for i in index if batch.request_ids[i]] if batch.request_ids else []
-    fields = {"request_ids": named[:MAX_TOLD_IDS]} if named else {}
-    _log.warning(event, exc_info=error, extra={"method": batch.method, **fields})
-
-
-def _reason(error: BaseException) -> str:
-    """Type and message, which callers may see; the traceback stays in the log."""
-    try:
-        text = str(error)
-    except Exception:  # a __str__ that raises is the model's code too
-        text = ""
-    return f"{type(error).__name__}: {text}"[:_MAX_REASON_CHARS] if text else type(error).__name__

@@ -1,0 +1,75 @@
+"""Calls with more rows than one batch may have: which are cut, and which go whole.
+
+A contract says whether the results of a method follow its rows. Where it does not, the first rows go ahead alone: the
+model process, which sees a full batch, computes it in halves, too, and answers with a head only if results follow rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vtsserving._catalog.catalog import Method
+from vtsserving._inference.request import Ticket
+from vtsserving._recent import RecentDict
+from vtsserving._wire.layout import layout
+from vtsserving._wire.rows import Packed, pieces
+
+MAX_KNOWN: Final = 1_024
+"""Most kinds of calls that are remembered."""
+
+
+class LargeCalls:
+    """Knows which kinds of calls can be cut."""
+
+    def __init__(self) -> None:
+        """Know nothing beside contracts."""
+        self._known: RecentDict[tuple[str, str, bytes], bool] = RecentDict(MAX_KNOWN)
+
+    def first(self, ticket: Ticket, packed: Packed) -> list[Packed]:
+        """What of a call is sent first; the ticket keeps what may follow.
+
+        Args:
+            ticket: of a call that has more rows than one batch may have.
+            packed: the call.
+
+        Raises:
+            BadFrame, BadTensor: its body does not have the size that its rows and its head say.
+        """
+        can_be_cut = self._known.get(_kind(ticket, packed))
+        if can_be_cut is None:
+            can_be_cut = _described(ticket.method, packed.head)
+        if can_be_cut is False:
+            return [packed]
+        found = pieces(packed, ticket.method.max_rows)
+        ticket.whole = packed
+        ticket.rest = [] if can_be_cut else found[1:]
+        return found if can_be_cut else found[:1]
+
+    def after(self, ticket: Ticket) -> list[Packed]:
+        """What is sent when all that was sent is answered: the rest, the whole call at once, or nothing more."""
+        whole, rest, ticket.rest = ticket.whole, ticket.rest, []
+        if whole is None:
+            return []
+        is_cut = all(part.answer is not None and part.answer.head for part in ticket.parts)
+        if rest or not is_cut:
+            self._known[_kind(ticket, whole)] = is_cut
+        if is_cut:
+            return rest
+        ticket.whole = None
+        ticket.parts.clear()
+        return [whole]
+
+
+def _kind(ticket: Ticket, packed: Packed) -> tuple[str, str, bytes]:
+    """Calls of one kind have results of one form."""
+    return ticket.entry.digest, ticket.method.name, packed.head
+
+
+def _described(method: Method, head: bytes) -> bool | None:
+    """What the contract says; None: nothing, of calls like this one."""
+    contract = method.contract
+    if contract.result is None:
+        return None
+    if contract.result_source != "user" and layout(head).has_parameters:
+        return None
+    return contract.result.follows_rows
