@@ -284,8 +284,7 @@ class InferenceClient:
             self._cancel(ticket)
         self._forget(ticket)
         outcome = Outcome(ticket, error)
-        # Parts point at their ticket: without this, each request would leave work for the garbage collector.
-        ticket.parts.clear()
+        ticket.parts.clear()  # they point at it: each request would leave work for the garbage collector
         try:
             on_done(outcome)
         except Exception:
