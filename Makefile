@@ -10,7 +10,7 @@ FAST := fast and not slow and not alone
 CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
-.PHONY: help demo demo-nats test test-fast test-python check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium compose-check clean venv-demo venv-test
+.PHONY: help demo demo-nats test test-fast test-python check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium haproxy compose-check clean venv-demo venv-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ demo: venv-demo ## train, save, serve and check one model, all in one process gr
 demo-nats: venv-demo nats-server ## the same with gateway, batcher, runner and store as processes over nats-server
 	@$(PY) examples/demo.py --nats
 
-test: venv-test nats-server chromium check compose-check ## every check and every test
+test: venv-test nats-server chromium haproxy check compose-check ## every check and every test
 	@$(PY) scripts/run_tests.py $(PYTEST_ARGS)
 
 test-fast: venv-test ## the tests that start no process and open no port, in seconds
@@ -51,7 +51,7 @@ bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a fl
 	@$(PY) -m benchmarks.run
 	@$(PY) -m benchmarks.formats
 
-prove: venv-test nats-server ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
+prove: venv-test nats-server haproxy ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(PYTEST_ARGS)
 
 test-compose: venv-test ## build the images and run the cluster in containers, with faults; needs Docker, Compose and root
@@ -84,6 +84,9 @@ nats-oldest: venv-test
 
 chromium:
 	@scripts/chromium.sh
+
+haproxy:
+	@scripts/haproxy.sh
 
 compose-check:
 	@scripts/compose_check.sh

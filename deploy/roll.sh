@@ -6,10 +6,18 @@
 #   deploy/roll.sh                      store, batcher, runner, gateway, nats, in this order
 #   deploy/roll.sh runner gateway       only these
 #   deploy/roll.sh edge                 the edge reads haproxy.cfg again; its container stays, since it has the ports
+#   deploy/roll.sh --beside             nats, then a whole new set beside the old one, and only then the old one ends: for
+#                                       a release that speaks another version of the wire (docs/compatibility.md)
 #
 # For an upgrade, build or pull the new images first: docker compose -f deploy/compose.yaml build
 set -eu
 cd "$(dirname "$0")"
+beside=no
+if [ "${1-}" = --beside ]; then
+    beside=yes
+    [ $# -eq 1 ] || { echo "roll: --beside replaces everything, so it takes no names of services" >&2; exit 2; }
+    set -- store batcher runner runner-cuda gateway
+fi
 [ $# -gt 0 ] || set -- store batcher runner gateway nats
 compose="docker compose -f deploy/compose.yaml" # as it is typed, for messages
 
@@ -110,7 +118,30 @@ give_up() {
         docker logs --tail 5 "$container" >&2 2>&1 # both of its streams
         docker rm --force "$container" >/dev/null
     done
+    # Those of the services before it, where a whole set was to take over; gateways first, which may have requests.
+    for container in $fresh; do
+        docker stop "$container" >/dev/null
+        docker rm "$container" >/dev/null
+    done
     exit 1
+}
+
+# The version of the wire that a container speaks; nothing if it does not run.
+wire_of() {
+    docker exec "$1" python -c 'from vtsserving.wire.limits import PROTOCOL_VERSION; print(PROTOCOL_VERSION)' 2>/dev/null || true
+}
+
+# check_wire SERVICE NEW OLD: services of one set speak one version. Whoever replaces them one by one would part them.
+check_wire() {
+    for one in $2; do
+        for other in $3; do
+            new_wire=$(wire_of "$one") old_wire=$(wire_of "$other")
+            [ -n "$old_wire" ] && [ "$new_wire" != "$old_wire" ] || continue
+            echo "roll: the new $1 speaks version $new_wire of the wire, the old one version $old_wire;" \
+                "take the whole set at once: deploy/roll.sh --beside" >&2
+            return 1
+        done
+    done
 }
 
 # Let a container finish what it took, and remove it.
@@ -126,23 +157,85 @@ retire() {
     docker rm "$2" >/dev/null
 }
 
+# bring_up SERVICE: start as many new ones as there are and return when they are healthy, with their ids in $new and those of
+# the old ones in $old.
+bring_up() {
+    # shellcheck disable=SC2046 # words on one line; those that somebody stopped, too, which `up` starts again
+    old=$(echo $(docker compose ps --all --quiet "$1"))
+    count=$(echo "$old" | wc -w)
+    [ -n "$(docker compose ps --quiet "$1")" ] || { echo "roll: no $1 runs; start it: $compose up -d $1" >&2; exit 1; }
+    [ "$1" != nats ] || check_nats "$old"
+    echo "roll: $1: $count new beside $count old"
+    start_beside "$1" $((2 * count)) ||
+        give_up "$1" "$(those_beside "$1" "$old")"
+    # shellcheck disable=SC2046
+    new=$(echo $(those_beside "$1" "$old"))
+    all_healthy "$new" || give_up "$1" "$new"
+    case $1 in
+    nats) join_nats "$new" "$old" || give_up "$1" "$new" ;;
+    *) [ $beside = yes ] || check_wire "$1" "$new" "$old" || give_up "$1" "$new" ;;
+    esac
+}
+
+# How many gateways are healthy.
+healthy_gateways() {
+    for container in $(docker compose ps --quiet gateway); do
+        docker inspect --format '{{.State.Health.Status}}' "$container"
+    done | grep -c '^healthy$' || true
+}
+
+# How many gateways the edge sends requests to.
+gateways_of_edge() {
+    docker exec "$1" wget -q -O - http://127.0.0.1:8404/metrics |
+        sed -n 's/^haproxy_backend_active_servers{proxy="gateways"} //p'
+}
+
+# Return when the edge sends requests to all gateways that are healthy.
+await_edge() {
+    edge=$(docker compose ps --quiet edge)
+    [ -n "$edge" ] || return 0 # something else stands in front
+    tries=0
+    until sees=$(gateways_of_edge "$edge") && [ "${sees:-0}" -ge "$(healthy_gateways)" ]; do
+        tries=$((tries + 1))
+        if [ $tries -gt 60 ]; then
+            echo "roll: the edge does not take up the new gateways" >&2
+            return 1
+        fi
+        sleep 0.5
+    done
+}
+
+# A whole set beside the old one. Gateways come last, and are ready only with batchers of their own version: so the edge moves
+# when everything behind them is there. The old ones leave in the other direction.
+fresh='' leaving=''
+if [ $beside = yes ]; then
+    bring_up nats
+    for container in $old; do
+        retire nats "$container"
+    done
+    for service; do
+        [ "$service" != runner-cuda ] || [ -n "$(docker compose ps --quiet runner-cuda 2>/dev/null)" ] || continue
+        bring_up "$service"
+        fresh="$new $fresh"
+        for container in $old; do
+            leaving="$service:$container $leaving"
+        done
+    done
+    await_edge || give_up gateway ""
+    for one in $leaving; do
+        retire "${one%%:*}" "${one#*:}"
+    done
+    echo "roll: done"
+    exit 0
+fi
+
 for service; do
     case $service in
     gateway | batcher | runner | runner-cuda | store | nats) ;;
     edge) docker compose kill --signal USR2 edge; continue ;;
     *) echo "roll: $service cannot be rolled; choose nats, store, batcher, runner, runner-cuda, gateway or edge" >&2; exit 2 ;;
     esac
-    # shellcheck disable=SC2046 # words on one line; those that somebody stopped, too, which `up` starts again
-    old=$(echo $(docker compose ps --all --quiet "$service"))
-    count=$(echo "$old" | wc -w)
-    [ -n "$(docker compose ps --quiet "$service")" ] || { echo "roll: no $service runs; start it: $compose up -d $service" >&2; exit 1; }
-    [ "$service" != nats ] || check_nats "$old"
-    echo "roll: $service: $count new beside $count old"
-    start_beside "$service" $((2 * count)) ||
-        give_up "$service" "$(those_beside "$service" "$old")"
-    new=$(those_beside "$service" "$old")
-    all_healthy "$new" || give_up "$service" "$new"
-    [ "$service" != nats ] || join_nats "$new" "$old" || give_up "$service" "$new"
+    bring_up "$service"
     for container in $old; do
         retire "$service" "$container"
     done
