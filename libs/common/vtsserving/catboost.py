@@ -103,5 +103,9 @@ def _input_specs(model: Any) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.catboost", name="catboost", distributions=("catboost",), read=_read
+    module="vtsserving.catboost",
+    name="catboost",
+    distributions=("catboost",),
+    read=_read,
+    packages=("catboost",),
 )

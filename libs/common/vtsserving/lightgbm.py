@@ -102,5 +102,9 @@ def _input_specs(booster: Any, features: int) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.lightgbm", name="lightgbm", distributions=("lightgbm",), read=_read
+    module="vtsserving.lightgbm",
+    name="lightgbm",
+    distributions=("lightgbm",),
+    read=_read,
+    packages=("lightgbm", "sklearn"),
 )

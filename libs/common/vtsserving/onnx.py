@@ -216,4 +216,5 @@ FRAMEWORK: Final = Framework(
     serve=_serve,
     options=OnnxOptions,
     takes_device=True,
+    packages=("onnxruntime",),
 )

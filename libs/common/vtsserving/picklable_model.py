@@ -79,4 +79,5 @@ FRAMEWORK: Final = Framework(
     name="picklable_model",
     distributions=("cloudpickle",),
     read=_read,
+    packages=("cloudpickle",),
 )

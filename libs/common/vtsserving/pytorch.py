@@ -86,4 +86,5 @@ FRAMEWORK: Final = Framework(
     read=read_module,
     serve=serve_module,
     takes_device=True,
+    packages=("torch",),
 )

@@ -80,4 +80,5 @@ FRAMEWORK: Final = Framework(
     read=read_module,
     serve=serve_module,
     takes_device=True,
+    packages=("pytorch_lightning", "lightning", "torch"),
 )

@@ -129,5 +129,9 @@ def _took_numbers_before_tags(model: Any) -> bool:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.sklearn", name="sklearn", distributions=("scikit-learn",), read=_read
+    module="vtsserving.sklearn",
+    name="sklearn",
+    distributions=("scikit-learn",),
+    read=_read,
+    packages=("sklearn",),
 )

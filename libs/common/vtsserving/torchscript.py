@@ -11,7 +11,7 @@ from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
 from vtsserving._saving.framework import Framework, Written
-from vtsserving._saving.torch_module import import_torch, serve_module
+from vtsserving._saving.torch_module import import_torch, is_coarse, serve_module
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
 
     def write(path: Path) -> Written:
         torch.jit.save(model, str(path / MODEL_FILE))
-        return Written(runs_code=False, served=serve_module(model))
+        return Written(runs_code=False, served=serve_module(model), coarse=is_coarse(model))
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -89,4 +89,5 @@ FRAMEWORK: Final = Framework(
     read=_read,
     serve=serve_module,
     takes_device=True,
+    packages=("torch",),
 )

@@ -13,6 +13,7 @@ from vtsserving._saving import framework
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving._saving.pipeline_settings import dtype_option, read_settings, restore_settings, write_settings
+from vtsserving._saving.torch_module import is_coarse
 from vtsserving.exceptions import InvalidArgument, SerializationError
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         task = _task(model)
         _write_pretrained(model, path / FOLDER)
         write_settings(model, path / FOLDER)
-        return Written(runs_code=False, extra={"task": task})
+        # In the mode in which it is loaded; whoever saves puts its own back.
+        model.model.eval()
+        return Written(runs_code=False, extra={"task": task}, coarse=is_coarse(model.model))
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -129,4 +132,5 @@ FRAMEWORK: Final = Framework(
     distributions=("transformers", "torch"),
     read=_read,
     takes_device=True,
+    packages=("transformers", "torch"),
 )

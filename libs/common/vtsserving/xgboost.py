@@ -231,5 +231,10 @@ def _input_specs(model: Any) -> dict[str, Any]:
 
 
 FRAMEWORK: Final = Framework(
-    module="vtsserving.xgboost", name="xgboost", distributions=("xgboost",), read=_read, serve=_serve
+    module="vtsserving.xgboost",
+    name="xgboost",
+    distributions=("xgboost",),
+    read=_read,
+    serve=_serve,
+    packages=("xgboost", "sklearn"),
 )

@@ -6,6 +6,7 @@ model process calls is what `serve` makes of the loaded object: the object itsel
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +21,16 @@ from vtsserving._local_store.resolver import current_resolver
 from vtsserving._local_store.store import LocalStore
 from vtsserving._model.draft import Draft
 from vtsserving._model.info import ModelContext, ModelInfo
+from vtsserving._model.manifest_files import hash_files
 from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
-from vtsserving._saving.input_example import record_example
+from vtsserving._saving.input_example import Example, input_specs
+from vtsserving._saving.trial import GivenModel, ask, run_trial
+from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
     InvalidArgument,
     InvalidSignature,
@@ -69,6 +73,9 @@ class SaveDetails(TypedDict, total=False):
         input_example: one argument of the signatures, or a tuple of several; its types and shapes are recorded, and
             it is used for warm-up and documentation.
         description: text about the model, for people.
+        check: whether the saved model is loaded by another process, on the CPU and without credentials, and its answers
+            to the example compared with those of the given object. None: for models below 2 GiB, for 60 s at most;
+            True: always; False: never.
     """
 
     signatures: Mapping[str, Mapping[str, Any] | ModelSignature] | None
@@ -79,6 +86,7 @@ class SaveDetails(TypedDict, total=False):
     options: Mapping[str, Any] | ModelOptions | None
     input_example: Any
     description: str | None
+    check: bool | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Framework:
         serve: makes of the loaded object what the model process calls; None: it is called itself.
         options: the class of the model's options.
         takes_device: whether `read` has a keyword argument `device`.
+        packages: what it is imported as.
     """
 
     module: str
@@ -102,6 +111,7 @@ class Framework:
     serve: Callable[[Any, ModelInfo], Any] | None = None
     options: type[ModelOptions] = ModelOptions
     takes_device: bool = False
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,12 +123,14 @@ class Written:
         input_specs: method to spec, where the framework knows it.
         extra: more for the manifest; JSON values.
         served: what the model process will call, where that is not the model.
+        coarse: whether it computes with half precision.
     """
 
     runs_code: bool
     input_specs: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] | None = None
     served: Any = None
+    coarse: bool = False
 
 
 def save(
@@ -130,7 +142,7 @@ def save(
     default: Mapping[str, ModelSignature],
     details: SaveDetails,
 ) -> Model:
-    """Save a model: check everything, let the framework write its files, then let the store make it a model.
+    """Save a model: check the arguments, let the framework write its files, try them, let the store make it a model.
 
     Args:
         framework: the module's own.
@@ -153,8 +165,9 @@ def save(
     options.check_methods(signatures)
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
+    check = _checked_flag(known.get("check"))
     store = LocalStore()
-    with store.staging() as staged:
+    with store.staging() as staged, unchanged(model):
         with storage_errors(f"cannot save {tag}"):
             written = write(staged)
         served = model if written.served is None else written.served
@@ -162,12 +175,41 @@ def save(
         extra = {
             **(written.extra or {}),
             **write_custom_objects(staged, known.get("custom_objects"), known.get("external_modules") or ()),
-            **record_example(staged, served, known.get("input_example"), signatures, written.input_specs),
             **({"description": description} if description else {}),
             "runs_code": written.runs_code,
         }
+        example = _example(staged, known.get("input_example"), signatures)
+        given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
+        extra.update(_described(given, signatures, written))
         draft = Draft(tag, framework.module, context(framework), labels, options, metadata, signatures, extra)
-        return store.save(staged, draft)
+        with storage_errors(f"cannot save {tag}"):
+            files = hash_files(staged)
+        checked = run_trial(staged, draft, files, given, check, framework.packages)
+        return store.save(staged, dataclasses.replace(draft, extra={**extra, **checked}), files)
+
+
+def _example(staged: Path, raw: Any, signatures: Mapping[str, ModelSignature]) -> Example | None:
+    if raw is None:
+        return None
+    example = Example(raw, staged)
+    example.check_axes(signatures)
+    return example
+
+
+def _described(
+    given: GivenModel, signatures: Mapping[str, ModelSignature], written: Written
+) -> dict[str, Any]:
+    """The specs of inputs and outputs, for the manifest's `extra`."""
+    if given.example is not None:
+        return given.example.describe(given.served, signatures, given.results, written.input_specs)
+    specs = input_specs(signatures, written.input_specs)
+    return {"input_specs": specs} if specs else {}
+
+
+def _checked_flag(check: object) -> bool | None:
+    if check is not None and not isinstance(check, bool):
+        raise InvalidArgument(f"check is True, False or None, not {check!r:.80}")
+    return check
 
 
 def load(framework: Framework, tag: str | Tag | Model, **options: Any) -> Any:
