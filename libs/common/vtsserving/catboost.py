@@ -117,4 +117,5 @@ FRAMEWORK: Final = Framework(
     distributions=("catboost",),
     read=_read,
     taking=Taking(one=True),
+    packages=("catboost",),
 )

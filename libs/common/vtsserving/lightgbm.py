@@ -121,4 +121,5 @@ FRAMEWORK: Final = Framework(
     distributions=("lightgbm",),
     read=_read,
     taking=Taking(one=True),
+    packages=("lightgbm", "sklearn"),
 )

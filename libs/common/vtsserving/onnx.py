@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from vtsserving._model.parameters import Parameters
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
-from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
+from vtsserving._saving.onnx_files import MODEL_FILE, import_runtime, reason_of, write_model
 from vtsserving._saving.taking import Taking
 from vtsserving.exceptions import BadDtype, InvalidArgument
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from vtsserving._saving.framework import SaveDetails
 
 __all__ = ["OnnxOptions", "get", "load_model", "save_model"]
-
-MODEL_FILE: Final = "model.onnx"
 
 _NUMPY_NAMES: Final = {"float": "float32", "double": "float64", "string": "str"}
 
@@ -110,7 +107,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
 
     Args:
         name: `name` or `name:version`.
-        model: an onnx.ModelProto, its bytes, or the path of an .onnx file without external data.
+        model: an onnx.ModelProto, its bytes, or the path of an .onnx file; the files of tensors that it names are
+            saved with it.
         details: signatures (default: `run`, not batchable), labels, metadata, custom_objects,
             external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
 
@@ -122,13 +120,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
     """
 
     def write(path: Path) -> Written:
-        target = path / MODEL_FILE
-        if isinstance(model, str | Path):
-            if not Path(model).is_file():
-                raise InvalidArgument(f"{model} is no file")
-            shutil.copyfile(model, target)
-        else:
-            target.write_bytes(model if isinstance(model, bytes) else _serialized(model))
+        target = write_model(model, path)
         served = SessionCaller(_session(target, None, None, None))
         return Written(runs_code=False, input_specs=_input_specs(served.session), served=served)
 
@@ -176,9 +168,7 @@ def _read(
 ) -> Any:
     options = OnnxOptions.from_dict(model.info.raw_options, strict=False)
     if session_options is None:
-        with framework_import("onnxruntime", "onnx"):
-            import onnxruntime
-        session_options = onnxruntime.SessionOptions()
+        session_options = import_runtime().SessionOptions()
         session_options.intra_op_num_threads = options.threads or 0
     return _session(model.path_of(MODEL_FILE), providers or options.providers, session_options, device)
 
@@ -188,8 +178,7 @@ def _serve(loaded: Any, info: ModelInfo) -> Any:
 
 
 def _session(path: Path, providers: Sequence[str] | None, session_options: Any, device: str | None) -> Any:
-    with framework_import("onnxruntime", "onnx"):
-        import onnxruntime
+    onnxruntime = import_runtime()
     if providers is None:
         providers = ["CPUExecutionProvider"]
         if device is not None and device.startswith("cuda"):
@@ -197,17 +186,9 @@ def _session(path: Path, providers: Sequence[str] | None, session_options: Any, 
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=session_options, providers=[*providers])
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InvalidArgument(f"onnxruntime cannot read the model: {reason}") from error
-
-
-def _serialized(model: Any) -> bytes:
-    if not hasattr(model, "SerializeToString"):
         raise InvalidArgument(
-            f"vtsserving.onnx saves a ModelProto, bytes or a path; not {type(model).__name__}"
-        )
-    raw: bytes = model.SerializeToString()
-    return raw
+            f"onnxruntime cannot read the model: {reason_of(error, path.parent)}"
+        ) from error
 
 
 def _input_specs(session: Any) -> dict[str, Any]:
@@ -245,4 +226,5 @@ FRAMEWORK: Final = Framework(
     takes_device=True,
     taking=Taking(tables=False),
     parameters=_parameters,
+    packages=("onnxruntime",),
 )

@@ -81,4 +81,5 @@ FRAMEWORK: Final = Framework(
     distributions=("cloudpickle",),
     read=_read,
     taking=Taking(arrays=False),
+    packages=("cloudpickle",),
 )

@@ -95,4 +95,5 @@ FRAMEWORK: Final = Framework(
     takes_device=True,
     taking=Taking(tables=False),
     parameters=module_parameters,
+    packages=("torch",),
 )

@@ -83,4 +83,5 @@ FRAMEWORK: Final = Framework(
     takes_device=True,
     taking=Taking(tables=False),
     parameters=module_parameters,
+    packages=("pytorch_lightning", "lightning", "torch"),
 )

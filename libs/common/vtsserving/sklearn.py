@@ -146,4 +146,5 @@ FRAMEWORK: Final = Framework(
     distributions=("scikit-learn",),
     read=_read,
     taking=Taking(one=True),
+    packages=("sklearn",),
 )

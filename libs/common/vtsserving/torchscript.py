@@ -12,7 +12,7 @@ from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
 from vtsserving._saving.framework import Framework, Written
 from vtsserving._saving.taking import Taking
-from vtsserving._saving.torch_module import import_torch, module_parameters, serve_module
+from vtsserving._saving.torch_module import import_torch, is_coarse, module_parameters, serve_module
 from vtsserving.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
 
     def write(path: Path) -> Written:
         torch.jit.save(model, str(path / MODEL_FILE))
-        return Written(runs_code=False, served=serve_module(model))
+        return Written(runs_code=False, served=serve_module(model), coarse=is_coarse(model))
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -92,4 +92,5 @@ FRAMEWORK: Final = Framework(
     takes_device=True,
     taking=Taking(tables=False),
     parameters=module_parameters,
+    packages=("torch",),
 )

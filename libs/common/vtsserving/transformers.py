@@ -1,4 +1,4 @@
-"""Pipelines of Hugging Face Transformers: configuration, tokenizer, weights as safetensors."""
+"""Pipelines of Hugging Face Transformers: configuration, tokenizer, settings, weights as safetensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
+from vtsserving._saving.pipeline_settings import dtype_option, read_settings, restore_settings, write_settings
 from vtsserving._saving.taking import Taking
+from vtsserving._saving.torch_module import is_coarse
 from vtsserving.exceptions import InvalidArgument, SerializationError
 
 if TYPE_CHECKING:
@@ -52,8 +54,11 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
                 "vtsserving.picklable_model"
             )
         task = _task(model)
-        model.save_pretrained(str(path / FOLDER))
-        return Written(runs_code=False, extra={"task": task})
+        _write_pretrained(model, path / FOLDER)
+        write_settings(model, path / FOLDER)
+        # In the mode in which it is loaded; whoever saves puts its own back.
+        model.model.eval()
+        return Written(runs_code=False, extra={"task": task}, coarse=is_coarse(model.model))
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -86,12 +91,26 @@ def get(tag: str | Tag) -> Model:
 def _read(model: Model, **options: Any) -> Any:
     with framework_import("transformers", "transformers"):
         import transformers
+    folder = model.path_of(FOLDER)
+    settings = read_settings(folder)
     # Nothing is fetched: what the pipeline needs is in the model, and code of others is never run.
-    return transformers.pipeline(
-        str(model.info.extra.get("task")),
-        model=str(model.path_of(FOLDER)),
-        **{"device": "cpu", "trust_remote_code": False, **options},
+    defaults = {"device": "cpu", "trust_remote_code": False, **dtype_option(settings, options)}
+    loaded = transformers.pipeline(
+        str(model.info.extra.get("task")), model=str(folder), **{**defaults, **options}
     )
+    restore_settings(loaded, settings, options)
+    return loaded
+
+
+def _write_pretrained(pipeline: Any, folder: Path) -> None:
+    try:
+        pipeline.save_pretrained(str(folder))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise SerializationError(
+            f"Transformers cannot save this pipeline as data: {reason}; mend that, or save it with "
+            "vtsserving.picklable_model, which keeps it as it is"
+        ) from error
 
 
 def _task(pipeline: Any) -> str:
@@ -115,4 +134,5 @@ FRAMEWORK: Final = Framework(
     read=_read,
     takes_device=True,
     taking=Taking(arrays=False),
+    packages=("transformers", "torch"),
 )

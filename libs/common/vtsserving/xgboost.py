@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +16,7 @@ from vtsserving._saving import framework
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving._saving.taking import Taking
-from vtsserving.exceptions import InvalidArgument
+from vtsserving.exceptions import InvalidArgument, SerializationError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,6 +30,22 @@ MODEL_FILE: Final = "model.ubj"
 _BOOSTER: Final = "Booster"
 _CLASSES: Final = ("XGBClassifier", "XGBRegressor", "XGBRanker", "XGBRFClassifier", "XGBRFRegressor")
 _TAKE_FEATURES: Final = ("predict", "predict_proba", "apply")
+
+PARAMETERS: Final = "parameters"
+"""The key of the manifest's `extra` with the wrapper's constructor parameters: its model file holds the trees alone."""
+
+_TRAINING_ONLY: Final = frozenset(
+    ("callbacks", "eval_metric", "feature_weights", "importance_type", "objective", "random_state")
+)
+"""Parameters that no answer depends on; those of them that are not data, such as functions, are left out."""
+
+_ELSEWHERE: Final = frozenset(("device", "gpu_id", "predictor"))
+"""Parameters of the machine that trained: where a served model computes is an option of its own."""
+
+_UNSET: Final = object()
+
+_NOT_FINITE: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+"""JSON has no such numbers: they are `{"float": "nan"}`."""
 
 
 class BoosterCaller:
@@ -82,9 +100,11 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         raise InvalidArgument(f"vtsserving.xgboost saves {_BOOSTER}, {', '.join(_CLASSES)}; not {kind}")
 
     def write(path: Path) -> Written:
+        parameters = {} if kind == _BOOSTER else _parameters(model)
         model.save_model(path / MODEL_FILE)
         served = BoosterCaller(model) if kind == _BOOSTER else model
-        return Written(runs_code=False, input_specs=_input_specs(model), extra={"class": kind}, served=served)
+        extra = {"class": kind, **({PARAMETERS: parameters} if parameters else {})}
+        return Written(runs_code=False, input_specs=_input_specs(model), extra=extra, served=served)
 
     return framework.save(
         FRAMEWORK, name, model, write, default={"predict": ModelSignature()}, details=details
@@ -121,9 +141,81 @@ def _read(model: Model) -> Any:
     kind = str(model.info.extra.get("class", _BOOSTER))
     if kind not in (_BOOSTER, *_CLASSES):
         raise InvalidArgument(f"{model.tag} has the unknown class {kind!r}")
-    loaded = getattr(xgboost, kind)()
+    saved = model.info.extra.get(PARAMETERS)
+    parameters = {str(name): _value(raw) for name, raw in saved.items()} if isinstance(saved, dict) else {}
+    if kind == _BOOSTER:
+        parameters = {}
+    loaded = getattr(xgboost, kind)(**parameters)
     loaded.load_model(model.path_of(MODEL_FILE))
     return loaded
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    """The constructor's parameters that differ from their defaults, those in `**kwargs` included, as JSON values."""
+    default = type(model)().get_params()
+    # Not get_params(): it draws a number from the model's random state, and so changes it.
+    given = {name: getattr(model, name, value) for name, value in default.items()}
+    given.update(getattr(model, "kwargs", None) or {})
+    changed = {name: value for name, value in given.items() if not _same(value, default.get(name, _UNSET))}
+    return {
+        name: _plain(name, value)
+        for name, value in changed.items()
+        if name not in _ELSEWHERE and (name not in _TRAINING_ONLY or _is_data(value))
+    }
+
+
+def _is_data(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_data(item) for item in value)
+    return value is None or isinstance(value, str | int | float)
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, float) and isinstance(other, float) and math.isnan(value):
+        return math.isnan(other)
+    return (
+        type(value) is type(other)
+        and (value is None or isinstance(value, str | int | float))
+        and value == other
+    )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A parameter as JSON.
+
+    Raises:
+        SerializationError: it is not data, and answers may depend on it.
+    """
+    import numpy as np
+
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, Mapping):
+        return {"dict": [[_plain(name, key), _plain(name, item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        plain = [_plain(name, item) for item in value]
+        return plain if isinstance(value, list) else {"tuple": plain}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise SerializationError(
+        f"the parameter {name!r} of the model is {type(value).__name__}, which is not data; set it to a number or "
+        "text, or save the model with vtsserving.picklable_model"
+    )
+
+
+def _value(raw: Any) -> Any:
+    """The reverse of `_plain`."""
+    if isinstance(raw, list):
+        return [_value(item) for item in raw]
+    if not isinstance(raw, dict):
+        return raw
+    if "float" in raw:
+        return _NOT_FINITE[raw["float"]]
+    if "tuple" in raw:
+        return tuple(_value(item) for item in raw["tuple"])
+    return {_value(key): _value(item) for key, item in raw["dict"]}
 
 
 def _serve(loaded: Any, info: ModelInfo) -> Any:
@@ -146,4 +238,5 @@ FRAMEWORK: Final = Framework(
     read=_read,
     serve=_serve,
     taking=Taking(one=True),
+    packages=("xgboost", "sklearn"),
 )

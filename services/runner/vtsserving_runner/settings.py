@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from vtsserving_runner.process.launch import is_secret
+from vtsserving._runtime.child_process import is_secret
 
 Names = Annotated[tuple[str, ...], NoDecode]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,9 @@ LOCK_TIMEOUT_S: Final = 120.0
 """Longest wait for another process that changes the same name; holders only rename and write small files."""
 
 _LOCK_POLL_S: Final = 0.01
+PROVISIONAL: Final = "provisional"
+"""The version of a model that is not one yet."""
+
 _STEP: Final = timedelta(milliseconds=1)
 
 
@@ -48,7 +51,7 @@ class NameChange:
         known = read_state(self._state_path)
         self.state = known if known is not None else NameState(ordinal=self._highest_ordinal())
 
-    def commit(self, staged: Path, draft: Draft, files: tuple[FileEntry, ...]) -> Tag:
+    def commit(self, staged: Path, draft: Draft, files: Sequence[FileEntry]) -> Tag:
         """Give staged files a version and a time, and make them a model.
 
         Args:
@@ -65,14 +68,7 @@ class NameChange:
         version = draft.tag.version or new_version(int(created.timestamp() * 1_000))
         info = draft.info(version, created)
         self.state.ordinal += 1
-        write_durably(staged / MODEL_FILE, info.to_yaml().encode())
-        manifest = Manifest.of_entries(
-            (*files, hash_file(staged, MODEL_FILE)),
-            tag=info.tag,
-            creation_time=write_time(created),
-            extra={**draft.extra, **_document(info), "ordinal": self.state.ordinal},
-        )
-        write_durably(staged / MANIFEST_FILE, manifest.to_bytes())
+        _write_record(staged, info, files, {"ordinal": self.state.ordinal}, write_durably)
         sync_directory(staged)
         self.record()
         self._place(staged, info.tag)
@@ -226,6 +222,34 @@ def changing(root: Path, name: str, private: Path) -> Iterator[NameChange]:
 def state_path(root: Path, name: str) -> Path:
     """The file with the state of a name."""
     return root / ".state" / f"{name}.json"
+
+
+def write_provisional(staged: Path, draft: Draft, files: Sequence[FileEntry]) -> None:
+    """Write the record that makes staged files loadable before they are a model; `commit` writes another one over it.
+
+    Args:
+        staged: the framework's files.
+        draft: what is known about the model.
+        files: their entries.
+    """
+    _write_record(staged, draft.info(PROVISIONAL, _now()), files, {}, Path.write_bytes)
+
+
+def _write_record(
+    staged: Path,
+    info: ModelInfo,
+    files: Sequence[FileEntry],
+    more: Mapping[str, Any],
+    write: Callable[[Path, bytes], object],
+) -> None:
+    write(staged / MODEL_FILE, info.to_yaml().encode())
+    manifest = Manifest.of_entries(
+        (*files, hash_file(staged, MODEL_FILE)),
+        tag=info.tag,
+        creation_time=write_time(info.creation_time),
+        extra={**info.extra, **_document(info), **more},
+    )
+    write(staged / MANIFEST_FILE, manifest.to_bytes())
 
 
 def _document(info: ModelInfo) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from vtsserving._local_store.staging import staging, sweep
 from vtsserving._local_store.state import AliasMove, NameState, SettingsRecord, read_state
 from vtsserving._model.draft import Draft
 from vtsserving._model.manifest import Manifest, hash_files
+from vtsserving._model.manifest_files import FileEntry
 from vtsserving._model.settings import of_version
 from vtsserving._model.tag import Tag, check_alias, check_new_version, is_hidden
 from vtsserving.exceptions import InvalidTag
@@ -142,12 +143,13 @@ class LocalStore:
         with staging(area) as path:
             yield path
 
-    def save(self, staged: Path, draft: Draft) -> Model:
+    def save(self, staged: Path, draft: Draft, files: Sequence[FileEntry] | None = None) -> Model:
         """Make a model of staged files: assign version and time, write model.yaml and the manifest, rename.
 
         Args:
             staged: from `staging()`, with the framework's files.
             draft: what is known about the model.
+            files: those of the directory, where they were read already.
 
         Raises:
             AlreadyExists: the draft names a version that exists.
@@ -157,7 +159,7 @@ class LocalStore:
         if draft.tag.version is not None:
             check_new_version(draft.tag.version)
         with storage_errors(f"cannot save {draft.tag}"):
-            files = hash_files(staged)
+            files = hash_files(staged) if files is None else files
             sync_tree(staged)
             with self.staging() as private, changing(self.root, draft.tag.name, private) as change:
                 return self._model(change.commit(staged, draft, files))

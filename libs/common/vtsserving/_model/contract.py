@@ -176,6 +176,19 @@ class MethodContract:
         )
 
     @property
+    def signature_for_0_1(self) -> ModelSignature:
+        """The signature in model.yaml: not batchable where 0.1, which reads nothing else, would merge calls wrongly."""
+        axis_in, axis_out = self.batch_dim
+        is_plain = (
+            self.merged
+            and all(
+                one.kind != "parameter" and one.axis in (None, axis_in) for one in self.arguments.values()
+            )
+            and (self.result is None or self.result.is_plain(axis_out))
+        )
+        return ModelSignature(self.batchable and is_plain, self.batch_dim)
+
+    @property
     def can_be_cut(self) -> bool | None:
         """Whether a request may be computed in parts of its rows; None: that shows when it is called."""
         return None if self.result is None else self.result.follows_rows

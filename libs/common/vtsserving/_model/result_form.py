@@ -47,6 +47,14 @@ class ResultForm:
             return bool(self.named) and all(item.follows_rows for item in self.named.values())
         return self.ordered
 
+    def is_plain(self, axis: int) -> bool:
+        """Whether 0.1 finds the same rows: it cuts dicts of arrays along one axis, and takes every list for rows."""
+        if self.items is not None:
+            return False
+        if self.named is not None:
+            return all(one.is_plain(axis) for one in self.named.values())
+        return self.axis == axis and self.ordered
+
     def to_raw(self) -> Any:
         """As users write it."""
         if self.items is not None:

@@ -125,30 +125,3 @@ def _seen(packed: Packed, call: Callable[..., Any]) -> ResultForm | None:
     except Exception:  # a model that refuses a part of its own example cannot be merged
         return None
     return form if agrees_on_first_row(form, whole, first) else None
-
-
-def signature_for_0_1(contract: MethodContract, signature: ModelSignature) -> ModelSignature:
-    """The signature in model.yaml: not batchable where 0.1, which reads nothing else, would merge calls wrongly."""
-    if not signature.batchable or _is_plain(contract):
-        return signature
-    return ModelSignature(False, signature.batch_dim)
-
-
-def _is_plain(contract: MethodContract) -> bool:
-    axis_in, axis_out = contract.batch_dim
-    return (
-        contract.merged
-        and all(
-            one.kind != "parameter" and one.axis in (None, axis_in) for one in contract.arguments.values()
-        )
-        and (contract.result is None or _is_plain_form(contract.result, axis_out))
-    )
-
-
-def _is_plain_form(form: ResultForm, axis: int) -> bool:
-    """Whether 0.1 finds the same rows: it cuts tuples and dicts of arrays along one axis, and takes lists for rows."""
-    if form.items is not None:
-        return False
-    if form.named is not None:
-        return all(_is_plain_form(one, axis) for one in form.named.values())
-    return form.axis == axis and form.ordered

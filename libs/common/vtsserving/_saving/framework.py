@@ -6,6 +6,7 @@ model process calls is what `serve` makes of the loaded object: the object itsel
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from vtsserving._model.contract import MethodContract, plain_signature
 from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.draft import Draft
 from vtsserving._model.info import ModelContext, ModelInfo
+from vtsserving._model.manifest_files import hash_files
 from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving._model.options import ModelOptions
 from vtsserving._model.parameters import Parameters, parameters_of
@@ -29,8 +31,10 @@ from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
-from vtsserving._saving.input_example import example_arguments, record_example
+from vtsserving._saving.input_example import Example, input_specs
 from vtsserving._saving.taking import ARRAYS, Taking
+from vtsserving._saving.trial import GivenModel, ask, run_trial
+from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
     InvalidArgument,
     InvalidSignature,
@@ -73,6 +77,9 @@ class SaveDetails(TypedDict, total=False):
         input_example: one argument of the signatures, or a tuple of several; its types and shapes are recorded, and
             it is used for warm-up and documentation.
         description: text about the model, for people.
+        check: whether the saved model is loaded by another process, on the CPU and without credentials, and its answers
+            to the example compared with those of the given object. None: for models below 2 GiB, for 60 s at most;
+            True: always; False: never.
     """
 
     signatures: Mapping[str, Mapping[str, Any] | ModelSignature] | None
@@ -83,6 +90,7 @@ class SaveDetails(TypedDict, total=False):
     options: Mapping[str, Any] | ModelOptions | None
     input_example: Any
     description: str | None
+    check: bool | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Framework:
         takes_device: whether `read` has a keyword argument `device`.
         taking: what its methods take.
         parameters: of a method of the served object, where Python cannot say; (object, method name).
+        packages: what it is imported as.
     """
 
     module: str
@@ -110,6 +119,7 @@ class Framework:
     takes_device: bool = False
     taking: Taking = ARRAYS
     parameters: Callable[[Any, str], Parameters] | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class Written:
         extra: more for the manifest; JSON values.
         served: what the model process will call, where that is not the model.
         columns: names of the columns that a table has, where the framework knows them.
+        coarse: whether it computes with half precision.
     """
 
     runs_code: bool
@@ -129,6 +140,7 @@ class Written:
     extra: Mapping[str, Any] | None = None
     served: Any = None
     columns: Sequence[str] = ()
+    coarse: bool = False
 
 
 def save(
@@ -140,7 +152,7 @@ def save(
     default: Mapping[str, ModelSignature],
     details: SaveDetails,
 ) -> Model:
-    """Save a model: check everything, let the framework write its files, then let the store make it a model.
+    """Save a model: check the arguments, let the framework write its files, try them, let the store make it a model.
 
     Args:
         framework: the module's own.
@@ -164,52 +176,70 @@ def save(
     options.check_methods(signatures)
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
+    check = _checked_flag(known.get("check"))
     store = LocalStore()
-    with store.staging() as staged:
+    with store.staging() as staged, unchanged(model):
         with storage_errors(f"cannot save {tag}"):
             written = write(staged)
         served = model if written.served is None else written.served
         check_methods(served, signatures)
-        from vtsserving._saving.contract import (
-            signature_for_0_1,
-            with_example,
-        )  # with numpy, as a save has it
-
-        contracts = _contracts(framework, served, described, written)
-        if known.get("input_example") is not None:
-            args = example_arguments(known.get("input_example"))
-            contracts = {
-                method: with_example(contract, method, args, getattr(served, method))
-                for method, contract in contracts.items()
-            }
-        written_signatures = {
-            name: signature_for_0_1(contracts[name], one) for name, one in signatures.items()
-        }
         extra = {
             **(written.extra or {}),
-            **write_contracts(contracts),
             **write_custom_objects(staged, known.get("custom_objects"), known.get("external_modules") or ()),
-            **record_example(staged, served, known.get("input_example"), signatures, written.input_specs),
             **({"description": description} if description else {}),
             "runs_code": written.runs_code,
         }
-        draft = Draft(
-            tag, framework.module, context(framework), labels, options, metadata, written_signatures, extra
-        )
-        return store.save(staged, draft)
+        example = _example(staged, known.get("input_example"), signatures)
+        given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
+        extra.update(_described(given, signatures, written))
+        contracts = _contracts(framework, given, described, written)
+        extra.update(write_contracts(contracts))
+        recorded = {name: contracts[name].signature_for_0_1 for name in signatures}
+        draft = Draft(tag, framework.module, context(framework), labels, options, metadata, recorded, extra)
+        with storage_errors(f"cannot save {tag}"):
+            files = hash_files(staged)
+        checked = run_trial(staged, draft, files, given, check, framework.packages)
+        return store.save(staged, dataclasses.replace(draft, extra={**extra, **checked}), files)
+
+
+def _example(staged: Path, raw: Any, signatures: Mapping[str, ModelSignature]) -> Example | None:
+    if raw is None:
+        return None
+    example = Example(raw, staged)
+    example.check_axes(signatures)
+    return example
+
+
+def _described(
+    given: GivenModel, signatures: Mapping[str, ModelSignature], written: Written
+) -> dict[str, Any]:
+    """The specs of inputs and outputs, for the manifest's `extra`."""
+    if given.example is not None:
+        return given.example.describe(given.served, signatures, given.results, written.input_specs)
+    specs = input_specs(signatures, written.input_specs)
+    return {"input_specs": specs} if specs else {}
+
+
+def _checked_flag(check: object) -> bool | None:
+    if check is not None and not isinstance(check, bool):
+        raise InvalidArgument(f"check is True, False or None, not {check!r:.80}")
+    return check
 
 
 def _contracts(
-    framework: Framework, served: Any, described: Mapping[str, Any], written: Written
+    framework: Framework, given: GivenModel, described: Mapping[str, Any], written: Written
 ) -> dict[str, MethodContract]:
-    """The contracts of the methods, as far as their author and the framework know them."""
-    from vtsserving._saving.contract import contract_of, with_columns
+    """The contracts of the methods, as far as their author, the framework and the example know them."""
+    from vtsserving._saving.contract import contract_of, with_columns, with_example  # with numpy
 
     found = {}
     for method, raw in described.items():
         known = framework.parameters or (lambda served, method: parameters_of(getattr(served, method)))
-        contract = contract_of(method, raw, framework.taking, known(served, method))
-        found[method] = with_columns(contract, written.columns)
+        contract = contract_of(method, raw, framework.taking, known(given.served, method))
+        contract = with_columns(contract, written.columns)
+        if given.example is not None:
+            contract = with_example(contract, method, given.example.args(), getattr(given.served, method))
+        found[method] = contract
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from vtsserving._local_store.model import Model
 from vtsserving._model.signature import ModelSignature
-from vtsserving.exceptions import InvalidArgument, InvalidSignature, SerializationError, VtsServingException
+from vtsserving.exceptions import InvalidSignature, SerializationError, VtsServingException
 
 EXAMPLE_FILE: Final = "input_example.msgpack"
 MAX_EXAMPLE_BYTES: Final = 16 * 2**20
@@ -35,53 +35,89 @@ class WarmupCall(NamedTuple):
     args: tuple[Any, ...]
 
 
-def record_example(
-    directory: Path,
-    served: Any,
-    example: Any,
-    signatures: Mapping[str, ModelSignature],
-    known: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Record an example's specs, by calling each signature with it, and the example itself.
+class Example:
+    """The input example of a model that is being saved: what its methods take, as a model process will get it."""
 
-    Args:
-        directory: the model's, where the example's file is written.
-        served: the object that has the methods.
-        example: one argument, or a tuple of several; None: there is none.
-        signatures: the methods to call.
-        known: input specs that the framework knows; they win over what a list of numbers suggests.
+    def __init__(self, example: Any, directory: Path) -> None:
+        """Store it.
 
-    Returns:
-        `input_specs`, `output_specs` and `input_example` for the manifest's `extra`; empty ones are left out.
+        Args:
+            example: one argument, or a tuple of several.
+            directory: the model's, where the example's file is written.
 
-    Raises:
-        InvalidArgument: the model refuses the example.
-        InvalidSignature: the example, or the result, has no such dimension as the signature's batch_dim.
-        SerializationError: the example cannot be stored.
-    """
-    inputs = {method: dict(spec) for method, spec in (known or {}).items() if method in signatures}
-    if example is None:
-        return {"input_specs": inputs} if inputs else {}
-    args = example_arguments(example)
-    _write(directory, args)
-    outputs = {}
-    for method, signature in signatures.items():
-        axis_in, axis_out = signature.batch_dim
-        derived = {"args": [_spec(arg, name, axis_in) for name, arg in _named(served, method, args)]}
-        _check_axis(method, signature, axis_in, derived["args"])
-        if method not in inputs or not isinstance(example, list):
-            inputs[method] = derived
-        try:
-            result = getattr(served, method)(*args)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InvalidArgument(
-                f"the model's {method!r} refuses the input example: {type(error).__name__}: {reason}"
-            ) from error
-        outputs[method] = _spec(result, "", axis_out)
-        _check_axis(method, signature, axis_out, [outputs[method]])
-    shown = _shown(args, signatures)
-    return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
+        Raises:
+            SerializationError: it cannot be stored.
+        """
+        self._given = example if isinstance(example, tuple) else (example,)
+        self._is_list = isinstance(example, list)
+        self._encoded = _encoded(self._given)
+        (directory / EXAMPLE_FILE).write_bytes(self._encoded)
+
+    def args(self) -> tuple[Any, ...]:
+        """The arguments of one call, new ones each time: a model may write to them."""
+        from vtsserving._wire.values import decode_value
+
+        return tuple(owned(decode_value(self._encoded)))
+
+    def check_axes(self, signatures: Mapping[str, ModelSignature]) -> None:
+        """Check that each signature's batch dimension is one of the example.
+
+        Raises:
+            InvalidSignature: it is not.
+        """
+        for method, signature in signatures.items():
+            axis = signature.batch_dim[0]
+            _check_axis(method, signature, axis, [_spec(arg, "", axis) for arg in self._given])
+
+    def describe(
+        self,
+        served: Any,
+        signatures: Mapping[str, ModelSignature],
+        results: Mapping[str, Any],
+        known: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What it tells about a model, for the manifest's `extra`.
+
+        Args:
+            served: the object that has the methods.
+            signatures: the methods.
+            results: what each of them returned for the example.
+            known: input specs that the framework knows; they win over what a list of numbers suggests.
+
+        Returns:
+            `input_specs`, `output_specs` and `input_example`; the last is left out where it is long.
+
+        Raises:
+            InvalidSignature: a result has no such dimension as the signature's batch_dim.
+        """
+        inputs, outputs = input_specs(signatures, known), {}
+        for method, signature in signatures.items():
+            axis_in, axis_out = signature.batch_dim
+            if method not in inputs or not self._is_list:
+                named = _named(served, method, self._given)
+                inputs[method] = {"args": [_spec(arg, name, axis_in) for name, arg in named]}
+            outputs[method] = _spec(results[method], "", axis_out)
+            _check_axis(method, signature, axis_out, [outputs[method]])
+        shown = _shown(self._given, signatures)
+        return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
+
+
+def input_specs(signatures: Mapping[str, ModelSignature], known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The input specs that a framework knows, of the methods that are served."""
+    return {method: dict(spec) for method, spec in (known or {}).items() if method in signatures}
+
+
+def owned(value: Any) -> Any:
+    """A value as if its receiver had made it: its arrays may be written to."""
+    import numpy as np
+
+    if type(value) is np.ndarray:
+        return value.copy()
+    if type(value) in (list, tuple):
+        return type(value)(owned(item) for item in value)
+    if type(value) is dict:
+        return {key: owned(item) for key, item in value.items()}
+    return value
 
 
 def example_arguments(example: Any) -> tuple[Any, ...]:
@@ -125,7 +161,7 @@ def _shown(args: tuple[Any, ...], signatures: Mapping[str, ModelSignature]) -> l
     return list(json.loads(text)) if len(text) <= MAX_SHOWN_BYTES else []
 
 
-def _write(directory: Path, args: tuple[Any, ...]) -> None:
+def _encoded(args: tuple[Any, ...]) -> bytes:
     from vtsserving._wire.values import encode_value
 
     try:
@@ -136,7 +172,7 @@ def _write(directory: Path, args: tuple[Any, ...]) -> None:
         raise SerializationError(
             f"the input example has {len(encoded)} bytes; at most {MAX_EXAMPLE_BYTES} are stored"
         )
-    (directory / EXAMPLE_FILE).write_bytes(encoded)
+    return encoded
 
 
 def _check_axis(method: str, signature: ModelSignature, axis: int, specs: list[dict[str, Any]]) -> None:

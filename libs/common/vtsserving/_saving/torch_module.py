@@ -26,6 +26,8 @@ _WHOLE_NUMBERS: Final = (
     "whose dtype counts then"
 )
 
+_HALF_BYTES: Final = 2
+
 _LAYERS: Final = "torch.nn.modules."
 """Where torch's own layers live."""
 
@@ -117,7 +119,9 @@ def write_module(path: Path, module: Any, external_modules: Sequence[ModuleType]
     return Written(
         runs_code=not is_data,
         extra={"pickle_by_value": has_code, "weights_only": is_data},
-        served=TorchCaller(module),
+        # In the mode in which it is served; whoever saves puts its own back.
+        served=serve_module(module),
+        coarse=is_coarse(module),
     )
 
 
@@ -238,6 +242,11 @@ def _floats_of(module: Any) -> Any:
     """The one floating dtype that the parameters have; None if they have none or several."""
     found = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
     return found.pop() if len(found) == 1 else None
+
+
+def is_coarse(module: Any) -> bool:
+    """Whether a module computes with half precision somewhere."""
+    return any(one.is_floating_point() and one.element_size() <= _HALF_BYTES for one in module.parameters())
 
 
 @contextlib.contextmanager

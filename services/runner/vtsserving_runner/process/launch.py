@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from vtsserving._local_store.injected_models import Provided, to_text
 from vtsserving._model.tag import Tag
+from vtsserving._runtime.child_process import environment
 from vtsserving_runner.process import shm_ring
 from vtsserving_runner.process.devices import CPU, Device
 
 _log = logging.getLogger(__name__)
-
-THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-)
-
-# ruff: noqa: SIM905  a table of names reads better than a hundred quotes
-_PASSED: Final = frozenset(
-    """
-    PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV SSL_CERT_FILE SSL_CERT_DIR
-    PYTHONPATH PYTHONHOME PYTHONHASHSEED PYTHONWARNINGS PYTHONUTF8 PYTHONPYCACHEPREFIX PYTHONDONTWRITEBYTECODE
-    VTSSERVING_HOME VTSSERVING_LOG_LEVEL NO_COLOR HF_HOME HF_HUB_OFFLINE TRANSFORMERS_OFFLINE TORCH_HOME
-    """.split()
-)
-_PASSED_PREFIXES: Final = tuple(
-    "LC_ CUDA_ NVIDIA_ CUBLAS_ ROCR_ HIP_ OMP_ KMP_ MKL_ OPENBLAS_ MALLOC_ TF_ XLA_ ORT_ PYTORCH_ NUMBA_ XDG_".split()
-)
-_SECRET: Final = re.compile(
-    r"(^|_)(NATS|S3|STORE|AWS|MINIO|AUTH|CREDENTIALS?|\w*(TOKENS?|KEYS?|SECRETS?|PASS|PASSWORD|PASSWD))(_|$)",
-    re.I,
-)
 
 
 @dataclass(frozen=True)
@@ -69,35 +41,6 @@ class Launch:
     device: Device = CPU
     poll_us: int = 0
     provided: tuple[Provided, ...] = ()
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable's name says that it holds a credential; such a one never reaches a model process."""
-    return _SECRET.search(name) is not None
-
-
-def environment(
-    source: Mapping[str, str], threads: int | None, further: Iterable[str] = ()
-) -> dict[str, str]:
-    """The environment of a model process.
-
-    Args:
-        source: the runner's.
-        threads: value of THREAD_VARIABLES; None passes on what `source` has.
-        further: names that are passed on beside the usual ones.
-
-    Returns:
-        Variables that Python, locales, temporary files and compute libraries need, and no credentials.
-    """
-    names = _PASSED.union(further)
-    kept = {
-        name: value
-        for name, value in source.items()
-        if (name in names or name.startswith(_PASSED_PREFIXES)) and not is_secret(name)
-    }
-    if threads is not None:
-        kept.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    return kept
 
 
 class Child:
@@ -178,14 +121,3 @@ class Child:
         except (ProcessLookupError, PermissionError):
             # No such group (yet): a child that has not reached setsid is only killed itself.
             self._process.kill()
-
-
-def describe_exit(status: int) -> str:
-    """How a process ended, for people."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
-    return "signal SIGKILL; out of memory is the usual cause" if name == "SIGKILL" else f"signal {name}"

@@ -14,10 +14,11 @@ from collections import deque
 from enum import Enum
 from typing import Final, Protocol
 
+from vtsserving._runtime.child_process import describe_exit
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ModelCrashed, ModelLoadFailed, ModelTimeout
 from vtsserving_runner.process.backoff import Backoff
-from vtsserving_runner.process.launch import Launch, describe_exit
+from vtsserving_runner.process.launch import Launch
 from vtsserving_runner.process.link import Link
 from vtsserving_runner.process.usage import Usage, usage_of
 from vtsserving_runner.process.watchdog import Watchdog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vtsserving_runner.process.launch import THREAD_VARIABLES, describe_exit, environment, is_secret
+from vtsserving._runtime.child_process import THREAD_VARIABLES, describe_exit, environment, is_secret
 
 pytestmark = pytest.mark.fast
 
