@@ -16,6 +16,8 @@ import pytest
 
 from support.backend import entry, rows_spec
 from support.served_gateway import Answer, ServedGateway, get, post, served
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.signature import ModelSignature
 
 BATCHABLE = ModelSignature(batchable=True)
@@ -31,11 +33,30 @@ ENTRIES = [
     entry("pair", input_specs=PAIR),
     entry("many", methods={"one": BATCHABLE, "two": BATCHABLE}),
     entry("named", methods={"__call__": WHOLE}),
+    replace(entry("5early", "5early"), ordinal=1),
+    replace(
+        entry("minus", methods={"predict": BATCHABLE, "times": BATCHABLE}),
+        contract_record=write_contracts(
+            {
+                method: MethodContract(
+                    True, names=("a", "b"), keywords=("scale",), takes_more=False, lists="arrays"
+                )
+                for method in ("predict", "times")
+            }
+        )["contract"],
+    ),
+    replace(
+        entry("texts"),
+        contract_record=write_contracts({"predict": MethodContract(True, names=("texts",))})["contract"],
+    ),
 ]
 FUNCTIONS = {
     ("iris", "predict"): lambda X: X.sum(axis=1),
     ("free", "predict"): lambda X: X,
     ("pair", "predict"): lambda a, b: a - b,
+    ("minus", "predict"): lambda a, b, scale=1: (a - b) * np.asarray(scale).ravel()[0],
+    ("minus", "times"): lambda a, b, scale=1: a * b,
+    ("texts", "predict"): lambda texts: [type(texts).__name__, *texts][1:] if type(texts) is list else None,
     ("named", "__call__"): lambda *args: {
         "x": np.array([[1.5, 2.5]]),
         "n": np.array([7]),
@@ -432,3 +453,49 @@ def test_statistics_count_requests_rows_and_failures() -> None:
         assert [batch["batch_size"] for batch in found["batch_stats"]] == [1, 2]
         assert read(gateway, "/v2/models/iris/versions/3/stats")["model_stats"][0]["version"] == "3"
         assert [model["name"] for model in read(gateway, "/v2/models/stats")["model_stats"]] == ["iris"]
+
+
+# --- names, methods and numbers --------------------------------------------------------------------------------------
+
+
+def pair_of(a: float, b: float, *more: dict[str, Any], first: str = "a", second: str = "b") -> list[Any]:
+    values = ((first, a), (second, b))
+    return [{"name": n, "shape": [1], "datatype": "FP64", "data": [v]} for n, v in values] + list(more)
+
+
+def test_inputs_go_to_the_arguments_of_their_names_in_any_order(unharmed: ServedGateway) -> None:
+    for inputs in (pair_of(7.0, 2.0), pair_of(7.0, 2.0)[::-1]):
+        assert outputs(infer(unharmed, {"inputs": inputs}, model="minus"))["output"] == [5.0]
+    scale = {"name": "scale", "shape": [1], "datatype": "FP64", "data": [10.0]}
+    for inputs in (pair_of(7.0, 2.0, scale), [scale, *pair_of(7.0, 2.0)[::-1]]):
+        assert outputs(infer(unharmed, {"inputs": inputs}, model="minus"))["output"] == [50.0]
+
+
+@pytest.mark.parametrize("names", [("a", "c"), ("A", "B"), ("x", "y")])
+def test_a_name_that_the_method_does_not_have_is_refused(unharmed: ServedGateway, names: Any) -> None:
+    answer = infer(unharmed, {"inputs": pair_of(7.0, 2.0, first=names[0], second=names[1])}, model="minus")
+    assert answer.status == 400
+    assert "the method takes a, b, scale" in error(answer)
+
+
+def test_the_only_input_may_have_any_name(unharmed: ServedGateway) -> None:
+    sent = {"name": "whatever", "shape": [2], "datatype": "BYTES", "data": ["a\0", "b"]}
+    assert outputs(infer(unharmed, {"inputs": [sent]}, model="texts"))["output"] == ["a\0", "b"]
+
+
+def test_the_body_may_name_the_method(unharmed: ServedGateway) -> None:
+    for method, value in (("predict", 5.0), ("times", 14.0)):
+        request = {"parameters": {"method": method}, "inputs": pair_of(7.0, 2.0)}
+        assert outputs(infer(unharmed, request, model="minus"))["output"] == [value]
+    for method, status in (("none", 404), (7, 400)):
+        request = {"parameters": {"method": method}, "inputs": pair_of(7.0, 2.0)}
+        assert infer(unharmed, request, model="minus").status == status
+
+
+def test_a_version_of_digits_is_a_number_and_never_the_beginning_of_a_name(unharmed: ServedGateway) -> None:
+    assert infer(unharmed, GOOD, model="iris/versions/3").json["model_version"] == "3"
+    assert infer(unharmed, GOOD, model="iris/versions/2").json["model_version"] == "2"
+    for path in ("5early/versions/5", "5early/versions/2", "iris/versions/99999999999999999999"):
+        assert infer(unharmed, GOOD, model=path).status == 404
+        assert unharmed.ask(get(f"/v2/models/{path}/ready")).status == 404
+    assert unharmed.ask(get("/v2/models/5early/versions/1")).json["versions"] == ["1"]

@@ -26,13 +26,18 @@ class BoundRoute:
     __slots__ = ("entry", "route", "series", "statistics", "target")
 
     def __init__(
-        self, route: Route, entry: CatalogEntry, metrics: GatewayMetrics, statistics: Statistics
+        self,
+        route: Route,
+        entry: CatalogEntry,
+        metrics: GatewayMetrics,
+        statistics: Statistics,
+        target: Target | None = None,
     ) -> None:
         """Bind; MethodNotFound if the model does not have the method."""
         self.route = route
         self.entry = entry
         preferred = route.prefers if route.prefers in entry.signatures else ""
-        self.target = Target(entry, entry.method(route.method or preferred))
+        self.target = target or Target(entry, entry.method(route.method or preferred))
         self.statistics = statistics.of(entry.name, entry.version)
         self.series: MetricSeries = metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
 
@@ -81,11 +86,16 @@ class BoundRoutes:
             StoreUnavailable: the models cannot be looked up now.
         """
         route = parse(url)
-        entry = (None if is_hidden(route.tag) else self._catalog.peek(route.tag)) or await self.resolve(route)
-        if route.ordinal and entry.version != route.ordinal:
+        is_named = not route.ordinal and not is_hidden(route.tag)
+        entry = (self._catalog.peek(route.tag) if is_named else None) or await self.resolve(route)
+        if route.ordinal:
             # Versions never change, so from now on the exact one is looked up.
             route = route._replace(tag=entry.tag)
         return self._remember(url, route, entry)
+
+    def of_target(self, bound: BoundRoute, target: Target) -> BoundRoute:
+        """The same URL, whose body has named another method of the model."""
+        return BoundRoute(bound.route, bound.entry, self._metrics, self._statistics, target)
 
     async def resolve(self, route: Route) -> CatalogEntry:
         """The model that a route names, by reference or by number.
@@ -98,19 +108,31 @@ class BoundRoutes:
         if is_hidden(name):
             # Classes of a Service: they are called through its functions, which check what comes in.
             raise ModelNotFound(_no_model(name))
+        if route.ordinal:
+            return await self._by_ordinal(name, route.ordinal)
         try:
             return await self._catalog.resolve(route.tag)
         except VersionNotFound:
-            found = await self._by_ordinal(name, int(route.ordinal)) if route.ordinal else None
-            if found is None:
-                raise VersionNotFound(f"no version {version!r} of model {name!r}; {_LISTED}") from None
-            return found
+            raise VersionNotFound(f"no version {version!r} of model {name!r}; {_LISTED}") from None
         except NotFound:
             raise ModelNotFound(_no_model(name)) from None
 
-    async def _by_ordinal(self, name: str, ordinal: int) -> CatalogEntry | None:
-        """The version of a model that has a number; None if there is none."""
-        return next((entry for entry in await self._catalog.models(name) if entry.ordinal == ordinal), None)
+    async def _by_ordinal(self, name: str, ordinal: str) -> CatalogEntry:
+        """The version of a model that has a number, whatever its name is.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is none.
+        """
+        try:
+            known = await self._catalog.models(name)
+        except NotFound:
+            known = []
+        if not known:
+            raise ModelNotFound(_no_model(name))
+        found = next((entry for entry in known if str(entry.ordinal) == ordinal.lstrip("0")), None)
+        if found is None:
+            raise VersionNotFound(f"no version number {ordinal} of model {name!r}; {_LISTED}")
+        return found
 
     def _remember(self, url: bytes, route: Route, entry: CatalogEntry) -> BoundRoute:
         bound = BoundRoute(route, entry, self._metrics, self._statistics)

@@ -21,6 +21,10 @@ class Codec(Protocol):
     def timeout_s(self) -> float | None:
         """The deadline that the body asked for, once it was decoded."""
 
+    @property
+    def target(self) -> Target | None:
+        """The method that the body asked for instead of the URL's, once it was decoded; None: it did not."""
+
     def decode(self, target: Target, body: Body) -> Packed:
         """The call that a body means; BadInput of its many kinds if it means none."""
 

@@ -39,6 +39,14 @@ class Target:
         if first is not None and is_rows and self._dtype is not None and method.rule.first_axis == 0:
             self._head = pack_call((np.empty((1, *first.shape[1:]), first.dtype),), {}, method.rule).head
 
+    def sibling(self, method: str) -> Target:
+        """Another method of the same model.
+
+        Raises:
+            MethodNotFound: it has no such method.
+        """
+        return Target(self.entry, self.entry.method(method))
+
     def decode(self, body: Body) -> Packed:
         """Read the JSON body of one call.
 

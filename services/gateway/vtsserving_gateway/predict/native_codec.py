@@ -23,6 +23,7 @@ class NativeCodec:
     __slots__ = ("_content_type", "_reads", "_writes")
 
     timeout_s: Final = None
+    target: Final = None
 
     def __init__(self, reads: Form, writes: Form) -> None:
         """A request in one form, answered in another."""

@@ -41,7 +41,6 @@ PREFERRED_METHOD: Final = "predict"
 """What an inference calls where a model has several methods; else its only one."""
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
-MAX_ORDINAL_DIGITS: Final = 9
 
 _TYPES: Final = frozenset(
     (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded")
@@ -73,9 +72,7 @@ def route_of(model: str, version: str = "") -> Route:
         raise ModelNotFound(f"no such version: {version[:80]!a}")
     if version and ":" in model:
         raise ModelNotFound(f"no such model: {model[:80]!a}")
-    ordinal = (
-        version if version.isascii() and version.isdigit() and len(version) <= MAX_ORDINAL_DIGITS else ""
-    )
+    ordinal = version if version.isascii() and version.isdigit() else ""
     return Route(known_tag(f"{model}:{version}" if version else model), "", PREFERRED_METHOD, ordinal)
 
 
@@ -97,12 +94,12 @@ class OipCodec:
         self._wanted: dict[str, bool] | None = None
         self._binary_by_default = False
         self._target: Target | None = None
+        self.target: Target | None = None
 
     # --- in ------------------------------------------------------------------------------------------------------
 
     def decode(self, target: Target, body: Body) -> Packed:
         """See Dialect."""
-        self._target = target
         data = self._inflated(body)
         if not data:
             raise EmptyBody("the body is empty; send an inference request")
@@ -110,7 +107,11 @@ class OipCodec:
         request = read(data[:size], unsigned=True)
         if not isinstance(request, dict):
             raise BadInput("an inference request is a JSON object")
-        self._read_options(request)
+        parameters = self._read_options(request)
+        method = _of_type(parameters, "method", str)
+        if method is not None and method != target.method.name:
+            target = self.target = target.sibling(method)
+        self._target = target
         inputs = self._read_inputs(request.get("inputs"), memoryview(data)[size:])
         return target.pack(*_arguments(target, inputs))
 
@@ -135,7 +136,8 @@ class OipCodec:
             raise BadInput(f"Inference-Header-Content-Length is a number of at most {size} bytes")
         return int(self._json_bytes)
 
-    def _read_options(self, request: dict[str, Any]) -> None:
+    def _read_options(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Keep what the request asks for beside its inputs; returns its parameters."""
         self._id = _of_type(request, "id", str)
         parameters = _of_type(request, "parameters", dict) or {}
         timeout_us = parameters.get("timeout")
@@ -147,6 +149,7 @@ class OipCodec:
         outputs = _of_type(request, "outputs", list)
         if outputs:
             self._wanted = dict(self._read_output(raw) for raw in outputs)
+        return parameters
 
     def _read_output(self, raw: Any) -> tuple[str, bool]:
         if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):

@@ -117,6 +117,8 @@ class Predict(DirectExchange):
 
     def _submit(self, bound: BoundRoute, packed: Packed) -> None:
         gateway = self._gateway
+        if self._codec.target is not None:
+            bound = self._bound = self._routes.of_target(bound, self._codec.target)
         self._rows = packed.rows
         if packed.rows > gateway.settings.max_rows:
             raise TooManyRows(
