@@ -277,6 +277,25 @@ def test_a_rolling_restart_of_every_service_loses_no_request(loaded: ComposeStac
 
 
 @pytest.mark.prove
+def test_a_whole_set_takes_over_beside_the_old_one_and_loses_no_request(
+    loaded: ComposeStack, proof: Proof
+) -> None:
+    """What a release with another version of the wire asks for; tests/compat does it with 0.1.0, as processes."""
+    stack = loaded
+    services = ("nats", "store", "batcher", "runner", "gateway")
+    before = {service: set(stack.containers(service)) for service in (*services, "edge")}
+    report = roll_under_load(stack, "--beside")
+    worst_s = max(answer.latency_s for answer in report.answers)
+    proof.record("compose: deploy/roll.sh --beside, 8 clients", **figures(report), worst_s=worst_s)
+    right_or_raise(report)
+    after = {service: set(stack.containers(service)) for service in before}
+    assert after["edge"] == before["edge"]
+    for service in services:
+        assert len(after[service]) == len(before[service])
+        assert not after[service] & before[service]
+
+
+@pytest.mark.prove
 def test_nats_servers_that_replace_each_other_lose_no_request(loaded: ComposeStack, proof: Proof) -> None:
     stack = loaded
     rolls = proof.count(full=5, quick=1)

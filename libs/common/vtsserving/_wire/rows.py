@@ -157,7 +157,7 @@ def join_calls(head: bytes, bodies: Sequence[Bytes], rows: Sequence[int]) -> tup
     call = layout(head).join(bodies, rows) if head else values.decode_value(bodies[0])
     if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:
         raise BadFrame("a call is [args, kwargs]")
-    if any(type(name) is not str for name in call[1]):
+    if call[1] and any(type(name) is not str for name in call[1]):
         raise BadFrame("the name of a keyword argument is not a str")
     return call[0], call[1]
 

@@ -89,9 +89,9 @@ def check_plain(value: Any, where: str, depth: int = 1) -> int:
     if depth > MAX_VALUE_DEPTH:
         raise TooDeep(f"{where} is nested deeper than {MAX_VALUE_DEPTH} levels")
     deepest = depth
-    if sparse.is_mapping(value):
+    if type(value) is dict or sparse.is_mapping(value):
         for key in value:
-            if type(key) not in KEYS:
+            if type(key) is not str and type(key) not in KEYS:
                 raise UnsupportedValue(
                     f"{where} has a dict key of type {type(key).__name__}; only str, int and bool keys can be sent"
                 )
