@@ -191,8 +191,8 @@ def save(
         }
         example = _example(staged, known.get("input_example"), signatures)
         given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
-        extra.update(_described(given, signatures, written))
         contracts = _contracts(framework, given, described, written)
+        extra.update(_described(given, contracts, signatures, written))
         extra.update(write_contracts(contracts))
         recorded = {name: contracts[name].signature_for_0_1 for name in signatures}
         draft = Draft(tag, framework.module, context(framework), labels, options, metadata, recorded, extra)
@@ -211,11 +211,14 @@ def _example(staged: Path, raw: Any, signatures: Mapping[str, ModelSignature]) -
 
 
 def _described(
-    given: GivenModel, signatures: Mapping[str, ModelSignature], written: Written
+    given: GivenModel,
+    contracts: Mapping[str, MethodContract],
+    signatures: Mapping[str, ModelSignature],
+    written: Written,
 ) -> dict[str, Any]:
     """The specs of inputs and outputs, for the manifest's `extra`."""
     if given.example is not None:
-        return given.example.describe(given.served, signatures, given.results, written.input_specs)
+        return given.example.describe(contracts, signatures, given.results, written.input_specs)
     specs = input_specs(signatures, written.input_specs)
     return {"input_specs": specs} if specs else {}
 

@@ -6,13 +6,13 @@ dtype `object` and no shape.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vtsserving._local_store.model import Model
+from vtsserving._model.contract import MethodContract
 from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import InvalidSignature, SerializationError, VtsServingException
 
@@ -71,7 +71,7 @@ class Example:
 
     def describe(
         self,
-        served: Any,
+        contracts: Mapping[str, MethodContract],
         signatures: Mapping[str, ModelSignature],
         results: Mapping[str, Any],
         known: Mapping[str, Any] | None = None,
@@ -79,7 +79,7 @@ class Example:
         """What it tells about a model, for the manifest's `extra`.
 
         Args:
-            served: the object that has the methods.
+            contracts: of the methods.
             signatures: the methods.
             results: what each of them returned for the example.
             known: input specs that the framework knows; they win over what a list of numbers suggests.
@@ -94,8 +94,15 @@ class Example:
         for method, signature in signatures.items():
             axis_in, axis_out = signature.batch_dim
             if method not in inputs or not self._is_list:
-                named = _named(served, method, self._given)
-                inputs[method] = {"args": [_spec(arg, name, axis_in) for name, arg in named]}
+                contract = contracts[method]
+                inputs[method] = {
+                    "args": [
+                        {"name": name, "dtype": "object"}
+                        if _stays_list(contract, name, arg)
+                        else _spec(arg, name, axis_in)
+                        for name, arg in _named(contract, self._given)
+                    ]
+                }
             outputs[method] = _spec(results[method], "", axis_out)
             _check_axis(method, signature, axis_out, [outputs[method]])
         shown = _shown(self._given, signatures)
@@ -185,15 +192,20 @@ def _check_axis(method: str, signature: ModelSignature, axis: int, specs: list[d
             )
 
 
-def _named(served: Any, method: str, args: tuple[Any, ...]) -> list[tuple[str, Any]]:
-    try:
-        parameters = [*inspect.signature(getattr(served, method)).parameters.values()]
-    except (TypeError, ValueError):
-        parameters = []
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
-    names += [f"arg{at}" for at in range(len(names), len(args))]
+def _named(contract: MethodContract, args: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    """The arguments with the names that the method gives them."""
+    names = [*contract.names, *(f"arg{at}" for at in range(len(contract.names), len(args)))]
     return list(zip(names, args, strict=False))
+
+
+def _stays_list(contract: MethodContract, name: str, value: Any) -> bool:
+    """Whether a list is handed to the method as it is, so that nothing of it can be recorded as an array."""
+    described = contract.arguments.get(name)
+    return (
+        isinstance(value, list)
+        and contract.lists == "lists"
+        and not (described and described.type == "tensor")
+    )
 
 
 def _spec(value: Any, name: str, axis: int) -> dict[str, Any]:
