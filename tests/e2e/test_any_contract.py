@@ -131,7 +131,9 @@ def test_every_caller_gets_what_its_own_call_gives(
         with serving(tmp_path, "serve", save(some), *workers) as url:
             sent += asyncio.run(ask_all(f"{url}/v1/models/any", some, proof.seed + start))
     wrong = [one for one in sent if one.wrong]
-    could = [one for one in sent if one.contract["result"] in kinds.FORMS and one.contract["limit"] > 1]
+    could = [
+        one for one in sent if one.contract["result"] in kinds.FORMS and 2 * one.rows <= one.contract["limit"]
+    ]
     merged = sum(one.batch_rows > one.rows for one in could)
     seen = Counter(kind for one in sent for kind in kinds_of(one.contract))
     proof.record(
@@ -143,8 +145,9 @@ def test_every_caller_gets_what_its_own_call_gives(
         fewest_of_a_kind=min(seen.values()),
         kinds=len(seen),
     )
+    unlike = {str(one.contract): one.wrong for one in wrong}
+    assert not wrong, "\n".join(f"{contract}: {what}" for contract, what in list(unlike.items())[:8])
     assert merged * 2 >= len(could)
-    assert not wrong, "\n".join(f"{one.contract}: {one.wrong}" for one in wrong[:5])
 
 
 def test_the_first_release_gives_other_answers_in_many_kinds(

@@ -50,6 +50,8 @@ class VtsServingException(Exception):
         self.retry_after_s = retry_after_s
         self.request_id = ""
         """Of the HTTP request that ended so, for the operator's log; empty where the error did not cross HTTP."""
+        self.by_author = False
+        """Whether it is a mistake of a Service's code, which its callers cannot mend."""
 
     @property
     def message(self) -> str:
@@ -216,6 +218,12 @@ class UnknownField(BadInput):
 
     code = "unknown_field"
     http_status = 422
+
+
+class UnknownArgument(BadInput):
+    """A call names an argument that the method does not have."""
+
+    code = "unknown_argument"
 
 
 class WrongType(BadInput):

@@ -10,9 +10,10 @@ import numpy as np
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
 from vtsserving._contract.casting import cast
 from vtsserving._contract.columns import with_known_columns
+from vtsserving._contract.plain_values import plain
 from vtsserving._model.contract import Argument, MethodContract
 from vtsserving._wire import tables, tensors
-from vtsserving.exceptions import BadInput, UnknownField
+from vtsserving.exceptions import BadInput, UnknownArgument
 
 _NOT_DESCRIBED: Final = Argument()
 
@@ -78,6 +79,7 @@ class Arguments:
         }
 
     def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
+        value = plain(value)
         if isinstance(value, list):
             return self.from_list(value, spec, where, index) if _is_plain(value) else value
         if tables.is_table(value):
@@ -147,12 +149,6 @@ class Arguments:
         names = self.contract.names
         found = self.contract.arguments.get(names[index]) if 0 <= index < len(names) else None
         return found or _NOT_DESCRIBED
-
-
-class UnknownArgument(UnknownField):
-    """A call names an argument that the method does not have."""
-
-    http_status = 400
 
 
 def _is_plain(value: list[Any]) -> bool:

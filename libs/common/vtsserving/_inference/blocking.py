@@ -11,6 +11,7 @@ from typing import Any, Final
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.client import InferenceClient
 from vtsserving._inference.request import Outcome
+from vtsserving._inference.runner_calls import packed_call
 from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import DeadlineExceeded
@@ -82,8 +83,7 @@ class BlockingCalls:
             DeadlineExceeded: the time is over.
             VtsServingException: of all kinds, as InferenceClient.call and Outcome.value.
         """
-        described = entry.method(method)
-        packed = entry.pack(described, args, kwargs)
+        described, packed = packed_call(entry, method, args, kwargs)
         call = _Call(entry, described, packed, self._loop.time() + timeout_s, labels)
         self._waiting.append(call)
         # One wake-up for all that come until the loop gets to it; the flag falls before it looks.

@@ -16,14 +16,15 @@ from vtsserving._bus.interface import NO_RESPONDERS, Bus, Message, Subscription
 from vtsserving._catalog.catalog import CatalogEntry, Method
 from vtsserving._inference.batchers import Batchers
 from vtsserving._inference.heartbeats import send_gateway_beat
-from vtsserving._inference.large_calls import LargeCalls
+from vtsserving._inference.large_calls import MODEL_ERRORS, LargeCalls
 from vtsserving._inference.orders import OrderClient
 from vtsserving._inference.outbox import Outbox
 from vtsserving._inference.pending_queue import BATCHER_WAIT_S, BUS_WAIT_S, PendingQueue, bus_away, no_batcher
 from vtsserving._inference.request import Outcome, Part, Ticket, resolver
 from vtsserving._inference.retries import MAX_BOUNCES, RETRY_DELAY_S, bounce_delay_s
+from vtsserving._inference.runner_calls import packed_call
 from vtsserving._inference.timer_wheel import TimerWheel
-from vtsserving._wire import bodies, frames, rows, subjects
+from vtsserving._wire import bodies, frames, subjects
 from vtsserving._wire.kinds import WHOLE_FRAME
 from vtsserving._wire.labels import EntryLabels
 from vtsserving._wire.limits import HEARTBEAT_S
@@ -179,8 +180,7 @@ class InferenceClient:
             InvalidArgument: of its many kinds, when the arguments cannot be sent.
             MethodNotFound: the model has no such method.
         """
-        described = entry.method(method)
-        packed = rows.pack_call(args, kwargs, described.rule)
+        described, packed = packed_call(entry, method, args, kwargs)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         done = resolver(future)
         ticket = self.submit(entry, described, packed, timeout_s=timeout_s, on_done=done, labels=labels)
@@ -268,6 +268,10 @@ class InferenceClient:
                 self.late_replies += 1
             elif failure.code in (BatcherLost.code, ShuttingDown.code) and part.bounces < MAX_BOUNCES:
                 self._bounced(part)
+            elif failure.code in MODEL_ERRORS and (whole := self._large_calls.refused(part.ticket)):
+                self._parts.pop(id)
+                part.ticket.waiting = 0
+                self._add(part.ticket, *whole)
             elif failure.code == DeadlineExceeded.code and part.ticket.sheds:
                 self._expired(part.ticket)
             else:
@@ -298,8 +302,6 @@ class InferenceClient:
 
     def _expired(self, ticket: Ticket) -> None:
         self._settle(ticket, ticket.late())
-
-    # --- trouble -------------------------------------------------------------------------------------------------
 
     def _retry_later(self, part: Part) -> None:
         part.attempt += 1
@@ -354,8 +356,6 @@ class InferenceClient:
     def _send_cancels(self) -> None:
         left, self._left = self._left, []
         self._outbox.cancel(left)
-
-    # --- who is alive --------------------------------------------------------------------------------------------
 
     def _on_heartbeat(self, message: Message) -> None:
         try:

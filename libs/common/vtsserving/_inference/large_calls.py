@@ -12,7 +12,13 @@ from vtsserving._catalog.catalog import Method
 from vtsserving._inference.request import Ticket
 from vtsserving._recent import RecentDict
 from vtsserving._wire.layout import layout
-from vtsserving._wire.rows import Packed, pieces
+from vtsserving._wire.rows import Packed, first_rows, pieces
+
+MODEL_ERRORS: Final = frozenset(("bad_model_output", "model_failed"))
+"""Codes of errors that the first rows of a call may have though the whole call has none."""
+
+MIN_TRIAL_ROWS: Final = 2
+"""Fewest rows that go ahead, whatever the limit."""
 
 MAX_KNOWN: Final = 1_024
 """Most kinds of calls that are remembered."""
@@ -40,17 +46,29 @@ class LargeCalls:
             can_be_cut = _described(ticket.method, packed.head)
         if can_be_cut is False:
             return [packed]
-        found = pieces(packed, ticket.method.max_rows)
         ticket.whole = packed
-        ticket.rest = [] if can_be_cut else found[1:]
-        return found if can_be_cut else found[:1]
+        max_rows = ticket.method.max_rows
+        if can_be_cut:
+            return pieces(packed, max_rows)
+        # A single row would show nothing.
+        first, ticket.rest = first_rows(packed, max(max_rows, MIN_TRIAL_ROWS), max_rows)
+        return [first]
+
+    def refused(self, ticket: Ticket) -> list[Packed]:
+        """What is sent when the first rows failed in the model: the whole call, which may be right nevertheless."""
+        whole, ticket.whole = ticket.whole, None
+        if whole is None or not ticket.rest:
+            return []
+        ticket.rest = []
+        ticket.parts.clear()
+        return [whole]
 
     def after(self, ticket: Ticket) -> list[Packed]:
         """What is sent when all that was sent is answered: the rest, the whole call at once, or nothing more."""
         whole, rest, ticket.rest = ticket.whole, ticket.rest, []
         if whole is None:
             return []
-        is_cut = all(part.answer is not None and part.answer.head for part in ticket.parts)
+        is_cut = all(part.answer is not None and _follows_rows(part.answer) for part in ticket.parts)
         if rest or not is_cut:
             self._known[_kind(ticket, whole)] = is_cut
         if is_cut:
@@ -58,6 +76,10 @@ class LargeCalls:
         ticket.whole = None
         ticket.parts.clear()
         return [whole]
+
+
+def _follows_rows(answer: Packed) -> bool:
+    return bool(answer.head) and layout(answer.head).follows_rows
 
 
 def _kind(ticket: Ticket, packed: Packed) -> tuple[str, str, bytes]:

@@ -98,9 +98,11 @@ class RemoteHandle:
             InvalidArgument: called on the event loop itself, which it would block.
         """
         if threading.get_ident() == self._loop_thread:
-            raise InvalidArgument(
+            error = InvalidArgument(
                 "run() would block the event loop; in an async function use `await ...async_run(...)`"
             )
+            error.by_author = True
+            raise error
         return self._calls.call(self._entry, method, args, kwargs, self._timeout_s(), LABELS.get())
 
     def _timeout_s(self) -> float:

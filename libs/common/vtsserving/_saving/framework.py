@@ -33,7 +33,7 @@ from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
 from vtsserving._saving.taking import ARRAYS, Taking
-from vtsserving._saving.trial import GivenModel, ask, run_trial
+from vtsserving._saving.trial import GivenModel, ask, checked_flag, run_trial
 from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
     InvalidArgument,
@@ -176,7 +176,7 @@ def save(
     options.check_methods(signatures)
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
-    check = _checked_flag(known.get("check"))
+    check = checked_flag(known.get("check"))
     store = LocalStore()
     with store.staging() as staged, unchanged(model):
         with storage_errors(f"cannot save {tag}"):
@@ -221,12 +221,6 @@ def _described(
         return given.example.describe(contracts, signatures, given.results, written.input_specs)
     specs = input_specs(signatures, written.input_specs)
     return {"input_specs": specs} if specs else {}
-
-
-def _checked_flag(check: object) -> bool | None:
-    if check is not None and not isinstance(check, bool):
-        raise InvalidArgument(f"check is True, False or None, not {check!r:.80}")
-    return check
 
 
 def _contracts(

@@ -74,6 +74,13 @@ class GivenModel:
     coarse: bool = False
 
 
+def checked_flag(check: object) -> bool | None:
+    """The value of `check=`; InvalidArgument if it is none."""
+    if check is not None and not isinstance(check, bool):
+        raise InvalidArgument(f"check is True, False or None, not {check!r:.80}")
+    return check
+
+
 def ask(
     served: Any,
     example: Example | None,

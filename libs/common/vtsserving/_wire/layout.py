@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 
 from vtsserving._wire import tables, tensors, values
-from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, Leaf, ranges
+from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, WHOLE_HOLE, Leaf, ranges
 from vtsserving._wire.scan import check_msgpack
 from vtsserving.exceptions import BadFrame, BadTensor
 
@@ -83,6 +83,8 @@ class Layout:
         """Parse `head`; BadFrame if it is none."""
         check_msgpack(head, values.NESTED)
         self.placeholders: list[Placeholder] = []
+        self.follows_rows = True
+        """Of a result: whether its leaves are known to be rows, so that results of parts may be joined."""
         self._head = head
         self._fill(self._collect)
         if not self.placeholders:
@@ -113,11 +115,12 @@ class Layout:
         return np.dtype(tensors.DTYPES[spec.dtype]) if is_number else None
 
     def _collect(self, code: int, data: bytes) -> Any:
-        if code == TENSOR_HOLE:
+        if code in (TENSOR_HOLE, WHOLE_HOLE):
+            self.follows_rows = self.follows_rows and code == TENSOR_HOLE
             spec, end = tensors.unpack_spec(memoryview(data)[1:])
             if end + 1 != len(data) or data[0] >= len(spec.shape):
                 raise BadTensor("a tensor hole whose axis is not one of its dimensions")
-            self.placeholders.append(Placeholder(code, data[0], spec))
+            self.placeholders.append(Placeholder(TENSOR_HOLE, data[0], spec))
         elif code == LIST_HOLE:
             self.placeholders.append(Placeholder(code, 0, None))
         else:
@@ -128,7 +131,7 @@ class Layout:
         """Unpack the head anew, with `hole` called for each hole in order."""
 
         def extension(code: int, data: bytes) -> Any:
-            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE):
+            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE):
                 return placeholder(code, data)
             if code == values.TUPLE:
                 return tuple(values.unpack_checked(data, extension))

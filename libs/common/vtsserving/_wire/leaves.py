@@ -18,6 +18,8 @@ from vtsserving.exceptions import BadShape, TooDeep
 TENSOR_HOLE: Final = 16
 LIST_HOLE: Final = 17
 FRAME_HOLE: Final = 18
+WHOLE_HOLE: Final = 19
+"""An array with as many items on axis 0 as its request has rows: nobody has seen yet whether these are its rows."""
 
 SIZE: Final = struct.Struct("<Q")
 """Prefix of a leaf whose size does not follow from its rows."""

@@ -11,6 +11,7 @@ the body, whole; it is never merged with others.
 
     hole 16 tensor   axis:u8 then a tensor spec whose batch dimension is 0; a list of one type in a regular shape, too
     hole 17 list     (empty)         leaf bytes: size:u64le, msgpack array of the items
+    hole 19 tensor   as 16, in a result whose rows were not seen: it is not joined with others
     hole 18 frame    columns, dtypes leaf bytes: size:u64le, the DataFrame or Series as a value
 """
 
@@ -20,12 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgpack
 import numpy as np
 
 from vtsserving._wire import tables, tensors, values
 from vtsserving._wire.call_rule import PARAMETER, CallRule
 from vtsserving._wire.layout import Bytes, Layout, layout
-from vtsserving._wire.leaves import Leaf, extract_leaves, pack_head, ranges, rows_of
+from vtsserving._wire.leaves import WHOLE_HOLE, Leaf, extract_leaves, pack_head, ranges, rows_of
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.uniform_lists import compact
 from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape
@@ -135,6 +137,26 @@ def pieces(packed: Packed, max_rows: int) -> list[Packed]:
     return [Packed(packed.head, count, body) for count, body in zip(counts, bodies, strict=True)]
 
 
+def first_rows(packed: Packed, count: int, max_rows: int) -> tuple[Packed, list[Packed]]:
+    """The first rows of a call, and the rest in parts.
+
+    Args:
+        packed: a call with rows.
+        count: first rows; a call with no more of them is returned whole, without a rest.
+        max_rows: most rows in each part of the rest.
+
+    Raises:
+        BadFrame, BadTensor: as `pieces`.
+    """
+    if packed.rows <= count:
+        return packed, []
+    whole, last = divmod(packed.rows - count, max_rows)
+    counts = [count] + [max_rows] * whole + [last] * (last > 0)
+    bodies = layout(packed.head).cut(packed.body, packed.rows, counts)
+    first, *rest = [Packed(packed.head, n, body) for n, body in zip(counts, bodies, strict=True)]
+    return first, rest
+
+
 def unpack_call(packed: Packed) -> tuple[list[Any], dict[str, Any]]:
     """Arguments and keyword arguments of one packed call; BadFrame if it is none."""
     return join_calls(packed.head, [packed.body], [packed.rows])
@@ -215,6 +237,23 @@ def cut_leaves(marked: Any, leaves: Sequence[Leaf], counts: Sequence[int]) -> tu
     return pack_head(marked, "the model's output"), [
         b"".join(leaf.part(a, b) for leaf in leaves) for a, b in ranges(counts)
     ]
+
+
+def whole_array(result: np.ndarray[Any, Any]) -> tuple[bytes, Bytes]:
+    """Head and body of a result that is one array, of which nobody knows whether its first axis is its rows.
+
+    Args:
+        result: of a dtype of `tensors.NATIVE`, with at least one dimension.
+    """
+    data: memoryview = np.ascontiguousarray(result).reshape(-1).view(np.uint8).data
+    return _whole_head(result.dtype.str, (0, *result.shape[1:])), data
+
+
+@lru_cache(maxsize=512)
+def _whole_head(dtype: str, shape: tuple[int, ...]) -> bytes:
+    head = _result_head(dtype, shape)
+    found = msgpack.unpackb(head)
+    return bytes(msgpack.packb(msgpack.ExtType(WHOLE_HOLE, found.data)))
 
 
 @lru_cache(maxsize=512)

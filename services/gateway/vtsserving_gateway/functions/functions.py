@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from vtsserving._http.asgi import REQUEST_ID
-from vtsserving.exceptions import BadModelOutput, UnsupportedMediaType
+from vtsserving.exceptions import (
+    BadModelOutput,
+    MethodNotFound,
+    RunnerNotInitialized,
+    UnsupportedMediaType,
+    VtsServingException,
+)
 from vtsserving.io.base import Body, parse_content_type
 from vtsserving.service.context import Context, RequestContext
 from vtsserving.service.service import InferenceApi
@@ -84,7 +91,9 @@ class ServedFunction:
         """
         context = self._context(given)
         args, kwargs = self.api.arguments(self._read(given), context)
-        return self._written(self.api.function(*args, **kwargs), given, context)
+        with _mistakes():
+            result = self.api.function(*args, **kwargs)
+        return self._written(result, given, context)
 
     async def answer(self, given: Given) -> FunctionReply:
         """Answer on the event loop, or in a thread for a sync function; raises as `call`."""
@@ -98,7 +107,8 @@ class ServedFunction:
         else:
             value = self._read(given)
         args, kwargs = api.arguments(value, context)
-        result = await api.function(*args, **kwargs)
+        with _mistakes():
+            result = await api.function(*args, **kwargs)
         if getattr(result, "nbytes", 0) > LARGE_BYTES:
             return await gateway.loop.run_in_executor(gateway.threads, self._written, result, given, context)
         return self._written(result, given, context)
@@ -127,6 +137,17 @@ class ServedFunction:
         if context is None:
             return FunctionReply(200, [(b"content-type", content.media_type.encode("latin-1"))], content.data)
         return _reply(content.data, content.media_type, context)
+
+
+@contextlib.contextmanager
+def _mistakes() -> Iterator[None]:
+    """Turn what only the function's author can mend into an error of the server: callers would look in vain."""
+    try:
+        yield
+    except VtsServingException as error:
+        if error.by_author or isinstance(error, MethodNotFound | RunnerNotInitialized):
+            raise RuntimeError(f"the function called a runner wrongly: {error.message}") from error
+        raise
 
 
 def _request_context(request: Request) -> RequestContext:

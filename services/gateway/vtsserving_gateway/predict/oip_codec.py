@@ -19,7 +19,7 @@ from vtsserving.exceptions import (
     ModelNotFound,
     NotFound,
     TooLarge,
-    UnknownField,
+    UnknownArgument,
     UnsupportedMediaType,
     VtsServingException,
 )
@@ -232,7 +232,7 @@ def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[
     takes_more = specs is None and arguments.contract.takes_more
     for name in inputs:
         if name not in known and not takes_more:
-            raise UnknownField(f"no input {name[:80]!r}; the method takes {', '.join(known)}")
+            raise UnknownArgument(f"no input {name[:80]!r}; the method takes {', '.join(known)}")
     missing = [name for name in names if name not in inputs]
     if missing and specs is not None:
         raise BadInput(f"the input {missing[0]!r} is missing; the method takes {', '.join(names)}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from vtsserving._inference.request import Outcome
 from vtsserving._wire import tensors, values
-from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, TENSOR_HOLE
+from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, TENSOR_HOLE, WHOLE_HOLE
 from vtsserving._wire.rows import join_results
 from vtsserving._wire.scan import check_msgpack
 
@@ -59,10 +59,10 @@ def _bare_array(head: bytes) -> _Bare | None:
         return None
     check_msgpack(head, values.NESTED)
     found = values.unpack_checked(head, lambda code, data: (code, data))
-    if type(found) is not tuple or found[0] != TENSOR_HOLE or found[1][0] != 0:
+    if type(found) is not tuple or found[0] not in (TENSOR_HOLE, WHOLE_HOLE) or found[1][0] != 0:
         return None
     spec, _ = tensors.unpack_spec(memoryview(found[1])[1:])
-    if spec.dtype in (tensors.STR, tensors.BFLOAT16) or not spec.shape:
+    if spec.dtype in (tensors.STR, tensors.BFLOAT16) or spec.container == tensors.LIST or not spec.shape:
         return None
     dtype = np.dtype(tensors.DTYPES[spec.dtype])
     return _Bare(dtype, spec.shape[1:], math.prod(spec.shape[1:]) * dtype.itemsize)

@@ -55,20 +55,19 @@ def single_result(
         UnsupportedValue: it cannot be sent.
     """
     if head:
-        if (
-            type(result) is np.ndarray
-            and result.ndim
-            and len(result) == count
-            and result.dtype.str in tensors.NATIVE
-        ):
-            packed, bodies = rows.split_result(result, (count,), 0)
-            return packed, bodies[0]
         if form is not None and form.follows_rows:
             try:
                 packed, bodies = packed_result(result, (count,), form)
                 return packed, bodies[0]
             except BadModelOutput:
                 pass  # another form than usual; the caller gets what it would get alone
+        elif (
+            type(result) is np.ndarray
+            and result.ndim
+            and len(result) == count
+            and result.dtype.str in tensors.NATIVE
+        ):
+            return rows.whole_array(result)
         refuse_dropped_rows(result, head, count, axis)
     packed_whole = rows.pack_whole(result)
     return b"", packed_whole.body

@@ -158,7 +158,7 @@ class BatchExecutor:
             self._alive()
             return work.fault([i], as_failure(error, batch, i)), None
         count, axis = batch.rows[i], contract.batch_dim[1]
-        is_full = bool(batch.head) and contract.batchable and 1 < count == batch.max_rows
+        is_full = bool(batch.head) and contract.batchable and count == max(2, batch.max_rows)
         try:
             if is_full and form is None:
                 result = copied(result)
