@@ -36,7 +36,7 @@ MAX_CONTAINERS: Final = 1_000_000
 UINT64_DIGITS: Final = 20
 
 _CONTAINERS: Final = frozenset((dict, list))
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"]*"')
 _LONG_INTEGER: Final = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{19,}(?![0-9.eE])")
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]+(?![0-9.eE])")
 _NOT_A_NUMBER: Final = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
@@ -61,7 +61,7 @@ def read(body: Body, *, unsigned: bool = False) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise explain(body, error) from None
-    bare = _STRING.sub(b'""', body) if b'"' in body else body
+    bare = without_strings(body)
     check_size(bare)
     check_depth(bare)
     check_integers(bare, UINT64_MAX if unsigned else INT64_MAX)
@@ -69,6 +69,19 @@ def read(body: Body, *, unsigned: bool = False) -> Any:
     if bare.count(b":") != _count_keys(value):
         json.loads(body, object_pairs_hook=_unique)
     return value
+
+
+def without_strings(body: Body) -> Body:
+    """A valid JSON text with nothing in its strings.
+
+    Escapes go first, so that a quote ends a string: one expression for both takes a hundred bytes for each character of
+    a long string.
+    """
+    if b'"' not in body:
+        return body
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return _STRING.sub(b'""', body)
 
 
 def explain(body: Body, error: orjson.JSONDecodeError) -> BadInput:

@@ -173,12 +173,15 @@ def message(frame: Frame) -> bytes | Unencoded:
         frame: not changed afterwards.
 
     Returns:
-        The same bytes as `encode`, if need be only when they are asked for. A large frame is encoded at once: the
-        memory that its bodies lie in may be used again when this turn of the loop is over.
+        The same bytes as `encode`, if need be only when they are asked for. A large frame is encoded at once, unless
+        its bodies are bytes: the memory that others lie in may be used again when this turn of the loop is over.
     """
     if isinstance(frame, _WITH_BODIES) and (
         len(frame.bodies) > MAX_DEFERRED_ENTRIES
-        or len(frame.head) + sum(map(len, frame.bodies)) > REMEMBERED_BYTES
+        or (
+            len(frame.head) + sum(map(len, frame.bodies)) > REMEMBERED_BYTES
+            and not all(type(body) is bytes for body in frame.bodies)
+        )
     ):
         return encode(frame)
     return Unencoded(frame)

@@ -140,6 +140,11 @@ class Layout:
         return values.unpack_checked(self._head, extension)
 
     @property
+    def owns_memory(self) -> bool:
+        """Whether what is decoded shares no memory with the bodies that it came in."""
+        return all(not placeholder.fixed for placeholder in self.placeholders)
+
+    @property
     def has_parameters(self) -> bool:
         """Whether something else than rows is among the arguments of the call that this is the head of."""
         call = self.template()

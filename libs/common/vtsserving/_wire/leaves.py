@@ -45,8 +45,7 @@ class Leaf:
     def part(self, start: int, stop: int) -> bytes:
         """The leaf's bytes for rows [start, stop)."""
         if self.uniform is not None:
-            listed = self.uniform.part(start, stop)
-            return sized(listed) if self.uniform.spec.dtype == tensors.STR else listed
+            return self.uniform.part(start, stop, is_sized=True)
         if isinstance(self.value, list):
             return sized(values.encode_value(self.value[start:stop], self.where))
         if tables.is_table(self.value):

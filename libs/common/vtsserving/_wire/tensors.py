@@ -250,10 +250,12 @@ def _torch() -> Any:
     return torch
 
 
-def pack_strings(items: list[str]) -> bytes:
-    """Lengths in UTF-8 bytes as u32le, then the strings."""
+def pack_strings(items: list[str], *, is_sized: bool = False) -> bytes:
+    """Lengths in UTF-8 bytes as u32le, then the strings; before them the number of all bytes as u64le if `is_sized`."""
     encoded = [item.encode("utf-8", "surrogatepass") for item in items]
-    return b"".join((struct.pack(f"<{len(encoded)}I", *map(len, encoded)), *encoded))
+    lengths = struct.pack(f"<{len(encoded)}I", *map(len, encoded))
+    size = struct.pack("<Q", len(lengths) + sum(map(len, encoded))) if is_sized else b""
+    return b"".join((size, lengths, *encoded))
 
 
 def unpack_strings(data: memoryview | bytes, count: int) -> list[str]:

@@ -34,11 +34,12 @@ class Uniform(NamedTuple):
             return tensors.Spec(tensors.STR, tensors.LIST, self.shape)
         return tensors.Spec(tensors.DTYPES.index(self.items.dtype.name), tensors.LIST, self.shape)
 
-    def part(self, start: int, stop: int) -> bytes:
-        """The bytes of items [start, stop) of the outermost list."""
+    def part(self, start: int, stop: int, *, is_sized: bool = False) -> bytes:
+        """The bytes of items [start, stop) of the outermost list; those of strings after their number if `is_sized`."""
         if isinstance(self.items, list):
             width = len(self.items) // self.shape[0]
-            return tensors.pack_strings(self.items[start * width : stop * width])
+            some = self.items if stop - start == self.shape[0] else self.items[start * width : stop * width]
+            return tensors.pack_strings(some, is_sized=is_sized)
         return self.items[start:stop].tobytes()
 
 

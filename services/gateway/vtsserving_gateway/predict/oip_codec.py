@@ -104,7 +104,7 @@ class OipCodec:
         if not data:
             raise EmptyBody("the body is empty; send an inference request")
         size = self._json_size(len(data))
-        request = read(data[:size], unsigned=True)
+        request = read(data if size == len(data) else data[:size], unsigned=True)
         if not isinstance(request, dict):
             raise BadInput("an inference request is a JSON object")
         parameters = self._read_options(request)
@@ -115,9 +115,9 @@ class OipCodec:
         inputs = self._read_inputs(request.get("inputs"), memoryview(data)[size:])
         return target.pack(*_arguments(target, inputs))
 
-    def _inflated(self, body: Body) -> bytes:
+    def _inflated(self, body: Body) -> Body:
         if self._encoding in (b"", b"identity"):
-            return bytes(body)
+            return body
         inflate = zlib.decompressobj(_ZLIB_OR_GZIP)
         try:
             data = inflate.decompress(body, self._max_body_bytes + 1)

@@ -18,6 +18,7 @@ from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows
 from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
+from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed, pieces
 from vtsserving.exceptions import (
     BadModelOutput,
@@ -301,7 +302,7 @@ class BatchExecutor:
     ) -> Any:
         if surplus:
             bodies, counts = filled_up(head, bodies, counts, surplus)  # type: ignore[arg-type]
-        if len(bodies) == 1:
+        if len(bodies) == 1 and not (head and layout(head).owns_memory):
             # Several are joined in memory of the model's own; one is copied there, since it may keep what it gets.
             bodies = [memoryview(bytearray(bodies[0]))]
         args, kwargs = rows.join_calls(head, bodies, counts)  # type: ignore[arg-type]
