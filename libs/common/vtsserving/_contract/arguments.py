@@ -88,7 +88,8 @@ class Arguments:
             return value
         if isinstance(value, np.ndarray | np.generic):
             return cast(np.asarray(value), spec, where)
-        return to_array(value, spec, where)
+        is_plain = value is None or isinstance(value, int | float | str | dict)
+        return to_array(value, spec, where) if is_plain else value
 
     def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
         """What a list, or another JSON value, becomes; raises as `conform`.
