@@ -126,22 +126,20 @@ give_up() {
     exit 1
 }
 
-# The version of the wire that a container speaks; nothing if it does not run.
+# The version of the wire that a container's image speaks. Asked of the image: what nats-server refuses does not stay up.
 wire_of() {
-    docker exec "$1" python -c 'from vtsserving.wire.limits import PROTOCOL_VERSION; print(PROTOCOL_VERSION)' 2>/dev/null || true
+    docker run --rm --network none --entrypoint python "$(docker inspect --format '{{.Image}}' "$1")" \
+        -c 'from vtsserving.wire.limits import PROTOCOL_VERSION; print(PROTOCOL_VERSION)' || true
 }
 
 # check_wire SERVICE NEW OLD: services of one set speak one version. Whoever replaces them one by one would part them.
 check_wire() {
-    for one in $2; do
-        for other in $3; do
-            new_wire=$(wire_of "$one") old_wire=$(wire_of "$other")
-            [ -n "$old_wire" ] && [ "$new_wire" != "$old_wire" ] || continue
-            echo "roll: the new $1 speaks version $new_wire of the wire, the old one version $old_wire;" \
-                "take the whole set at once: deploy/roll.sh --beside" >&2
-            return 1
-        done
-    done
+    # One of each: those that were started together are of one image.
+    new_wire=$(wire_of "${2%% *}") old_wire=$(wire_of "${3%% *}")
+    [ "$new_wire" != "$old_wire" ] || return 0
+    echo "roll: the new $1 speaks version $new_wire of the wire, the old one version $old_wire;" \
+        "take the whole set at once: deploy/roll.sh --beside" >&2
+    return 1
 }
 
 # Let a container finish what it took, and remove it.
@@ -170,11 +168,9 @@ bring_up() {
         give_up "$1" "$(those_beside "$1" "$old")"
     # shellcheck disable=SC2046
     new=$(echo $(those_beside "$1" "$old"))
+    [ "$1" = nats ] || [ $beside = yes ] || check_wire "$1" "$new" "$old" || give_up "$1" "$new"
     all_healthy "$new" || give_up "$1" "$new"
-    case $1 in
-    nats) join_nats "$new" "$old" || give_up "$1" "$new" ;;
-    *) [ $beside = yes ] || check_wire "$1" "$new" "$old" || give_up "$1" "$new" ;;
-    esac
+    [ "$1" != nats ] || join_nats "$new" "$old" || give_up "$1" "$new"
 }
 
 # How many gateways are healthy.
