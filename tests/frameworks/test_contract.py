@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import vtsserving
+from support import framework_cases
 from support.framework_cases import HEAVY, LIGHT, Case
 from support.sdk import save_copy
 from vtsserving._saving.framework import MODULES, load_for_serving
@@ -35,7 +36,9 @@ class Bound:
         self.case: Case = build(path)
 
     def save(self, **details: Any) -> vtsserving.Model:
-        model: vtsserving.Model = self.module.save_model("demo", self.case.model, **details)
+        # Served models do not find the tests, so what is defined there travels with the model.
+        modules = {"external_modules": [framework_cases], **details}
+        model: vtsserving.Model = self.module.save_model("demo", self.case.model, **modules)
         return model
 
 

@@ -272,7 +272,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_is_remembered(with_runner):
         def predict(self, x: Any) -> Any:
             return x
 
-    model = save("broken", Broken())
+    model = save("broken", Broken(), check=False)
 
     async def scenario(rig):
         failed = await rig.batcher.load(model)
@@ -296,7 +296,7 @@ def test_a_model_that_crashes_while_loading_fails_and_leaves_the_runner_alone(wi
         def predict(self, x: Any) -> Any:
             return x
 
-    broken = save("crashes", Crashes())
+    broken = save("crashes", Crashes(), check=False)
 
     async def scenario(rig):
         failed = await rig.batcher.load(broken)
@@ -333,7 +333,7 @@ def test_a_model_that_loads_for_too_long_is_given_up(with_runner):
         def predict(self, x: Any) -> Any:
             return x
 
-    model = save("slow", Slow())
+    model = save("slow", Slow(), check=False)
 
     async def scenario(rig):
         failed = await rig.batcher.load(model)
@@ -362,7 +362,7 @@ def test_preloading_a_broken_model_raises_the_reason(with_runner):
         def predict(self, x: Any) -> Any:
             return x
 
-    save("crashes", Crashes())
+    save("crashes", Crashes(), check=False)
     with pytest.raises(ModelLoadFailed, match="SIGABRT"):
         with_runner(None, preload=("crashes",))
 

@@ -175,7 +175,7 @@ def test_killing_the_process_while_it_loads_only_delays_it(with_runner, tmp_path
         def predict(self, x: Any) -> Any:
             return x
 
-    model = save("slowly", LoadsSlowly())
+    model = save("slowly", LoadsSlowly(), check=False)
 
     async def scenario(rig):
         rig.batcher.command("load", model)
@@ -197,7 +197,7 @@ def test_a_process_that_is_always_killed_while_it_loads_is_a_failure(with_runner
         def predict(self, x: Any) -> Any:
             return x
 
-    model = save("kills", KillsItself())
+    model = save("kills", KillsItself(), check=False)
 
     async def scenario(rig):
         failed = await rig.batcher.load(model)
@@ -247,7 +247,7 @@ def test_a_batch_of_slow_calls_that_raise_is_not_taken_for_a_hang(with_runner, t
                 raise ValueError("poison")
             return x * 2
 
-    model = save("slow", SlowToFail())
+    model = save("slow", SlowToFail(), check=False)
 
     async def scenario(rig):
         grant = await rig.batcher.load(model)

@@ -19,14 +19,14 @@ HERE = f"python={'.'.join(platform.python_version_tuple()[:2])}"
 SIGNATURES = {"predict": {"batchable": True}}
 
 
-class Defined:
-    """Defined in a test, so its code travels in the pickle."""
+def defined() -> object:
+    """An object of a class that is defined here, so that its code travels in the pickle."""
 
-    def predict(self, rows: object) -> object:
-        return rows
+    class Defined:
+        def predict(self, rows: object) -> object:
+            return rows
 
-
-Defined.__module__ = "__main__"
+    return Defined()
 
 
 def needs(model: object) -> tuple[str, ...]:
@@ -42,14 +42,14 @@ def test_a_framework_model_needs_its_packages_and_its_devices_but_no_python() ->
 
 
 def test_a_pickle_that_carries_code_needs_the_python_that_wrote_it() -> None:
-    assert HERE in needs(picklable_model.save_model("own", Defined(), signatures=SIGNATURES))
+    assert HERE in needs(picklable_model.save_model("own", defined(), signatures=SIGNATURES))
 
 
 def test_this_process_has_what_its_own_models_need() -> None:
     traits = placement.traits_of(["0"])
     for model in (
         sklearn.save_model("iris", iris_classifier(), options={"device": "cuda:0"}),
-        picklable_model.save_model("own", Defined(), signatures=SIGNATURES),
+        picklable_model.save_model("own", defined(), signatures=SIGNATURES),
     ):
         assert set(needs(model)) <= set(traits)
     assert "gpu" not in placement.traits_of([])

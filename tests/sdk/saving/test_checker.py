@@ -349,14 +349,34 @@ def test_a_fork_of_the_process_has_a_checker_of_its_own(fresh: None) -> None:
     assert pid() == first
 
 
-def test_a_change_of_folder_or_environment_counts(
+def test_a_change_of_the_environment_counts(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(len)
+    first = pid()
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
+    save(len)
+    assert pid() != first
+
+
+def test_the_working_folder_and_the_home_are_those_of_each_save(
     fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(len)
     first = pid()
-    monkeypatch.chdir(tmp_path)
-    save(len)
-    assert pid() != first
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path / name))
+        folder = str(tmp_path / name)
+
+        def model(rows: Any) -> Any:
+            import os
+            import sys
+
+            return [os.getcwd(), os.environ["VTSSERVING_HOME"], sys.path[0]]
+
+        saved = save(model)
+        assert checker.answers(saved.path, [WarmupCall("__call__", (1,))], 30.0) == [[folder] * 3]
+    assert pid() == first
 
 
 # --- whatever a model does -------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ IDLE_S: Final = 60.0
 """How long a checker waits for the next model."""
 
 _EXIT_WAIT_S: Final = 5.0
-_HOME: Final = "VTSSERVING_HOME"
+_OF_A_SAVE: Final = frozenset(("HOME", "TMPDIR", "VTSSERVING_HOME"))
+"""Variables that come with each model, as the working folder does; others that change need another checker."""
+
 _NO_GPU: Final = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": ""}
 _OPEN_BYTES: Final = 9
 
@@ -175,11 +177,23 @@ def copy_of(path: Path, timeout_s: float, imports: Sequence[str] = ()) -> Iterat
     except NoChecker:
         stop()  # it may have ended for being idle just now, or been killed
         copy = _current().open(path, timeout_s, imports)
+    except OSError as error:
+        raise NoChecker(f"there is no working folder: {error.strerror or error}") from error
     try:
         copy.load()
         yield copy
     finally:
         copy.close()
+
+
+def prepare(imports: Sequence[str]) -> None:
+    """Start the checker, if none runs, and let it import modules meanwhile; returns at once, whatever becomes of it.
+
+    Args:
+        imports: as for `copy_of`.
+    """
+    with contextlib.suppress(NoChecker):
+        _current().prepare(imports)
 
 
 def answers(path: Path, calls: Sequence[WarmupCall], timeout_s: float) -> list[Any]:
@@ -212,7 +226,6 @@ class _RunningChecker:
 
     def __init__(self, key: tuple[object, ...], variables: Mapping[str, str]) -> None:
         self.key = key
-        self._variables = variables
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
         try:
@@ -246,7 +259,8 @@ class _RunningChecker:
         message = {
             "do": "open",
             "path": str(path),
-            "environment": {**self._variables, **({_HOME: os.environ[_HOME]} if _HOME in os.environ else {})},
+            "environment": {**environment(os.environ, 1), **_NO_GPU},
+            "folder": os.getcwd(),
             "imports": list(imports),
         }
         began_s = _clock.monotonic_s()
@@ -265,6 +279,12 @@ class _RunningChecker:
         connection = socket.socket(fileno=descriptors[0])
         left_s = timeout_s - (_clock.monotonic_s() - began_s)
         return Copy(self, int.from_bytes(data[1:], "little"), connection, descriptors[1], timeout_s, left_s)
+
+    def prepare(self, imports: Sequence[str]) -> None:
+        """Let it import modules."""
+        with self._lock, contextlib.suppress(OSError):
+            self._control.settimeout(_EXIT_WAIT_S)
+            send(self._control, {"do": "import", "imports": list(imports)})
 
     def forget(self, pid: int, imports: Sequence[str]) -> None:
         """End a copy, whatever it does, and keep what it imported for the next one."""
@@ -329,8 +349,7 @@ def _current() -> _RunningChecker:
     with _starting:
         try:
             variables = {**environment(os.environ, 1), **_NO_GPU}
-            variables.pop(_HOME, None)  # each model comes with the one of its save
-            key = (os.getcwd(), sys.executable, *sorted(variables.items()))
+            key = (sys.executable, *sorted(item for item in variables.items() if item[0] not in _OF_A_SAVE))
             if _checker is not None and (not _checker.is_alive() or _checker.key != key):
                 _checker.end()
                 _checker = None

@@ -22,7 +22,10 @@ import warnings
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving._saving import checker
 from vtsserving._saving.checker_frames import receive, send
+from vtsserving._saving.environment import installed_versions
+from vtsserving._saving.framework import Framework, load_for_serving
 from vtsserving._saving.input_example import owned
 from vtsserving._wire.values import encode_value
 from vtsserving.exceptions import VtsServingException
@@ -48,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--idle-s", type=float, required=True)
     arguments = parser.parse_args(argv)
+    # What lies in the folder of the first save is nobody's else; each model comes with a folder of its own.
+    if sys.path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     _ForkServer(socket.socket(fileno=arguments.fd), arguments.parent, arguments.idle_s).serve()
@@ -157,12 +163,11 @@ def _be_a_child(wake: int) -> None:
 
 def _serve_copy(connection: socket.socket, message: dict[str, Any]) -> None:
     """Load one model and answer calls of it until the other side is gone."""
-    from vtsserving._saving import checker
-    from vtsserving._saving.framework import load_for_serving
-
     checker.disable()  # code of the user's that saves a model when it is imported must not come back here
     os.environ.clear()
     os.environ.update(message["environment"])
+    os.chdir(message["folder"])
+    sys.path.insert(0, message["folder"])  # as in a model process, which is started with `-m`
     known = set(sys.modules)
     try:
         loaded = load_for_serving(Path(message["path"]), verified=True, device="cpu")
@@ -203,7 +208,11 @@ def _import(names: list[str]) -> None:
     for name in names:
         if name not in sys.modules:
             with contextlib.suppress(BaseException):
-                importlib.import_module(name)
+                module = importlib.import_module(name)
+                own = getattr(module, "FRAMEWORK", None)
+                if isinstance(own, Framework):
+                    # Looking versions up reads folders, which is remembered: once here, and not in each child.
+                    installed_versions(own.distributions)
 
 
 def _installed(names: set[str]) -> list[str]:

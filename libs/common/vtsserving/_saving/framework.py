@@ -29,11 +29,12 @@ from vtsserving._model.options import ModelOptions
 from vtsserving._model.parameters import Parameters, parameters_of
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
+from vtsserving._saving import checker
 from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
 from vtsserving._saving.taking import ARRAYS, Taking
-from vtsserving._saving.trial import GivenModel, ask, checked_flag, run_trial
+from vtsserving._saving.trial import GivenModel, ask, checked_flag, imports_of, run_trial
 from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
     InvalidArgument,
@@ -177,6 +178,9 @@ def save(
     labels, metadata = plain_labels(known.get("labels")), plain_metadata(known.get("metadata"))
     description = check_description(known.get("description"))
     check = checked_flag(known.get("check"))
+    imports = imports_of(framework.module, framework.packages)
+    if check is not False:
+        checker.prepare(imports)
     store = LocalStore()
     with store.staging() as staged, unchanged(model):
         with storage_errors(f"cannot save {tag}"):
@@ -198,7 +202,7 @@ def save(
         draft = Draft(tag, framework.module, context(framework), labels, options, metadata, recorded, extra)
         with storage_errors(f"cannot save {tag}"):
             files = hash_files(staged)
-        checked = run_trial(staged, draft, files, given, check, framework.packages)
+        checked = run_trial(staged, draft, files, given, check, imports)
         return store.save(staged, dataclasses.replace(draft, extra={**extra, **checked}), files)
 
 

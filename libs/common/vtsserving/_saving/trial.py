@@ -125,13 +125,31 @@ def ask(
     return GivenModel(served, example, answers, results, varying, coarse)
 
 
+def imports_of(module: str, packages: Sequence[str]) -> list[str]:
+    """The modules that the checker keeps for models of one kind.
+
+    Args:
+        module: the framework module.
+        packages: the framework's.
+
+    Returns:
+        The framework module, and the public modules of the packages that this process has imported.
+    """
+    names = [
+        name
+        for name in list(sys.modules)
+        if name.partition(".")[0] in packages and "._" not in name and "test" not in name
+    ]
+    return [module, *names[:_MAX_IMPORTS]]
+
+
 def run_trial(
     staged: Path,
     draft: Draft,
     files: Sequence[FileEntry],
     given: GivenModel,
     check: bool | None,
-    packages: Sequence[str],
+    imports: Sequence[str],
 ) -> dict[str, Any]:
     """Load what was written, as a model process does, and compare its answers with those of the given object.
 
@@ -141,7 +159,7 @@ def run_trial(
         files: those of the directory.
         given: the object that is saved, and its answers.
         check: as for `save_model`.
-        packages: the framework's.
+        imports: of `imports_of`.
 
     Returns:
         What was checked, for the manifest's `extra`.
@@ -157,7 +175,7 @@ def run_trial(
             draft, f"its files have {size_bytes / 2**30:.1f} GiB; check=True checks it nevertheless"
         )
     try:
-        with trial(staged, draft, files, CHOSEN_LIMIT_S if check else LIMIT_S, packages) as copy:
+        with trial(staged, draft, files, CHOSEN_LIMIT_S if check else LIMIT_S, imports) as copy:
             for method in given.answers:
                 _compare(copy, given, method)
     except NoChecker as error:
@@ -179,7 +197,7 @@ def run_trial(
 
 @contextlib.contextmanager
 def trial(
-    staged: Path, draft: Draft, files: Sequence[FileEntry], timeout_s: float, packages: Sequence[str]
+    staged: Path, draft: Draft, files: Sequence[FileEntry], timeout_s: float, imports: Sequence[str]
 ) -> Iterator[Copy]:
     """Load what was written, as a model process does; `copy.call(method, args)` then computes on what will be served.
 
@@ -188,7 +206,7 @@ def trial(
         draft: what will be recorded.
         files: those of the directory.
         timeout_s: for everything, seconds.
-        packages: the framework's; the checker imports what this process has imported of them.
+        imports: of `imports_of`.
 
     Raises:
         NoChecker: there is no process to load it in.
@@ -197,7 +215,7 @@ def trial(
     write_provisional(staged, draft, files)
     loading = True
     try:
-        with copy_of(staged, timeout_s, _imports(packages)) as copy:
+        with copy_of(staged, timeout_s, imports) as copy:
             loading = False
             yield copy
     except ModelCrashed as error:
@@ -266,16 +284,6 @@ def _as_answered(value: Any) -> Any:
     from vtsserving._wire.values import decode_value, encode_value
 
     return decode_value(encode_value(value, "the result"))
-
-
-def _imports(packages: Sequence[str]) -> list[str]:
-    """The public modules of packages that this process has imported."""
-    names = [
-        name
-        for name in list(sys.modules)
-        if name.partition(".")[0] in packages and "._" not in name and "test" not in name
-    ]
-    return names[:_MAX_IMPORTS]
 
 
 def _skipped(draft: Draft, reason: str) -> dict[str, Any]:
