@@ -224,8 +224,9 @@ def create(
     from vtsserving._model.signature import read_signatures
     from vtsserving._saving import framework
     from vtsserving._saving.custom_objects import write_custom_objects
+    from vtsserving._saving.description import check_description
 
-    text = framework.check_description(description)
+    text = check_description(description)
     check_not_hidden(Tag.parse(name))
     draft = Draft(
         tag=Tag.parse(name),

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadFrame
 
 _LENGTH: Final = struct.Struct("<Q")
@@ -24,6 +23,10 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     Raises:
         OSError: the other side is gone, or the connection's timeout passed.
     """
+    from vtsserving._wire.values import (
+        encode_value,
+    )  # with numpy, which loading and listing models do without
+
     body = encode_value(message, "message")
     connection.sendall(_LENGTH.pack(len(body)) + body)
 
@@ -53,6 +56,8 @@ def receive(
     body = _read(connection, size, before_read)
     if body is None:
         return None
+    from vtsserving._wire.values import decode_value
+
     message = decode_value(bytes(body))
     if not isinstance(message, dict):
         raise BadFrame("a message that is not a dict")

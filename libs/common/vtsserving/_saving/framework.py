@@ -31,13 +31,13 @@ from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving._saving import checker
 from vtsserving._saving.custom_objects import write_custom_objects
+from vtsserving._saving.description import check_description
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
 from vtsserving._saving.taking import ARRAYS, Taking
 from vtsserving._saving.trial import GivenModel, ask, checked_flag, imports_of, run_trial
 from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
-    InvalidArgument,
     InvalidSignature,
     ModelLoadFailed,
     ModelNotFound,
@@ -61,8 +61,6 @@ MODULES: Final = (
 
 INTERNAL: Final = ("packed_runnable",)
 """Modules of this package that save what is no user's model."""
-
-MAX_DESCRIPTION_CHARS: Final = 10_000
 
 
 class SaveDetails(TypedDict, total=False):
@@ -360,19 +358,6 @@ def _plain(described: Any) -> Any:
     if not isinstance(described, Mapping):
         return described
     return {name: plain_signature(raw) for name, raw in described.items()}
-
-
-def check_description(description: str | None) -> str:
-    """Check a description.
-
-    Raises:
-        InvalidArgument: it is no text, or too long.
-    """
-    if description is None:
-        return ""
-    if not isinstance(description, str) or len(description) > MAX_DESCRIPTION_CHARS:
-        raise InvalidArgument(f"description is text of at most {MAX_DESCRIPTION_CHARS} characters")
-    return description
 
 
 def _read(framework: Framework, model: Model, **options: Any) -> Any:
