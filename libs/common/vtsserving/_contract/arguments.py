@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +11,10 @@ from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
 from vtsserving._contract.casting import cast
 from vtsserving._contract.columns import with_known_columns
 from vtsserving._contract.plain_values import plain
-from vtsserving._model.contract import Argument, MethodContract
+from vtsserving._model.argument import NOT_DESCRIBED, Argument
+from vtsserving._model.contract import MethodContract
 from vtsserving._wire import tables, tensors
 from vtsserving.exceptions import BadInput, UnknownArgument
-
-_NOT_DESCRIBED: Final = Argument()
 
 
 class Arguments:
@@ -149,7 +148,7 @@ class Arguments:
     def _described(self, index: int) -> Argument:
         names = self.contract.names
         found = self.contract.arguments.get(names[index]) if 0 <= index < len(names) else None
-        return found or _NOT_DESCRIBED
+        return found or NOT_DESCRIBED
 
 
 def _is_plain(value: list[Any]) -> bool:

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from vtsserving._model.argument import Argument, nearest, read_arguments
 from vtsserving._model.parameters import Parameters
 from vtsserving._model.result_form import ResultForm, read_result
-from vtsserving._model.signature import MAX_DIM, ModelSignature
+from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import InvalidSignature
 
 if TYPE_CHECKING:
@@ -26,46 +27,20 @@ if TYPE_CHECKING:
 Lists = Literal["arrays", "lists", "arrays_if_uniform"]
 """What a caller's list becomes: an array, the list that it is, or, in models of 0.1, an array if it can be."""
 
-Kind = Literal["rows", "parameter"]
+UNCHECKED: Final = "unchecked"
+"""In place of True: calls may be merged, and nobody needs to try it."""
 
-KINDS: Final = ("rows", "parameter")
-TYPES: Final = ("tensor", "table", "texts", "bytes", "any")
-EXTRA_COLUMNS: Final = ("error", "ignore")
+TOLERANT: Final = "tolerant"
+UNDESCRIBED: Final = ("by_type", "parameter", "every_array_and_list")
+LISTS: Final = ("arrays", "lists", "arrays_if_uniform")
+SOURCES: Final = ("user", "framework", "example")
+
+PLAIN: Final = ("batchable", "batch_dim")
+"""The keys of a signature that the specification has."""
 DECLARED: Final = ("arguments", "parameters", "result", "deterministic")
-"""The keys of a signature that only the contract knows."""
-
-_ARGUMENT: Final = ("kind", "axis", "type", "dtype", "shape", "columns", "extra_columns")
-_COLUMN: Final = ("name", "dtype", "nullable", "categories")
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """What one argument of a method is; None and empty: not said.
-
-    Attributes:
-        kind: rows, which are joined with those of other callers, or a parameter, equal for all who share a batch.
-        axis: along which its rows lie; the method's batch_dim where it is not said.
-        type: `tensor`, `table`, `texts`, `bytes` or `any`.
-        dtype: of a tensor.
-        shape: of a tensor; -1 varies.
-        columns: of a table, in order: name, dtype, nullable, categories.
-        extra_columns: what happens to columns that a table has beside these: `error` or `ignore`.
-    """
-
-    kind: Kind | None = None
-    axis: int | None = None
-    type: str = ""
-    dtype: str = ""
-    shape: tuple[int, ...] | None = None
-    columns: tuple[Mapping[str, Any], ...] = ()
-    extra_columns: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is recorded: what is said of it."""
-        shown = {name: getattr(self, name) for name in _ARGUMENT}
-        shown["shape"] = None if self.shape is None else list(self.shape)
-        shown["columns"] = [dict(column) for column in self.columns]
-        return {name: value for name, value in shown.items() if value not in (None, "", [])}
+"""Those that only the contract has."""
+RECORDED: Final = ("positional", "keywords", "takes_more", "undescribed", "lists", "merged", "result_source")
+"""What a record has beside these; it has no `parameters`, since `arguments` says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +98,19 @@ class MethodContract:
         Raises:
             InvalidSignature: a key is unknown or a value impossible; the message has the path of the key.
         """
-        signature = plain_signature(raw)
-        if isinstance(raw, ModelSignature):
-            raw = {}
         path = f"signatures[{method!r}]"
-        arguments = _arguments(raw, path)
-        deterministic = raw.get("deterministic")
-        if deterministic not in (None, True, False, "tolerant"):
-            raise InvalidSignature(
-                f"{path}.deterministic is True, False or 'tolerant', not {deterministic!r:.60}"
-            )
+        signature = plain_signature(raw, path)
+        if isinstance(raw, ModelSignature):
+            return cls(signature.batchable, batch_dim=signature.batch_dim)
         result = raw.get("result")
+        axis_in, axis_out = signature.batch_dim
         return cls(
             signature.batchable,
-            raw.get("batchable") == UNCHECKED,
+            _is_unchecked(raw.get("batchable")),
             signature.batch_dim,
-            deterministic,
-            arguments=arguments,
-            result=None if result is None else read_result(result, f"{path}.result", signature.batch_dim[1]),
+            _deterministic(raw.get("deterministic"), path),
+            arguments=read_arguments(raw, path, axis_in),
+            result=None if result is None else read_result(result, f"{path}.result", axis_out),
             result_source="user" if result is not None else "",
         )
 
@@ -188,11 +158,6 @@ class MethodContract:
         )
         return ModelSignature(self.batchable and is_plain, self.batch_dim)
 
-    @property
-    def can_be_cut(self) -> bool | None:
-        """Whether a request may be computed in parts of its rows; None: that shows when it is called."""
-        return None if self.result is None else self.result.follows_rows
-
     def completed(self, method: str, parameters: Parameters) -> MethodContract:
         """The same, knowing the method's parameters.
 
@@ -204,11 +169,13 @@ class MethodContract:
             InvalidSignature: an argument is described that the method does not have.
         """
         known = (*parameters.names, *parameters.keywords)
-        for name in self.arguments:
+        for name, argument in self.arguments.items():
             if name not in known and not parameters.takes_more:
+                is_short = argument == Argument("parameter")
+                where = f".parameters names {name!r}" if is_short else f".arguments[{name!r}]"
                 raise InvalidSignature(
-                    f"signatures[{method!r}].arguments[{name!r}]: the method has no such argument; it takes "
-                    f"{', '.join(known) or 'none'}"
+                    f"signatures[{method!r}]{where}: the method has no such argument{nearest(name, known)}; it takes "
+                    f"{', '.join(known) or 'none that has a name'}"
                 )
         return replace(
             self,
@@ -246,7 +213,7 @@ class MethodContract:
         Raises:
             InvalidSignature: it is damaged.
         """
-        known = {key: raw[key] for key in ("batchable", "batch_dim", *DECLARED) if key in raw}
+        known = {key: raw[key] for key in (*PLAIN, *DECLARED) if key in raw}
         base = cls.declared("", known)
         return replace(
             base,
@@ -260,118 +227,46 @@ class MethodContract:
         )
 
 
-UNCHECKED: Final = "unchecked"
-"""In place of True: calls may be merged, and nobody needs to try it."""
-
-UNDESCRIBED: Final = ("by_type", "parameter", "every_array_and_list")
-LISTS: Final = ("arrays", "lists", "arrays_if_uniform")
-
-
-def plain_signature(raw: Any) -> ModelSignature:
+def plain_signature(raw: Any, path: str = "the signature") -> ModelSignature:
     """The part of a signature that the specification knows.
 
+    Args:
+        raw: the signature as users write it.
+        path: of it, for errors.
+
     Raises:
-        InvalidSignature: a key is unknown or a value impossible.
+        InvalidSignature: a key is unknown or a value impossible; the message has the path of the key.
     """
     if isinstance(raw, ModelSignature):
         return raw
     if not isinstance(raw, Mapping):
-        return ModelSignature.from_dict(raw)
-    plain = {key: value for key, value in raw.items() if key not in DECLARED}
-    if plain.get("batchable") == UNCHECKED:
+        raise InvalidSignature(f"{path} is a dict like {{'batchable': True}}, not {raw!r:.80}")
+    for key in raw:
+        if key not in PLAIN and key not in DECLARED:
+            raise InvalidSignature(
+                f"{path} has the unknown key {key!r:.60}{nearest(key, (*PLAIN, *DECLARED))}; "
+                f"known are {', '.join((*PLAIN, *DECLARED))}"
+            )
+    plain = {key: raw[key] for key in PLAIN if key in raw}
+    if _is_unchecked(plain.get("batchable")):
         plain["batchable"] = True
-    return ModelSignature.from_dict(plain)
+    try:
+        return ModelSignature.from_dict(plain)
+    except InvalidSignature as error:
+        raise InvalidSignature(f"{path}: {error.message}") from None
+
+
+def _is_unchecked(batchable: Any) -> bool:
+    return isinstance(batchable, str) and batchable == UNCHECKED
+
+
+def _deterministic(raw: Any, path: str) -> bool | str | None:
+    if raw is None or isinstance(raw, bool) or (isinstance(raw, str) and raw == TOLERANT):
+        return raw
+    raise InvalidSignature(f"{path}.deterministic is True, False or {TOLERANT!r}, not {raw!r:.60}")
 
 
 def _one_of(value: Any, known: Sequence[str]) -> str:
     if value not in known:
         raise InvalidSignature(f"{value!r:.60} is none of {', '.join(known)}")
     return str(value)
-
-
-def _arguments(raw: Mapping[str, Any], path: str) -> dict[str, Argument]:
-    described = raw.get("arguments") or {}
-    if not isinstance(described, Mapping):
-        raise InvalidSignature(f"{path}.arguments is a dict from argument name to what it is")
-    found = {
-        _name(name, f"{path}.arguments"): _argument(one, f"{path}.arguments[{name!r}]")
-        for name, one in described.items()
-    }
-    parameters = raw.get("parameters") or ()
-    if isinstance(parameters, str) or not isinstance(parameters, Sequence):
-        raise InvalidSignature(f"{path}.parameters is a list of argument names")
-    for name in parameters:
-        known = found.get(_name(name, f"{path}.parameters"), Argument())
-        if known.kind == "rows":
-            raise InvalidSignature(
-                f"{path}.parameters names {name!r}, which {path}.arguments declares to be rows"
-            )
-        found[name] = replace(known, kind="parameter")
-    return found
-
-
-def _name(name: Any, path: str) -> str:
-    if not isinstance(name, str) or not name:
-        raise InvalidSignature(f"{path} has {name!r:.60}, which is not the name of an argument")
-    return name
-
-
-def _argument(raw: Any, path: str) -> Argument:
-    if not isinstance(raw, Mapping):
-        raise InvalidSignature(f"{path} is a dict like {{'kind': 'rows'}}, not {raw!r:.60}")
-    for key in raw:
-        if key not in _ARGUMENT:
-            raise InvalidSignature(
-                f"{path} has the unknown key {key!r:.60}; known are {', '.join(_ARGUMENT)}"
-            )
-    for key, known in (("kind", KINDS), ("type", TYPES), ("extra_columns", EXTRA_COLUMNS)):
-        if raw.get(key) not in (None, *known):
-            raise InvalidSignature(f"{path}.{key} is {' or '.join(known)}, not {raw[key]!r:.60}")
-    axis = raw.get("axis")
-    if axis is not None and not _is_axis(axis):
-        raise InvalidSignature(f"{path}.axis is a number from 0 to {MAX_DIM}, not {axis!r:.60}")
-    if axis is not None and raw.get("kind") == "parameter":
-        raise InvalidSignature(f"{path}.axis does not fit a parameter, which has no rows")
-    if raw.get("type") == "table" and axis:
-        raise InvalidSignature(f"{path}.axis is {axis}, but the rows of a table lie along axis 0")
-    return Argument(
-        raw.get("kind"),
-        axis,
-        raw.get("type") or "",
-        str(raw.get("dtype") or ""),
-        _shape(raw.get("shape"), path, axis),
-        _columns(raw.get("columns"), path),
-        raw.get("extra_columns") or "",
-    )
-
-
-def _is_axis(axis: Any) -> bool:
-    return type(axis) is int and 0 <= axis <= MAX_DIM
-
-
-def _shape(raw: Any, path: str, axis: int | None) -> tuple[int, ...] | None:
-    if raw is None:
-        return None
-    if isinstance(raw, str) or not isinstance(raw, Sequence):
-        raise InvalidSignature(f"{path}.shape is a list of sizes, -1 where one varies")
-    sizes = tuple(-1 if size is None else size for size in raw)
-    if any(type(size) is not int or size < -1 for size in sizes):
-        raise InvalidSignature(f"{path}.shape is a list of sizes, -1 where one varies, not {raw!r:.60}")
-    if axis is not None and axis >= len(sizes):
-        raise InvalidSignature(f"{path}.axis is {axis}, but its shape has {len(sizes)} dimensions")
-    return sizes
-
-
-def _columns(raw: Any, path: str) -> tuple[Mapping[str, Any], ...]:
-    if raw is None:
-        return ()
-    if isinstance(raw, str) or not isinstance(raw, Sequence):
-        raise InvalidSignature(f"{path}.columns is a list of column names or of dicts with a name")
-    columns = [column if isinstance(column, Mapping) else {"name": column} for column in raw]
-    for at, column in enumerate(columns):
-        unknown = [key for key in column if key not in _COLUMN]
-        if unknown or "name" not in column:
-            raise InvalidSignature(
-                f"{path}.columns[{at}] is a name, or a dict of {', '.join(_COLUMN)} with at least a name"
-            )
-    return tuple(dict(column) for column in columns)

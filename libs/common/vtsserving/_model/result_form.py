@@ -5,15 +5,16 @@ A leaf is cut by rows along one axis, or the same for everybody; lists, tuples a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vtsserving._model.signature import MAX_DIM
+from vtsserving._model.described import check_rows, read_axis, read_value
 from vtsserving.exceptions import InvalidSignature
 
-_LEAF: Final = ("axis", "same", "ordered", "type", "dtype", "shape", "columns")
-_TYPES: Final = ("tensor", "table", "texts", "bytes", "any")
+LEAF: Final = ("axis", "same", "ordered", "type", "dtype", "shape", "columns")
+"""The keys of a leaf."""
+
 DICT: Final = "dict"
 """The key of a form that is a dict whose names could be taken for those of a leaf."""
 
@@ -40,12 +41,15 @@ class ResultForm:
 
     @property
     def follows_rows(self) -> bool:
-        """Whether every part of it can be cut by rows; what is the same for everybody is no obstacle."""
-        if self.items is not None:
-            return bool(self.items) and all(item.follows_rows for item in self.items)
-        if self.named is not None:
-            return bool(self.named) and all(item.follows_rows for item in self.named.values())
-        return self.ordered
+        """Whether it can be cut by rows: a part that is the same for everybody is no obstacle, but not all are."""
+        leaves = list(self._leaves())
+        return all(leaf.ordered for leaf in leaves) and any(leaf.axis is not None for leaf in leaves)
+
+    def _leaves(self) -> Iterator[ResultForm]:
+        if self.items is None and self.named is None:
+            yield self
+        for part in self.items or (self.named or {}).values():
+            yield from part._leaves()
 
     def is_plain(self, axis: int) -> bool:
         """Whether 0.1 finds the same rows: it cuts dicts of arrays along one axis, and takes every list for rows."""
@@ -80,35 +84,52 @@ def read_result(raw: Any, path: str, axis: int, depth: int = 0) -> ResultForm:
     if depth > MAX_DEPTH:
         raise InvalidSignature(f"{path} is nested deeper than {MAX_DEPTH} levels")
     if isinstance(raw, Mapping):
-        named = raw[DICT] if set(raw) == {DICT} else None if set(raw) <= set(_LEAF) else raw
-        if named is None:
-            return _leaf(raw, path, axis)
-        if not isinstance(named, Mapping):
-            raise InvalidSignature(f"{path}.{DICT} is a dict from name to form, not {named!r:.60}")
-        return ResultForm(
-            named={
-                str(name): read_result(one, f"{path}[{name!r}]", axis, depth + 1)
-                for name, one in named.items()
-            }
-        )
+        if set(raw) == {DICT}:
+            return _named(raw[DICT], path, axis, depth)
+        return _leaf(raw, path, axis) if _is_leaf(raw) else _named(raw, path, axis, depth)
     if isinstance(raw, Sequence) and not isinstance(raw, str | bytes):
+        if not raw:
+            raise InvalidSignature(f"{path} is an empty list; leave it out where the result is not known")
         return ResultForm(
             items=tuple(read_result(one, f"{path}[{at}]", axis, depth + 1) for at, one in enumerate(raw))
         )
     raise InvalidSignature(f"{path} is a dict like {{'axis': 0}}, or a list or dict of such, not {raw!r:.60}")
 
 
-def _leaf(raw: Mapping[str, Any], path: str, axis: int) -> ResultForm:
-    for key in ("same", "ordered"):
-        if not isinstance(raw.get(key, True), bool):
-            raise InvalidSignature(f"{path}.{key} is True or False, not {raw[key]!r:.60}")
-    if raw.get("type") not in (None, *_TYPES):
-        raise InvalidSignature(f"{path}.type is {' or '.join(_TYPES)}, not {raw['type']!r:.60}")
-    is_same = raw.get("same", False)
-    if is_same and "axis" in raw:
+def _is_leaf(raw: Mapping[Any, Any]) -> bool:
+    """Whether a dict describes one part, and not parts by name: also with keys that a part does not have."""
+    unknown = [value for key, value in raw.items() if key not in LEAF]
+    return not unknown or not all(isinstance(value, Mapping | list | tuple) for value in unknown)
+
+
+def _named(raw: Any, path: str, axis: int, depth: int) -> ResultForm:
+    if not isinstance(raw, Mapping) or not raw:
+        raise InvalidSignature(f"{path}.{DICT} is a dict from name to form, not {raw!r:.60}")
+    named = {str(name): read_result(one, f"{path}[{name!r}]", axis, depth + 1) for name, one in raw.items()}
+    if len(named) < len(raw):
+        raise InvalidSignature(f"{path} has two names that are equal as texts, among {list(raw)!r:.60}")
+    return ResultForm(named=named)
+
+
+def _leaf(raw: Mapping[Any, Any], path: str, batch_axis: int) -> ResultForm:
+    for key in raw:
+        if key not in LEAF:
+            raise InvalidSignature(f"{path} has the unknown key {key!r:.60}; known are {', '.join(LEAF)}")
+    is_same, is_ordered = _flag(raw, "same", path, default=False), _flag(raw, "ordered", path, default=True)
+    axis = read_axis(raw, path)
+    if is_same and axis is not None:
         raise InvalidSignature(f"{path} has both `axis` and `same`: rows are cut, or the same for everybody")
-    along = raw.get("axis", axis)
-    if type(along) is not int or not 0 <= along <= MAX_DIM:
-        raise InvalidSignature(f"{path}.axis is a number from 0 to {MAX_DIM}, not {along!r:.60}")
-    described = {key: raw[key] for key in ("type", "dtype", "shape", "columns") if key in raw}
-    return ResultForm(None if is_same else along, raw.get("ordered", True), described=described)
+    if is_same and not is_ordered:
+        raise InvalidSignature(f"{path} has both `same` and `ordered`: what has no rows has no order of them")
+    value = read_value(raw, path)
+    along = batch_axis if axis is None else axis
+    if not is_same:
+        check_rows(value, along, path, f"{path}.axis" if axis is not None else "batch_dim")
+    return ResultForm(None if is_same else along, is_ordered, described=value or None)
+
+
+def _flag(raw: Mapping[Any, Any], key: str, path: str, *, default: bool) -> bool:
+    value = raw.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidSignature(f"{path}.{key} is True or False, not {value!r:.60}")
+    return default if value is None else value

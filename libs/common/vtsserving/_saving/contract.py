@@ -10,15 +10,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, observe
-from vtsserving._model.contract import Argument, MethodContract
-from vtsserving._model.parameters import Parameters
+from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, mark, observe
+from vtsserving._model.argument import NOT_DESCRIBED
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.parameters import Parameters, parameters_of
 from vtsserving._model.result_form import ResultForm
-from vtsserving._model.signature import ModelSignature
+from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._saving.taking import Taking
+from vtsserving._saving.trial import GivenModel
 from vtsserving._wire import rows
 from vtsserving._wire.rows import Packed
-from vtsserving.exceptions import BadShape, InvalidSignature, UnsupportedValue
+from vtsserving.exceptions import BadModelOutput, BadShape, InvalidSignature, UnsupportedValue
+
+
+def contracts_of(
+    described: Mapping[str, Mapping[str, Any] | ModelSignature],
+    taking: Taking,
+    parameters: Callable[[Any, str], Parameters] | None,
+    served: Any,
+    columns: Sequence[str] = (),
+) -> dict[str, MethodContract]:
+    """The contracts of a model's methods as far as their author and the framework know them.
+
+    Args:
+        described: the signatures as the user wrote them.
+        taking: of the framework.
+        parameters: of a method of the object, where Python cannot say.
+        served: the object that has the methods.
+        columns: names of the columns that a table has, where the framework knows them.
+
+    Raises:
+        InvalidSignature: a signature says what its method cannot have; the message has the path of the key.
+    """
+    found = {}
+    for method, raw in described.items():
+        has = parameters(served, method) if parameters else parameters_of(method_of(served, method))
+        found[method] = with_columns(contract_of(method, raw, taking, has), method, columns)
+    return found
+
+
+def method_of(served: Any, method: str) -> Any:
+    """The callable of a signature; a function is called itself, since its `__call__` does not show its parameters."""
+    return served if method == CALL else getattr(served, method)
 
 
 def contract_of(
@@ -38,8 +71,9 @@ def contract_of(
     contract = MethodContract.declared(method, raw).completed(method, parameters)
     for name, argument in contract.arguments.items():
         if (argument.type == "table" or argument.columns) and not taking.tables:
+            key = "type" if argument.type == "table" else "columns"
             raise InvalidSignature(
-                f"signatures[{method!r}].arguments[{name!r}].type is a table, but the method takes arrays"
+                f"signatures[{method!r}].arguments[{name!r}].{key} says that it is a table, but the method takes arrays"
             )
     return replace(
         contract,
@@ -48,49 +82,68 @@ def contract_of(
     )
 
 
-def with_columns(contract: MethodContract, columns: Sequence[str]) -> MethodContract:
-    """The same, knowing the names of the columns of the first argument, should it be a table."""
-    if not columns or not contract.names:
-        return contract
-    first = contract.names[0]
-    known = contract.arguments.get(first, Argument())
-    if known.columns:
-        return contract
-    named = replace(known, columns=tuple({"name": name} for name in columns))
-    return replace(
-        contract, arguments={first: named, **{k: v for k, v in contract.arguments.items() if k != first}}
-    )
-
-
-def with_example(
-    contract: MethodContract, method: str, args: Sequence[Any], call: Callable[..., Any]
-) -> MethodContract:
-    """The same, knowing how results follow rows, as far as an example shows it.
+def with_columns(contract: MethodContract, method: str, columns: Sequence[str]) -> MethodContract:
+    """The same, knowing the names of the columns of the first argument, should it be a table.
 
     Args:
         contract: of the method.
         method: its name.
-        args: the example.
-        call: calls the method; does not change the user's object.
-
-    Returns:
-        The contract with its result described; or not merged, with a warning, if its results follow no rows.
+        columns: what the framework knows; empty: nothing.
 
     Raises:
-        InvalidSignature: an argument has no such axis as the contract says.
+        InvalidSignature: `extra_columns` is said of a table whose columns nobody knows.
     """
+    arguments = dict(contract.arguments)
+    first = contract.names[0] if contract.names else ""
+    known = arguments.get(first, NOT_DESCRIBED)
+    is_table = known.type in ("", "table") and not known.axis and not contract.batch_dim[0]
+    if columns and first and is_table and not known.columns:
+        arguments = {first: known, **arguments}
+        arguments[first] = replace(known, columns=tuple({"name": name} for name in columns))
+    for name, argument in arguments.items():
+        if argument.extra_columns and not argument.columns:
+            raise InvalidSignature(
+                f"signatures[{method!r}].arguments[{name!r}].extra_columns needs `columns`: without them, "
+                "none is one too many"
+            )
+    return replace(contract, arguments=arguments)
+
+
+def with_example(contracts: Mapping[str, MethodContract], given: GivenModel) -> dict[str, MethodContract]:
+    """The same, knowing how results follow rows, as far as the example shows it.
+
+    Args:
+        contracts: by method.
+        given: the model, its example, and its answers to that.
+
+    Returns:
+        Contracts with their results described; or not merged, with a warning, if the results follow no rows.
+
+    Raises:
+        InvalidSignature: an argument or a result has no such axis as its contract says.
+    """
+    if given.example is None:
+        return dict(contracts)
+    return {method: _with_example(contract, method, given) for method, contract in contracts.items()}
+
+
+def _with_example(contract: MethodContract, method: str, given: GivenModel) -> MethodContract:
+    assert given.example is not None
     if contract.rule.axis is None:
         return contract
     try:
-        packed = rows.pack_call(args, {}, contract.rule)
+        packed = rows.pack_call(given.example.args(), {}, contract.rule)
     except BadShape as error:
         raise InvalidSignature(
             f"signatures[{method!r}] does not fit the input example: {error.message}"
         ) from None
-    if contract.result is not None or packed.rows < 2:
+    if contract.result is not None:
+        _check_result(contract.result, method, given, packed)
+        return contract
+    if packed.rows < 2:
         return contract
     try:
-        form = _seen(packed, call)
+        form = _seen(packed, method_of(given.served, method))
     except (Undecided, UnsupportedValue):
         return contract
     if form is not None:
@@ -103,6 +156,16 @@ def with_example(
         stacklevel=5,
     )
     return replace(contract, merged=False)
+
+
+def _check_result(form: ResultForm, method: str, given: GivenModel, packed: Packed) -> None:
+    """Refuse a declared result that is not what the method gives for the example."""
+    if not packed.rows or method not in given.results:
+        return
+    try:
+        mark(given.results[method], form, packed.rows, [], f"signatures[{method!r}].result")
+    except BadModelOutput as error:
+        raise InvalidSignature(f"{error.message}, with the input example") from None
 
 
 def _seen(packed: Packed, call: Callable[..., Any]) -> ResultForm | None:

@@ -26,7 +26,7 @@ from vtsserving._model.info import ModelContext, ModelInfo
 from vtsserving._model.manifest_files import hash_files
 from vtsserving._model.metadata import plain_labels, plain_metadata
 from vtsserving._model.options import ModelOptions
-from vtsserving._model.parameters import Parameters, parameters_of
+from vtsserving._model.parameters import Parameters
 from vtsserving._model.signature import ModelSignature, read_signatures
 from vtsserving._model.tag import Tag, check_not_hidden
 from vtsserving._saving import checker
@@ -164,6 +164,8 @@ def save(
     Raises:
         VtsServingException: an argument is not valid, or the store refuses; nothing is saved then.
     """
+    from vtsserving._saving.contract import contracts_of, with_example  # with numpy
+
     known = _known_details(framework, details)
     tag = Tag.parse(name)
     check_not_hidden(tag)
@@ -191,9 +193,10 @@ def save(
             **({"description": description} if description else {}),
             "runs_code": written.runs_code,
         }
-        example = _example(staged, known.get("input_example"), signatures)
+        contracts = contracts_of(described, framework.taking, framework.parameters, served, written.columns)
+        example = _example(staged, known.get("input_example"), contracts)
         given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
-        contracts = _contracts(framework, given, described, written)
+        contracts = with_example(contracts, given)
         extra.update(_described(given, contracts, signatures, written))
         extra.update(write_contracts(contracts))
         recorded = {name: contracts[name].signature_for_0_1 for name in signatures}
@@ -204,11 +207,11 @@ def save(
         return store.save(staged, dataclasses.replace(draft, extra={**extra, **checked}), files)
 
 
-def _example(staged: Path, raw: Any, signatures: Mapping[str, ModelSignature]) -> Example | None:
+def _example(staged: Path, raw: Any, contracts: Mapping[str, MethodContract]) -> Example | None:
     if raw is None:
         return None
     example = Example(raw, staged)
-    example.check_axes(signatures)
+    example.check_axes(contracts)
     return example
 
 
@@ -220,26 +223,9 @@ def _described(
 ) -> dict[str, Any]:
     """The specs of inputs and outputs, for the manifest's `extra`."""
     if given.example is not None:
-        return given.example.describe(contracts, signatures, given.results, written.input_specs)
+        return given.example.describe(contracts, given.results, written.input_specs)
     specs = input_specs(signatures, written.input_specs)
     return {"input_specs": specs} if specs else {}
-
-
-def _contracts(
-    framework: Framework, given: GivenModel, described: Mapping[str, Any], written: Written
-) -> dict[str, MethodContract]:
-    """The contracts of the methods, as far as their author, the framework and the example know them."""
-    from vtsserving._saving.contract import contract_of, with_columns, with_example  # with numpy
-
-    found = {}
-    for method, raw in described.items():
-        known = framework.parameters or (lambda served, method: parameters_of(getattr(served, method)))
-        contract = contract_of(method, raw, framework.taking, known(given.served, method))
-        contract = with_columns(contract, written.columns)
-        if given.example is not None:
-            contract = with_example(contract, method, given.example.args(), getattr(given.served, method))
-        found[method] = contract
-    return found
 
 
 def load(framework: Framework, tag: str | Tag | Model, **options: Any) -> Any:
@@ -357,7 +343,7 @@ def _plain(described: Any) -> Any:
     """Signatures as model.yaml has them; what is none is left to `read_signatures`."""
     if not isinstance(described, Mapping):
         return described
-    return {name: plain_signature(raw) for name, raw in described.items()}
+    return {name: plain_signature(raw, f"signatures[{name!r:.80}]") for name, raw in described.items()}
 
 
 def _read(framework: Framework, model: Model, **options: Any) -> Any:

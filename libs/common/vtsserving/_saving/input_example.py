@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vtsserving._local_store.model import Model
+from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
-from vtsserving._model.signature import ModelSignature
 from vtsserving.exceptions import InvalidSignature, SerializationError, VtsServingException
 
 EXAMPLE_FILE: Final = "input_example.msgpack"
@@ -59,20 +59,30 @@ class Example:
 
         return tuple(owned(decode_value(self._encoded)))
 
-    def check_axes(self, signatures: Mapping[str, ModelSignature]) -> None:
-        """Check that each signature's batch dimension is one of the example.
+    def check_axes(self, contracts: Mapping[str, MethodContract]) -> None:
+        """Check that the axes of rows are ones that the example has.
+
+        Args:
+            contracts: of the methods.
 
         Raises:
-            InvalidSignature: it is not.
+            InvalidSignature: one is not; the message has the path of the key.
         """
-        for method, signature in signatures.items():
-            axis = signature.batch_dim[0]
-            _check_axis(method, signature, axis, [_spec(arg, "", axis) for arg in self._given])
+        for method, contract in contracts.items():
+            for at, (name, value) in enumerate(_named(contract, self._given)):
+                axis = _axis_of_rows(contract, name, value, at)
+                shape = None if axis is None else _spec(value, "", axis).get("shape")
+                if contract.batchable and axis is not None and shape is not None and axis >= len(shape):
+                    is_own = name in contract.arguments and contract.arguments[name].axis is not None
+                    key = f".arguments[{name!r}].axis is {axis}" if is_own else f".batch_dim is {axis}"
+                    raise InvalidSignature(
+                        f"signatures[{method!r}]{key}, but in the input example {name!r} has only {len(shape)} "
+                        "dimensions"
+                    )
 
     def describe(
         self,
         contracts: Mapping[str, MethodContract],
-        signatures: Mapping[str, ModelSignature],
         results: Mapping[str, Any],
         known: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -80,7 +90,6 @@ class Example:
 
         Args:
             contracts: of the methods.
-            signatures: the methods.
             results: what each of them returned for the example.
             known: input specs that the framework knows; they win over what a list of numbers suggests.
 
@@ -90,28 +99,23 @@ class Example:
         Raises:
             InvalidSignature: a result has no such dimension as the signature's batch_dim.
         """
-        inputs, outputs = input_specs(signatures, known), {}
-        for method, signature in signatures.items():
-            axis_in, axis_out = signature.batch_dim
+        inputs, outputs = input_specs(contracts, known), {}
+        for method, contract in contracts.items():
             if method not in inputs or not self._is_list:
-                contract = contracts[method]
                 inputs[method] = {
                     "args": [
-                        {"name": name, "dtype": "object"}
-                        if _stays_list(contract, name, arg)
-                        else _spec(arg, name, axis_in)
-                        for name, arg in _named(contract, self._given)
+                        _argument_spec(contract, name, value, at)
+                        for at, (name, value) in enumerate(_named(contract, self._given))
                     ]
                 }
-            outputs[method] = _spec(results[method], "", axis_out)
-            _check_axis(method, signature, axis_out, [outputs[method]])
-        shown = _shown(self._given, signatures)
+            outputs[method] = _result_spec(contract, method, results[method])
+        shown = _shown(self._given, contracts)
         return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
 
 
-def input_specs(signatures: Mapping[str, ModelSignature], known: Mapping[str, Any] | None) -> dict[str, Any]:
+def input_specs(methods: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
     """The input specs that a framework knows, of the methods that are served."""
-    return {method: dict(spec) for method, spec in (known or {}).items() if method in signatures}
+    return {method: dict(spec) for method, spec in (known or {}).items() if method in methods}
 
 
 def owned(value: Any) -> Any:
@@ -155,11 +159,11 @@ def warmup_calls(model: Model) -> list[WarmupCall]:
     return calls
 
 
-def _shown(args: tuple[Any, ...], signatures: Mapping[str, ModelSignature]) -> list[Any]:
+def _shown(args: tuple[Any, ...], contracts: Mapping[str, MethodContract]) -> list[Any]:
     """The example as documentation shows it: JSON values, one row of a batch; empty where there is no short form."""
     from vtsserving._codecs.json_write import to_json
 
-    axes = {signature.batch_dim[0] for signature in signatures.values() if signature.batchable}
+    axes = {contract.batch_dim[0] for contract in contracts.values() if contract.batchable}
     try:
         rows = [arg[:1] if axes == {0} and hasattr(arg, "__len__") else arg for arg in args]
         text = to_json(rows)
@@ -182,14 +186,38 @@ def _encoded(args: tuple[Any, ...]) -> bytes:
     return encoded
 
 
-def _check_axis(method: str, signature: ModelSignature, axis: int, specs: list[dict[str, Any]]) -> None:
-    for spec in specs:
-        shape = spec.get("shape")
-        if signature.batchable and shape is not None and axis >= len(shape):
-            raise InvalidSignature(
-                f"the signature {method!r} has batch_dim {signature.batch_dim}, but with the input example an "
-                f"array has only {len(shape)} dimensions"
-            )
+def _axis_of_rows(contract: MethodContract, name: str, value: Any, at: int) -> int | None:
+    """The axis of an argument's rows, as `CallRule.axis_of` decides it; None: it is a parameter."""
+    described = contract.arguments.get(name, NOT_DESCRIBED)
+    if described.kind == "parameter":
+        return None
+    if described.kind == "rows" or described.axis is not None:
+        return contract.batch_dim[0] if described.axis is None else described.axis
+    if at > 0 and (contract.undescribed == "parameter" or not getattr(value, "ndim", 0)):
+        return None
+    is_list = isinstance(value, list) and contract.lists == "lists"
+    return None if is_list and contract.batch_dim[0] else contract.batch_dim[0]
+
+
+def _argument_spec(contract: MethodContract, name: str, value: Any, at: int) -> dict[str, Any]:
+    if _stays_list(contract, name, value):
+        return {"name": name, "dtype": "object"}
+    axis = _axis_of_rows(contract, name, value, at)
+    return _spec(value, name, contract.batch_dim[0] if axis is None else axis)
+
+
+def _result_spec(contract: MethodContract, method: str, result: Any) -> dict[str, Any]:
+    form, axis = contract.result, contract.batch_dim[1]
+    if form is not None and contract.result_source == "user":
+        is_leaf = form.items is None and form.named is None
+        return _spec(result, "", axis if not is_leaf else -1 if form.axis is None else form.axis)
+    spec = _spec(result, "", axis)
+    if contract.batchable and axis >= len(spec.get("shape", range(axis + 1))):
+        raise InvalidSignature(
+            f"signatures[{method!r}].batch_dim is {contract.batch_dim}, but with the input example the result has only "
+            f"{len(spec['shape'])} dimensions"
+        )
+    return spec
 
 
 def _named(contract: MethodContract, args: tuple[Any, ...]) -> list[tuple[str, Any]]:

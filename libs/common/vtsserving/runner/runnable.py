@@ -58,7 +58,7 @@ class Runnable:
             InvalidSignature: an option is impossible, or the method is private.
         """
         described = {"batchable": batchable, "batch_dim": batch_dim, **contract}
-        signature = plain_signature(described)
+        signature = plain_signature(described, "Runnable.method")
 
         def mark(marked: _Method) -> _Method:
             check_method_name(marked.__name__)
