@@ -11,7 +11,7 @@ from typing import Final
 from vtsserving._catalog.catalog import Method
 from vtsserving._inference.request import Ticket
 from vtsserving._recent import RecentDict
-from vtsserving._wire.layout import layout
+from vtsserving._wire.layout import layout, short_name
 from vtsserving._wire.rows import Packed, first_rows, pieces
 
 MODEL_ERRORS: Final = frozenset(("bad_model_output", "model_failed"))
@@ -84,7 +84,7 @@ def _follows_rows(answer: Packed) -> bool:
 
 def _kind(ticket: Ticket, packed: Packed) -> tuple[str, str, bytes]:
     """Calls of one kind have results of one form."""
-    return ticket.entry.digest, ticket.method.name, packed.head
+    return ticket.entry.digest, ticket.method.name, short_name(packed.head)
 
 
 def _described(method: Method, head: bytes) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -18,6 +19,9 @@ Bytes = bytes | memoryview
 
 _MAX_CACHED_BYTES: Final = 4_096
 """Longer heads are parsed each time: they hold large arguments, and 512 of those would be a leak."""
+
+
+_MAX_NAME_BYTES: Final = 256
 
 
 class Placeholder(NamedTuple):
@@ -256,6 +260,11 @@ def _slicer(placeholder: Placeholder, data: memoryview, rows: int) -> Callable[[
         return lambda start, stop: b""
     array = np.frombuffer(data, np.uint8).reshape(outer, rows, inner_bytes)
     return lambda start, stop: array[:, start:stop].tobytes()
+
+
+def short_name(head: bytes) -> bytes:
+    """A head as what is remembered of it: itself, or a digest of one that holds large arguments."""
+    return head if len(head) <= _MAX_NAME_BYTES else hashlib.sha256(head).digest()
 
 
 def layout(head: bytes) -> Layout:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._recent import RecentDict
-from vtsserving._wire.layout import layout
+from vtsserving._wire.layout import layout, short_name
 
 ALONE: Final = "alone"
 """In place of a form: such calls are computed request by request."""
@@ -34,7 +34,7 @@ class LearnedForms:
 
     def of(self, method: str, head: bytes) -> Known:
         """The form; None: it is not known yet."""
-        key = (method, head)
+        key = (method, short_name(head))
         try:
             return self._known[key]
         except KeyError:
@@ -45,7 +45,7 @@ class LearnedForms:
 
     def of_equal(self, method: str, head: bytes) -> Known:
         """The form in batches of equal requests, which shows nothing about others; None: it is not known yet."""
-        return self._of_equal.get((method, head))
+        return self._of_equal.get((method, short_name(head)))
 
     def learn(self, method: str, head: bytes, form: ResultForm | None, *, equal: bool = False) -> None:
         """Remember what was seen; None: such results follow no rows.
@@ -57,11 +57,11 @@ class LearnedForms:
             equal: whether it was seen in equal requests only.
         """
         known = self._of_equal if equal else self._known
-        known[(method, head)] = ALONE if form is None else form
+        known[(method, short_name(head))] = ALONE if form is None else form
 
     def undecided(self, method: str, head: bytes, *, equal: bool = False) -> None:
         """Remember that a batch did not show it; arguments as of `learn`."""
-        key = (method, head)
+        key = (method, short_name(head))
         if equal:
             self.learn(method, head, None, equal=True)
             return
