@@ -202,6 +202,10 @@ REFUSED = {
     "a size as a bool": ({"arguments": {"x": {"shape": [True]}}}, f"{PATH}.arguments['x'].shape"),
     "too many dimensions": ({"arguments": {"x": {"shape": [1] * 33}}}, f"{PATH}.arguments['x'].shape"),
     "columns as a text": ({"arguments": {"x": {"columns": "age"}}}, f"{PATH}.arguments['x'].columns"),
+    "columns as a dict": (
+        {"arguments": {"x": {"columns": {"age": "int64"}}}},
+        f"{PATH}.arguments['x'].columns is a list",
+    ),
     "no columns": ({"arguments": {"x": {"columns": []}}}, f"{PATH}.arguments['x'].columns is empty"),
     "a column twice": (
         {"arguments": {"x": {"columns": ["a", "b", {"name": "a"}]}}},
@@ -222,6 +226,10 @@ REFUSED = {
     "nullable": (
         {"arguments": {"x": {"columns": [{"name": "a", "nullable": "yes"}]}}},
         f"{PATH}.arguments['x'].columns[0].nullable",
+    ),
+    "the dtype of a column": (
+        {"arguments": {"x": {"columns": [{"name": "a", "dtype": 0}]}}},
+        f"{PATH}.arguments['x'].columns[0].dtype",
     ),
     "categories as a text": (
         {"arguments": {"x": {"columns": [{"name": "a", "categories": "ab"}]}}},

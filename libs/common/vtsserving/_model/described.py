@@ -20,6 +20,8 @@ COLUMN: Final = ("name", "dtype", "nullable", "categories")
 _OF_A_TABLE: Final = ("columns", "extra_columns")
 _OF_A_TENSOR: Final = ("dtype", "shape")
 _NOT_IN_NUMPY: Final = "bfloat16"
+_UNORDERED: Final = (str, bytes, Mapping, set, frozenset)
+"""What can be iterated over and is not a list of values."""
 _PLAIN: Final = {"U": "str", "S": "bytes", "O": "object"}
 """Kinds of dtypes whose names in numpy hold a length."""
 
@@ -144,7 +146,7 @@ def _shape(raw: Any, path: str) -> list[int] | None:
 def _columns(raw: Any, path: str) -> list[dict[str, Any]] | None:
     if raw is None:
         return None
-    if isinstance(raw, str | bytes) or not hasattr(raw, "__iter__"):
+    if isinstance(raw, _UNORDERED) or not hasattr(raw, "__iter__"):
         raise InvalidSignature(f"{path} is a list of column names, or of dicts with a name, not {raw!r:.60}")
     columns = [_column(one, f"{path}[{at}]") for at, one in enumerate(raw)]
     if not columns:
@@ -186,14 +188,14 @@ def _column_dtype(raw: Any, path: str) -> str:
     """Columns have the dtypes of pandas, which are more than those of numpy."""
     if isinstance(raw, type):
         return _dtype(raw, path)
-    text = str(raw)
-    if not text:
-        raise InvalidSignature(f"{path} is empty; say for example 'float64' or 'category'")
-    return text
+    is_dtype = isinstance(raw, str) or hasattr(raw, "kind")
+    if not is_dtype or not str(raw):
+        raise InvalidSignature(f"{path} is a dtype like 'float64' or 'category', not {raw!r:.60}")
+    return str(raw)
 
 
 def _categories(raw: Any, path: str) -> list[Any]:
-    if isinstance(raw, str | bytes | Mapping) or not hasattr(raw, "__iter__"):
+    if isinstance(raw, _UNORDERED) or not hasattr(raw, "__iter__"):
         raise InvalidSignature(f"{path} is a list of values, not {raw!r:.60}")
     found = [_item(value) for value in raw]
     for at, value in enumerate(found):
