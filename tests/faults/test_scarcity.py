@@ -83,6 +83,7 @@ def hungry() -> Any:
 
             import numpy as np
 
+            x = np.asarray(x)  # lists stay lists where they come as JSON
             if 701.0 in x[:, 0]:
                 return np.zeros((1 << 30, 1))
             if 702.0 in x[:, 0]:
