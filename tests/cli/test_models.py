@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from support.archives import save_model
 from support.command_line import CommandLine, run_process
-from vtsserving import models
+from vtsserving import models, picklable_model
 from vtsserving._local_store.store import LocalStore
 
 pytestmark = pytest.mark.fast
@@ -380,3 +382,43 @@ def test_upper_case_is_lowered_with_one_line(store: LocalStore) -> None:
     ended = run_process("models", "get", "IRIS_clf", "-o", "path")
     assert (ended.code, ended.out) == (0, f"{saved.path}\n")
     assert ended.err.splitlines() == ["Warning: the name 'IRIS_clf' is used in lower case: 'iris_clf'"]
+
+
+SIGNATURES = {"__call__": {"batchable": True, "parameters": ["weights"], "result": {"axis": 0}}}
+
+
+def weighted() -> Callable[[Any, Any], Any]:
+    def weighted_sum(x: Any, weights: Any) -> Any:
+        return x @ weights
+
+    return weighted_sum
+
+
+def test_get_shows_the_contract_when_asked_for_and_the_keys_of_the_specification_otherwise(
+    vts: CommandLine, store: LocalStore
+) -> None:
+    saved = picklable_model.save_model("weighted", weighted(), signatures=SIGNATURES, check=False)
+    plain, shown = vts("models", "get", "weighted").out, vts("models", "get", "weighted", "--contract").out
+    assert shown.startswith(plain.rstrip("\n"))
+    assert list(yaml.safe_load(plain)) == list(yaml.safe_load((saved.path / "model.yaml").read_text()))
+    contract = yaml.safe_load(shown)["contract"]
+    assert contract["number"] == 1
+    assert contract["methods"]["__call__"]["arguments"] == {"weights": {"kind": "parameter"}}
+    assert contract["methods"]["__call__"]["result"] == {"axis": 0}
+    assert contract["methods"]["__call__"]["positional"] == ["x", "weights"]
+    assert json.loads(vts("models", "get", "weighted", "-o", "json").out)["contract"] == contract
+
+
+def test_get_says_by_which_rule_a_model_without_a_contract_is_served(
+    vts: CommandLine, store: LocalStore
+) -> None:
+    save_model(store)
+    shown = vts("models", "get", "iris_clf", "--contract").out
+    assert "# Saved by release 0.1, without a contract: it is served by the rule of 0.1" in shown
+    assert "contract" not in yaml.safe_load(shown)
+
+
+def test_the_help_of_get_has_the_option_and_an_example(vts: CommandLine) -> None:
+    shown = vts("models", "get", "--help").out
+    assert "--contract" in shown
+    assert "vtsserving models get iris_clf:latest --contract" in shown

@@ -9,12 +9,18 @@ if TYPE_CHECKING:
     from vtsserving._model.info import ModelInfo
 
 
-def as_yaml(info: ModelInfo, aliases: Iterable[str]) -> str:
-    """model.yaml, with description and aliases where there are any."""
+def as_yaml(info: ModelInfo, aliases: Iterable[str], *, contract: bool = False) -> str:
+    """model.yaml, with description and aliases where there are any, and the contracts of its methods if wanted."""
+    from vtsserving._model.contract_record import CONTRACT
     from vtsserving._model.yaml_file import section
 
-    more = {"description": info.description, "aliases": sorted(aliases)}
+    recorded = info.extra.get(CONTRACT)
+    more = {"description": info.description, "aliases": sorted(aliases), CONTRACT: contract and recorded}
     text = info.to_yaml() + "".join(section(key, value) for key, value in more.items() if value)
+    if contract and recorded is None:
+        from vtsserving._model.contract_text import RULE_OF_0_1
+
+        text += f"# {RULE_OF_0_1}\n"
     return text.rstrip("\n")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = (
     "vtsserving models get iris_clf:latest",
     "vtsserving models get iris_clf:2uo5 -o json",
+    "vtsserving models get iris_clf:latest --contract",
     "ls $(vtsserving models get iris_clf:production -o path)",
 )
 
@@ -26,6 +27,9 @@ EXAMPLES: Final = (
 def get_model(
     tag: TagArgument,
     output: Annotated[GetFormat, typer.Option("--output", "-o", help="How to print.")] = GetFormat.yaml,
+    contract: Annotated[
+        bool, typer.Option("--contract", help="With what its methods take and give; JSON always has it.")
+    ] = False,
     remote: RemoteOption = False,
     store_url: RemoteUrlOption = None,
 ) -> None:
@@ -35,7 +39,7 @@ def get_model(
     if remote or store_url:
         from vtsserving_cli.models.remote import get_remote
 
-        get_remote(store_url, tag, output)
+        get_remote(store_url, tag, output, contract=contract)
         return
     store = LocalStore()
     model = store.get(tag)
@@ -45,7 +49,7 @@ def get_model(
         aliases = _aliases(store, model.tag)
         put_json(as_json(model.info, aliases, size_bytes=model.size_bytes, digest=model.digest))
     else:
-        Console.out(as_yaml(model.info, _aliases(store, model.tag)))
+        Console.out(as_yaml(model.info, _aliases(store, model.tag), contract=contract))
 
 
 def _aliases(store: LocalStore, tag: Tag) -> list[str]:

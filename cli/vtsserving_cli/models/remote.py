@@ -61,7 +61,7 @@ def list_remote(
         put_json(records) if output is ListFormat.json else put_yaml(records)
 
 
-def get_remote(url: str | None, tag: str, output: GetFormat) -> None:
+def get_remote(url: str | None, tag: str, output: GetFormat, *, contract: bool = False) -> None:
     """Print what a store service knows about a model."""
     with _store(url) as store:
         found = store.get(tag)
@@ -74,7 +74,7 @@ def get_remote(url: str | None, tag: str, output: GetFormat) -> None:
         shown = as_json(info, found.aliases, size_bytes=size_bytes, digest=digest)
         put_json({**shown, "pushed_at": found.pushed_at})
     else:
-        Console.out(as_yaml(info, found.aliases))
+        Console.out(as_yaml(info, found.aliases, contract=contract))
 
 
 def delete_remote(

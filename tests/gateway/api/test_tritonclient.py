@@ -137,7 +137,9 @@ def test_tritonclient_gets_what_it_expects(python: Path) -> None:
         assert run(python, ASYNCIO, gateway.port) == [True, [[10.0]] * 100]
     assert found["alive"] == [True, True, True]
     assert found["server"]["name"] == "vtsserving"
-    assert found["model"]["inputs"] == [{"name": "X", "datatype": "FP64", "shape": [-1, 4]}]
+    assert found["model"]["inputs"] == [
+        {"name": "X", "datatype": "FP64", "shape": [-1, 4], "parameters": {"kind": "rows"}}
+    ]
     assert found["model"]["outputs"] == [{"name": "output", "datatype": "FP64", "shape": [-1]}]
     assert found["config"]["max_batch_size"] == 64
     assert found["results"] == [[10.0, 26.0]] * 36

@@ -404,7 +404,7 @@ def test_metadata_lists_what_is_recorded(unharmed: ServedGateway) -> None:
         "name": "iris",
         "versions": ["third"],
         "platform": "vtsserving",
-        "inputs": [{"name": "X", "datatype": "FP64", "shape": [-1, 4]}],
+        "inputs": [{"name": "X", "datatype": "FP64", "shape": [-1, 4], "parameters": {"kind": "rows"}}],
         "outputs": [{"name": "output", "datatype": "FP64", "shape": [-1]}],
     }
     assert read(unharmed, "/v2/models/iris/versions/3")["versions"] == ["3"]

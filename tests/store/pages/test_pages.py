@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings
 from vtsserving._local_store.store import LocalStore
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_record import write_contracts
+from vtsserving._model.parameters import Parameters
 from vtsserving._model.signature import ModelSignature
 from vtsserving._store_client import transfer
 from vtsserving_store import maintenance
@@ -168,3 +172,57 @@ def test_a_guarded_store_shows_nothing_before_one_signs_in(tmp_path: Path) -> No
             assert browser.get("/api/v1/models").status_code == 401, "the API takes no cookies"
             browser.post("/logout")
             assert browser.get("/").status_code == 401
+
+
+def contract_on_page(browser: httpx2.Client, path: str) -> str:
+    """What the page says below the heading of contracts, without tags and line ends."""
+    text = browser.get(path).text.partition("<h2>Contract</h2>")[2].partition("<h2>")[0]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def test_arguments_and_results_are_shown_as_tables(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    described = {
+        "batchable": True,
+        "parameters": ["weights"],
+        "arguments": {EVIL: {"axis": 1, "dtype": "float32", "shape": [3, -1]}},
+        "result": [{"axis": 0}, {EVIL: {"same": True, "type": "texts"}}],
+    }
+    contract = MethodContract.declared("predict", described)
+    contract = contract.completed("predict", Parameters(("x", "weights", "y"), ("scale",)))
+    signatures = {"predict": contract.signature_for_0_1}
+    push(running, local, "m:1", signatures=signatures, extra=write_contracts({"predict": contract}))
+    shown = contract_on_page(browser, "/models/m/1")
+    for text in (
+        "predict Argument Rows or parameter Type",
+        "x rows along axis 0 if it is an array, a table or a list, else a parameter not said",
+        "weights parameter not said",
+        "y rows along axis 0 if it is an array or a table, else a parameter not said",
+        f"{EVIL} rows along axis 1 tensor float32 [3, -1]",
+        "and other named arguments",
+        "result[0] rows along axis 0 not said",
+        f"result[1][{EVIL!r}] the same for everybody texts",
+        "How results follow rows was said by its author.",
+    ):
+        assert text in shown, shown
+    assert "<script>alert" not in browser.get("/models/m/1").text
+
+
+def test_the_page_of_a_model_of_0_1_says_by_which_rule_it_is_served(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    push(running, local, "m:1", signatures={"predict": ModelSignature(batchable=True)})
+    shown = contract_on_page(browser, "/models/m/1")
+    assert "it is served by the rule of 0.1, by which every array and every list in a call is rows" in shown
+
+
+def test_the_page_of_a_model_with_a_later_contract_says_so(
+    running: ThreadedStore, browser: httpx2.Client, local: LocalStore
+) -> None:
+    signatures = {"predict": ModelSignature(batchable=True)}
+    later = {"contract": {"number": 2, "methods": {"predict": {"anything": "else"}}}}
+    push(running, local, "m:1", signatures=signatures, extra=later)
+    shown = contract_on_page(browser, "/models/m/1")
+    assert "m:1 has contracts of number 2" in shown
+    assert "later release" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -121,5 +120,7 @@ def _argument(raw: Any, path: str, method_path: str, batch_axis: int) -> Argumen
 
 def nearest(key: Any, known: Sequence[str]) -> str:
     """A question for an error: whether a name that is like an unknown one was meant; else empty."""
+    import difflib  # only errors need it
+
     found = difflib.get_close_matches(str(key), known, n=1)
     return f", did you mean {found[0]!r}?" if found else ""

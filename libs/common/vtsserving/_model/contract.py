@@ -115,6 +115,11 @@ class MethodContract:
         )
 
     @property
+    def rule_axis(self) -> int | None:
+        """The axis of rows where an argument does not say its own; None: calls are never merged."""
+        return self.batch_dim[0] if self.batchable and self.merged else None
+
+    @property
     def rule(self) -> CallRule:
         """How its calls are packed."""
         from vtsserving._wire.call_rule import (
@@ -122,7 +127,7 @@ class MethodContract:
             CallRule,
         )  # with numpy, which listing models does without
 
-        if not self.batchable or not self.merged:
+        if self.rule_axis is None:
             return CallRule(None, self.names)
         kinds = {
             name: PARAMETER
@@ -133,7 +138,7 @@ class MethodContract:
             for name, one in self.arguments.items()
             if one.kind is not None
         }
-        return CallRule(self.batch_dim[0], self.names, kinds, self.undescribed)
+        return CallRule(self.rule_axis, self.names, kinds, self.undescribed)
 
     @property
     def is_described(self) -> bool:

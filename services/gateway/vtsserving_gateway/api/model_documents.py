@@ -7,6 +7,15 @@ from typing import Any, Final
 
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._codecs.json_arrays import ArraySpec
+from vtsserving._model.contract import MethodContract
+from vtsserving._model.contract_text import (
+    RULE_OF_0_1,
+    argument_texts,
+    array_text,
+    result_source,
+    result_texts,
+)
+from vtsserving.exceptions import IntegrityError, NewerFormat
 from vtsserving_gateway.api.openapi import BINARY, call_operation, error_answer
 from vtsserving_gateway.predict.decode import Target
 
@@ -32,7 +41,10 @@ def model_paths(entries: Iterable[CatalogEntry]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for entry in list(newest.values())[:MAX_MODELS]:
         for method in entry.signatures:
-            paths[f"/v1/models/{entry.name}/{method}"] = {"post": _operation(entry, method)}
+            try:
+                paths[f"/v1/models/{entry.name}/{method}"] = {"post": _operation(entry, method)}
+            except (NewerFormat, IntegrityError):
+                break  # it cannot be called here; `GET /v1/models/{tag}` says why
     return paths
 
 
@@ -44,10 +56,11 @@ def _operation(entry: CatalogEntry, method: str) -> dict[str, Any]:
     operation["responses"]["default"] = error_answer("Any other error.")
     operation["tags"] = [entry.name]
     operation["summary"] = f"{method} of {entry.tag}"
+    operation["description"] = _in_words(target.method.contract)
     inputs = target.inputs
     arguments = list(entry.input_example)
     if inputs is not None:
-        schema = _call_schema(inputs, arguments or [example(spec) for spec in inputs])
+        schema = _call_schema(target, inputs, arguments or [example(spec) for spec in inputs])
         operation["requestBody"]["content"] = {"application/json": {"schema": schema}, **BINARY}
     elif arguments:
         shown = (
@@ -60,19 +73,44 @@ def _operation(entry: CatalogEntry, method: str) -> dict[str, Any]:
     return operation
 
 
-def _call_schema(inputs: list[ArraySpec], arguments: list[Any]) -> dict[str, Any]:
+def _in_words(contract: MethodContract) -> str:
+    """What arguments are and how results follow rows, one line for each."""
+    lines = [f"{one.name}: {_joined(one.kind, one.type)}" for one in argument_texts(contract)]
+    lines += [f"{one.part}: {_joined(one.rows, one.type)}" for one in result_texts(contract)]
+    if contract.undescribed == "every_array_and_list":
+        return RULE_OF_0_1
+    return "\n".join([*lines, result_source(contract)])
+
+
+def _joined(*words: str) -> str:
+    return "; ".join(word for word in words if word) or "not described"
+
+
+def _call_schema(target: Target, inputs: list[ArraySpec], arguments: list[Any]) -> dict[str, Any]:
+    contract = target.method.contract
+    schemas = [
+        {**array_schema(spec), **_described(array_text(contract, spec.name, at))}
+        for at, spec in enumerate(inputs)
+    ]
     call = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "args": {"type": "array", "prefixItems": [array_schema(spec) for spec in inputs]},
-            "kwargs": {"type": "object", "properties": {spec.name: array_schema(spec) for spec in inputs}},
+            "args": {"type": "array", "prefixItems": schemas},
+            "kwargs": {
+                "type": "object",
+                "properties": {spec.name: schema for spec, schema in zip(inputs, schemas, strict=True)},
+            },
         },
         "examples": [{"args": arguments}],
     }
     if len(inputs) > 1:
         return call
-    return {"oneOf": [array_schema(inputs[0]), call], "examples": [arguments[0]]}
+    return {"oneOf": [schemas[0], call], "examples": [arguments[0]]}
+
+
+def _described(text: str) -> dict[str, str]:
+    return {"description": f"{text[0].upper()}{text[1:]}."} if text else {}
 
 
 def array_schema(spec: ArraySpec) -> dict[str, Any]:

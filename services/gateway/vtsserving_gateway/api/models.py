@@ -10,6 +10,7 @@ from fastapi import FastAPI, Header, Request, Response
 
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._wire.vocabulary import OrderOp
+from vtsserving.exceptions import IntegrityError, NewerFormat
 from vtsserving_gateway.api.openapi import SECONDS_PATTERN, error_answer
 from vtsserving_gateway.cluster.rollover import VersionRollover
 from vtsserving_gateway.cluster.view import ClusterView
@@ -83,8 +84,10 @@ class ModelRoutes:
         return answer({"models": [self._shown(entry) for entry in await self._gateway.catalog.models()]})
 
     async def describe(self, tag: str) -> Response:
-        """What is known of a model: its exact version, state, signatures, specs, options, runners, statistics.
+        """What is known of a model: version, state, signatures, contracts, specs, options, runners, statistics.
 
+        `contracts` has of each method which arguments are rows and which parameters, and how its result follows
+        rows; it is null, with a `reason`, where a later release wrote them.
         `successor` is there while a version that the name has moved to is being loaded, or could not be.
         """
         return answer(self._described(await self._routes.resolve(Route(known_tag(tag)))))
@@ -114,7 +117,7 @@ class ModelRoutes:
 
     def _described(self, entry: CatalogEntry) -> dict[str, Any]:
         counted = self._gateway.statistics.of(entry.name, entry.version).shown(entry.name, entry.version)
-        described = {**self._shown(entry), "statistics": counted}
+        described = {**self._shown(entry), **_contracts(entry), "statistics": counted}
         successor = self._rollover.of(entry)
         return described if successor is None else {**described, "successor": successor.to_dict()}
 
@@ -135,6 +138,13 @@ class ModelRoutes:
             "output_specs": dict(entry.output_specs),
             "options": entry.options.to_dict(),
         }
+
+
+def _contracts(entry: CatalogEntry) -> dict[str, Any]:
+    try:
+        return {"contracts": {name: one.to_dict() for name, one in entry.contracts.items()}}
+    except (NewerFormat, IntegrityError) as error:
+        return {"contracts": None, "reason": error.message}
 
 
 async def _heard(condition: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ from vtsserving._codecs.json_strict import read
 from vtsserving.exceptions import BadInput, Unavailable
 from vtsserving.version import __version__
 from vtsserving_gateway.api.models import ModelRoutes
+from vtsserving_gateway.api.oip_inputs import inputs_of
 from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.predict.bound_routes import BoundRoutes
@@ -97,14 +98,20 @@ class OipRoutes:
         return answer({"ready": True})
 
     async def model(self, model: str, version: str) -> Response:
-        """Metadata of a model: inputs and outputs, as far as they are recorded."""
+        """Metadata of a model: inputs and outputs, as far as they are recorded.
+
+        Inputs have the names and the order of the method's arguments; `parameters.kind` is `rows` for what is
+        joined with the rows of other callers, and `parameter` for what holds for a whole call.
+        """
         route, entry, target = await self._find(model, version)
         return answer(
             {
                 "name": entry.name,
                 "versions": [route.ordinal or entry.version],
                 "platform": PLATFORM,
-                "inputs": [_described(spec) for spec in target.inputs or ()],
+                "inputs": [
+                    {**_described(one.spec), "parameters": {"kind": one.kind}} for one in inputs_of(target)
+                ],
                 "outputs": [_described(spec) for spec in target.outputs],
             }
         )
@@ -127,7 +134,9 @@ class OipRoutes:
                 "platform": PLATFORM,
                 "backend": entry.module,
                 "max_batch_size": batched,
-                "input": [_configured(spec, batched) for spec in target.inputs or ()],
+                "input": [
+                    _configured(one.spec, batched if one.kind == "rows" else 0) for one in inputs_of(target)
+                ],
                 "output": [_configured(spec, batched) for spec in target.outputs],
             }
         )

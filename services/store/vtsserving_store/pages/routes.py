@@ -14,6 +14,7 @@ from vtsserving._auth.tokens import Token
 from vtsserving.exceptions import AuthError, BadRequest, Forbidden, NotFound, VtsServingException
 from vtsserving_store.http import alias_changes
 from vtsserving_store.http.dependencies import NOBODY, InContext, RouteContext, read_body
+from vtsserving_store.pages.contracts import shown_contracts
 from vtsserving_store.pages.render import COOKIE, FOLDER, HEADERS, page
 from vtsserving_store.registry.registry import check_version
 
@@ -301,6 +302,7 @@ def _version_page(request: Request, here: RouteContext, name: str, ref: str) -> 
         runs_code=extra.get("runs_code", True),
         input_specs=extra.get("input_specs") or {},
         output_specs=extra.get("output_specs") or {},
+        contracts=shown_contracts(tag, found.info, extra),
         files=files[:MAX_FILES_SHOWN],
         more_files=max(0, len(files) - MAX_FILES_SHOWN),
         usage=usage,

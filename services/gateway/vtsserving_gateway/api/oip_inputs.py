@@ -1,0 +1,46 @@
+"""The inputs of a method as the Open Inference Protocol's metadata shows them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vtsserving._codecs.json_arrays import ArraySpec
+from vtsserving._model.argument import NOT_DESCRIBED, Kind
+from vtsserving._model.contract_text import kind_of_array
+from vtsserving_gateway.predict.decode import Target
+
+
+class Input(NamedTuple):
+    """One input.
+
+    Attributes:
+        spec: its name, dtype and shape.
+        kind: whether it is rows or a parameter.
+    """
+
+    spec: ArraySpec
+    kind: Kind
+
+
+def inputs_of(target: Target) -> list[Input]:
+    """The inputs of which dtype and shape are known, in the order of the method's arguments."""
+    contract = target.method.contract
+    specs = target.inputs
+    if specs is None:
+        named = [*contract.names, *contract.keywords]
+        found = [_spec(target, name, at) for at, name in enumerate(named)]
+        specs = [spec for spec in found if spec is not None]
+    positions = {name: at for at, name in enumerate(contract.names or [spec.name for spec in specs])}
+    return [Input(spec, kind_of_array(contract, spec.name, positions.get(spec.name, -1))) for spec in specs]
+
+
+def _spec(target: Target, name: str, at: int) -> ArraySpec | None:
+    """What is recorded of an argument, or else what its contract says."""
+    arguments = target.arguments
+    recorded = arguments.spec(at) if at < len(arguments.contract.names) else None
+    if recorded is not None:
+        return recorded._replace(name=name)
+    described = arguments.contract.arguments.get(name, NOT_DESCRIBED)
+    if described.type == "texts":
+        return ArraySpec.parse({"name": name, "dtype": "str", "shape": [-1]})
+    return ArraySpec.parse({"name": name, "dtype": described.dtype, "shape": described.shape})
