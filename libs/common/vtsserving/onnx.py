@@ -17,6 +17,7 @@ from vtsserving._saving import framework
 from vtsserving._saving.framework import Framework, Written
 from vtsserving._saving.onnx_files import MODEL_FILE, import_runtime, reason_of, write_model
 from vtsserving._saving.taking import Taking
+from vtsserving._saving.threads import allowed_threads
 from vtsserving.exceptions import BadDtype, InvalidArgument
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def _read(
     options = OnnxOptions.from_dict(model.info.raw_options, strict=False)
     if session_options is None:
         session_options = import_runtime().SessionOptions()
-        session_options.intra_op_num_threads = options.threads or 0
+        threads = allowed_threads(options) or 0
+        session_options.intra_op_num_threads = session_options.inter_op_num_threads = threads
     return _session(model.path_of(MODEL_FILE), providers or options.providers, session_options, device)
 
 

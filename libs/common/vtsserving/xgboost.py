@@ -16,6 +16,7 @@ from vtsserving._saving import framework
 from vtsserving._saving.environment import framework_import
 from vtsserving._saving.framework import Framework, Written
 from vtsserving._saving.taking import Taking
+from vtsserving._saving.threads import allowed_threads
 from vtsserving.exceptions import InvalidArgument, SerializationError
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class BoosterCaller:
         booster: the booster.
     """
 
-    def __init__(self, booster: Any) -> None:
+    def __init__(self, booster: Any, threads: int | None = None) -> None:
         self.booster = booster
+        self._threads = threads
 
     def predict(self, data: Any, **options: Any) -> Any:
         """Predict rows.
@@ -71,7 +73,11 @@ class BoosterCaller:
         types = None if hasattr(data, "columns") else self.booster.feature_types
         categorical = "c" in (self.booster.feature_types or ())
         matrix = xgboost.DMatrix(
-            data, feature_names=names, feature_types=types, enable_categorical=categorical
+            data,
+            nthread=self._threads,
+            feature_names=names,
+            feature_types=types,
+            enable_categorical=categorical,
         )
         return self.booster.predict(matrix, **options)
 
@@ -219,7 +225,9 @@ def _value(raw: Any) -> Any:
 
 
 def _serve(loaded: Any, info: ModelInfo) -> Any:
-    return BoosterCaller(loaded) if type(loaded).__name__ == _BOOSTER else loaded
+    return (
+        BoosterCaller(loaded, allowed_threads(info.options)) if type(loaded).__name__ == _BOOSTER else loaded
+    )
 
 
 def _input_specs(model: Any) -> dict[str, Any]:

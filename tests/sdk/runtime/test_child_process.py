@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from vtsserving._runtime.child_process import THREAD_VARIABLES, describe_exit, environment, is_secret
+from vtsserving._runtime.child_process import (
+    THREAD_VARIABLES,
+    TOKENIZERS,
+    describe_exit,
+    environment,
+    is_secret,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -48,7 +54,9 @@ def test_unknown_variables_are_passed_on_only_when_named():
 
 
 def test_thread_counts_are_set_over_what_was_inherited():
-    assert environment({"OMP_NUM_THREADS": "64"}, 2) == dict.fromkeys(THREAD_VARIABLES, "2")
+    both = {**dict.fromkeys(THREAD_VARIABLES, "2"), TOKENIZERS: "true"}
+    assert environment({"OMP_NUM_THREADS": "64"}, 2) == both
+    assert environment({TOKENIZERS: "true"}, 1)[TOKENIZERS] == "false"
 
 
 def test_without_a_thread_count_the_inherited_one_holds():

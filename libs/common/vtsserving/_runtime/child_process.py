@@ -18,14 +18,27 @@ THREAD_VARIABLES: Final = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "BLIS_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "LOKY_MAX_CPU_COUNT",
 )
+
+PROCESS_THREADS: Final = "VTSSERVING_PROCESS_THREADS"
+"""Threads of the model that a process is for, which the process gets from whoever started it; empty: no limit."""
+
+TOKENIZERS: Final = "TOKENIZERS_PARALLELISM"
+"""Whether the tokenizers of Hugging Face use threads; how many says `RAYON_NUM_THREADS`."""
 
 # ruff: noqa: SIM905  a table of names reads better than a hundred quotes
 _PASSED: Final = frozenset(
     """
     PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV SSL_CERT_FILE SSL_CERT_DIR
     PYTHONPATH PYTHONHOME PYTHONHASHSEED PYTHONWARNINGS PYTHONUTF8 PYTHONPYCACHEPREFIX PYTHONDONTWRITEBYTECODE
+    OMP_THREAD_LIMIT TOKENIZERS_PARALLELISM RAYON_NUM_THREADS POLARS_MAX_THREADS LOKY_MAX_CPU_COUNT
     VTSSERVING_HOME VTSSERVING_LOG_LEVEL NO_COLOR HF_HOME HF_HUB_OFFLINE TRANSFORMERS_OFFLINE TORCH_HOME
     """.split()
 )
@@ -41,6 +54,13 @@ _SECRET: Final = re.compile(
 def is_secret(name: str) -> bool:
     """Whether a variable's name says that it holds a credential; such a one never reaches a model process."""
     return _SECRET.search(name) is not None
+
+
+def model_environment(
+    source: Mapping[str, str], threads: int | None, further: Iterable[str] = ()
+) -> dict[str, str]:
+    """As `environment`, of a process that is for one model."""
+    return {**environment(source, threads, further), PROCESS_THREADS: "" if threads is None else str(threads)}
 
 
 def environment(
@@ -64,6 +84,7 @@ def environment(
     }
     if threads is not None:
         kept.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        kept[TOKENIZERS] = "true" if threads > 1 else "false"
     return kept
 
 

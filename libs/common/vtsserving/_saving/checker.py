@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vtsserving import _clock
-from vtsserving._runtime.child_process import describe_exit, environment
+from vtsserving._runtime.child_process import describe_exit, model_environment
 from vtsserving._saving.checker_frames import receive, send
 from vtsserving._saving.input_example import WarmupCall
 from vtsserving.exceptions import (
@@ -259,7 +259,7 @@ class _RunningChecker:
         message = {
             "do": "open",
             "path": str(path),
-            "environment": {**environment(os.environ, 1), **_NO_GPU},
+            "environment": {**model_environment(os.environ, 1), **_NO_GPU},
             "folder": os.getcwd(),
             "imports": list(imports),
         }
@@ -348,7 +348,7 @@ def _current() -> _RunningChecker:
         raise NoChecker("this Python cannot start processes")
     with _starting:
         try:
-            variables = {**environment(os.environ, 1), **_NO_GPU}
+            variables = {**model_environment(os.environ, 1), **_NO_GPU}
             key = (sys.executable, *sorted(item for item in variables.items() if item[0] not in _OF_A_SAVE))
             if _checker is not None and (not _checker.is_alive() or _checker.key != key):
                 _checker.end()

@@ -35,6 +35,7 @@ from vtsserving._saving.description import check_description
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
 from vtsserving._saving.taking import ARRAYS, Taking
+from vtsserving._saving.threads import allowed_threads, limit_threads
 from vtsserving._saving.trial import GivenModel, ask, checked_flag, imports_of, run_trial
 from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
@@ -284,6 +285,7 @@ def load_for_serving(path: Path, *, verified: bool = False, device: str | None =
     framework = framework_of(model.info)
     chosen = device or _first_device(model.info.options)
     loaded = _read(framework, model, **({"device": chosen} if framework.takes_device and chosen else {}))
+    limit_threads(loaded, allowed_threads(model.info.options))
     served = loaded if framework.serve is None else framework.serve(loaded, model.info)
     check_methods(served, model.info.signatures)
     return served

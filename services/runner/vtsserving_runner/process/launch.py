@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vtsserving._local_store.injected_models import Provided, to_text
 from vtsserving._model.tag import Tag
-from vtsserving._runtime.child_process import environment
+from vtsserving._runtime.child_process import model_environment
 from vtsserving_runner.process import shm_ring
 from vtsserving_runner.process.devices import CPU, Device
 
@@ -65,7 +65,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *memory),
                 env={
-                    **environment(os.environ, launch.threads, launch.environment),
+                    **model_environment(os.environ, launch.threads, launch.environment),
                     **launch.device.variables,
                 },
                 start_new_session=True,  # Ctrl-C is for the runner; and its own children can be killed with it
