@@ -35,7 +35,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a CatBoost, CatBoostClassifier, CatBoostRegressor or CatBoostRanker.
         details: signatures (default: `predict`, not batchable), labels, metadata, custom_objects,
-            external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
+            external_modules, options, input_example, description, check; see
+            `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

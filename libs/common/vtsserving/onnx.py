@@ -111,7 +111,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         model: an onnx.ModelProto, its bytes, or the path of an .onnx file; the files of tensors that it names are
             saved with it.
         details: signatures (default: `run`, not batchable), labels, metadata, custom_objects,
-            external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
+            external_modules, options, input_example, description, check; see
+            `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

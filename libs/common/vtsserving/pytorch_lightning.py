@@ -30,7 +30,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a LightningModule, of `lightning` or `pytorch_lightning`.
         details: signatures (default: `__call__`, not batchable), labels, metadata, custom_objects,
-            external_modules, options, input_example, description; see `vtsserving._saving.framework.SaveDetails`.
+            external_modules, options, input_example, description, check; see
+            `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
         The saved model.

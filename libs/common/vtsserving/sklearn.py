@@ -40,7 +40,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         name: `name` or `name:version`.
         model: a fitted estimator.
         details: signatures (default: `predict`, or `transform` where it has only that, not batchable), labels,
-            metadata, custom_objects, external_modules, options, input_example, description; see
+            metadata, custom_objects, external_modules, options, input_example, description, check; see
             `vtsserving._saving.framework.SaveDetails`.
 
     Returns:
