@@ -163,6 +163,83 @@ def test_an_archive_of_a_later_release_changes_nothing(
     assert files_below(home) == before
 
 
+# --- contracts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def later_contract(home: Path) -> str:
+    """A model whose contract has a number that this release does not know; returns its tag."""
+
+    def twice(x: Any) -> Any:
+        return x * 2
+
+    signatures = {"__call__": {"batchable": True}}
+    tag = vtsserving.picklable_model.save_model("twice:later", twice, signatures=signatures, check=False).tag
+
+    def change(plain: dict[str, Any]) -> None:
+        plain["extra"]["contract"] = {"number": 2, "methods": {"__call__": {"batchable": {"when": "idle"}}}}
+
+    edit_json(home / "models/twice/later" / MANIFEST_FILE, change)
+    return str(tag)
+
+
+def test_a_model_with_a_later_contract_is_listed_shown_moved_and_deleted(
+    home: Path, vts: CommandLine, tmp_path: Path, later_contract: str
+) -> None:
+    assert later_contract in vts("models", "list", "-q").out.split()
+    shown = json.loads(vts("models", "get", later_contract, "-o", "json").out)
+    assert shown["contract"] == {"number": 2, "methods": {"__call__": {"batchable": {"when": "idle"}}}}
+    assert yaml.safe_load(vts("models", "get", later_contract, "--contract").out)["contract"]["number"] == 2
+    assert vts("models", "verify", later_contract).code == 0
+    digest = vtsserving.models.get(later_contract).digest
+    with ThreadedStore(store_settings(tmp_path / "store")) as service:
+        done = [
+            vts("models", "export", later_contract, "out.vtsmodel"),
+            vts("models", "push", later_contract, "--store", service.url),
+            vts("models", "delete", later_contract, "--yes"),
+            vts("models", "import", "out.vtsmodel"),
+            vts("models", "delete", later_contract, "--yes"),
+            vts("models", "pull", later_contract, "--store", service.url),
+            vts("models", "get", later_contract, "--store", service.url),
+            vts("models", "alias", later_contract, "live"),
+        ]
+        assert [ended.code for ended in done] == [0] * len(done), done
+        assert vtsserving.models.get("twice:live").digest == digest
+        assert vts("models", "delete", later_contract, "--yes", "--store", service.url).code == 0
+    assert vts("models", "delete", later_contract, "--yes", "--force").code == 0
+
+
+def test_a_model_with_a_later_contract_is_neither_loaded_nor_served(later_contract: str) -> None:
+    with pytest.raises(NewerFormat, match="twice:later has contracts of number 2"):
+        vtsserving.picklable_model.load_model(later_contract)
+    with pytest.raises(NewerFormat, match="twice:later has contracts of number 2"):
+        vtsserving.models.get(later_contract).to_runner().init_local()
+    with pytest.raises(NewerFormat):
+        _ = vtsserving.models.get(later_contract).info.contracts
+    ended = run_process("serve", later_contract, "--port", "0")
+    assert ended.code == NEWER, ended
+    assert "contracts of number 2" in ended.err
+
+
+@pytest.mark.slow
+def test_calls_of_a_model_with_a_later_contract_are_refused_beside_others_that_are_answered(
+    later_contract: str,
+) -> None:
+    def triple(x: Any) -> Any:
+        return x * 3
+
+    signatures = {"__call__": {"batchable": True}}
+    vtsserving.picklable_model.save_model("triple", triple, signatures=signatures)
+    with vtsserving.serve("triple", port=0) as server:
+        for path in ("/v1/models/twice:later", "/v1/models/twice/__call__", "/v2/models/twice/infer"):
+            status, answer = post(f"{server.url}{path}", [1])
+            assert status == 501, answer
+            assert "contracts of number 2" in json.dumps(answer)
+        with server.client() as client, pytest.raises(NewerFormat):
+            client.model(later_contract)([1])
+        assert post(f"{server.url}/v1/models/triple", [1]) == (200, [1, 1, 1])
+
+
 # --- what the local store records beside the models ---------------------------------------------------------------
 
 CHANGING = {

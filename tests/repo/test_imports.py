@@ -99,8 +99,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "vtsserving_embedded": (
         "__main__",
         "serve parent_watch",
-        "app workers reload targets",
-        "nats_child",
+        "app workers reload",
+        "nats_child targets",
         "child_process file_watch nats_binary",
         "vtsserving_embedded",
     ),

@@ -12,6 +12,7 @@ from vtsserving.service.packing import pack_service
 from vtsserving.service.service import Service
 from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
+from vtsserving_embedded.targets import exact_tags
 from vtsserving_gateway.app import GatewayApp
 from vtsserving_gateway.settings import GatewaySettings
 from vtsserving_runner.app import RunnerApp
@@ -40,12 +41,13 @@ class EmbeddedApp:
 
         Raises:
             ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the local store.
+            NewerFormat: a later release wrote a model's contract.
             ConfigurationError: a VTSSERVING_* variable has a bad value.
             VtsServingException: a custom Runnable cannot be packed.
         """
         store = LocalStore()
         needed = (*tags, *(service.model_tags if service is not None else ()))
-        self.tags = tuple(dict.fromkeys(str(store.resolve(tag)) for tag in needed))
+        self.tags = exact_tags(store, needed)
         packed = pack_service(service, store).values() if service is not None else ()
         preload = (*self.tags, *(str(model.tag) for model in packed))
         given = {"host": host, "port": port, "preload": ",".join(preload)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,23 @@ def sort_targets(arguments: Sequence[str], models: Sequence[str], service: str |
     if not tags and not services:
         raise InvalidArgument("name a model (iris_clf:latest) or a service (service.py:svc)")
     return Targets(tuple(tags), services[0] if services else None)
+
+
+def exact_tags(store: LocalStore, tags: Iterable[str]) -> tuple[str, ...]:
+    """The exact versions that tags mean, each once.
+
+    Args:
+        store: has the models.
+        tags: as the user wrote them.
+
+    Raises:
+        ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the store.
+        NewerFormat: a later release wrote the contract of one, so that it cannot be served.
+    """
+    models = [store.get(tag) for tag in tags]
+    for model in models:
+        _ = model.info.contracts
+    return tuple(dict.fromkeys(str(model.tag) for model in models))
 
 
 def _is_service(argument: str, store: LocalStore) -> bool:

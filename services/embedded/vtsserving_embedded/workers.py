@@ -18,6 +18,7 @@ from vtsserving_batcher.app import BatcherApp
 from vtsserving_batcher.settings import BatcherSettings
 from vtsserving_embedded.child_process import end
 from vtsserving_embedded.nats_child import USER, NatsChild
+from vtsserving_embedded.targets import exact_tags
 from vtsserving_gateway.auth.tokens import check_access
 from vtsserving_gateway.server.server import listen
 from vtsserving_gateway.settings import GatewaySettings
@@ -59,13 +60,14 @@ class WorkersApp:
 
         Raises:
             ModelNotFound, VersionNotFound, InvalidTag: a tag names no model of the local store.
+            NewerFormat: a later release wrote a model's contract.
             OSError: the port is taken.
         """
         self._store = LocalStore()
         self._service = service
         loaded = load_service(service) if service else None
         needed = (*tags, *(loaded.model_tags if loaded else ()))
-        self.tags = tuple(dict.fromkeys(str(self._store.resolve(tag)) for tag in needed))
+        self.tags = exact_tags(self._store, needed)
         packed = pack_service(loaded, self._store).values() if loaded else ()
         self._runner_options = loaded.runner_options if loaded else {}
         self._preload = (*self.tags, *(str(model.tag) for model in packed))

@@ -42,6 +42,27 @@ class Arguments:
             spec = ArraySpec.parse(raw)
             if spec is not None:
                 self.named[name] = spec
+        for name, argument in contract.arguments.items():
+            self._describe(name, argument)
+
+    def _describe(self, name: str, argument: Argument) -> None:
+        """Let a dtype or a shape of the contract, whose author knows best, take the place of a recorded one."""
+        at = self.position(name)
+        known = self.spec(at) if at >= 0 else self.named.get(name)
+        shape = argument.shape if argument.shape is not None else known.shape if known else None
+        if not (argument.dtype or argument.shape is not None) or shape is None:
+            return
+        if argument.dtype:
+            spec = ArraySpec.parse({"dtype": argument.dtype, "shape": shape})
+        else:
+            spec = known and known._replace(shape=shape)
+        if spec is None:
+            return
+        # Nothing that was only described is missing where it is left out: it may have a default.
+        self.named[name] = spec = spec._replace(name=known.name if known else "")
+        if at >= 0:
+            self.specs += [None] * (at + 1 - len(self.specs))
+            self.specs[at] = spec
 
     @property
     def takes_lists(self) -> bool:
@@ -54,7 +75,7 @@ class Arguments:
 
     def spec(self, index: int) -> ArraySpec | None:
         """Of a positional argument."""
-        return self.specs[index] if index < len(self.specs) else None
+        return self.specs[index] if 0 <= index < len(self.specs) else None
 
     def conform(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call as the method takes them.
@@ -105,9 +126,8 @@ class Arguments:
         if self.takes_lists and described.type != "tensor":
             return value
         found = infer(value, where, is_padded=self._is_of_0_1)
-        if described.dtype and isinstance(found, np.ndarray):
-            return cast(found, ArraySpec(where, np.dtype(described.dtype), found.shape), where)
-        return found
+        own = ArraySpec.parse({"dtype": described.dtype, "shape": getattr(found, "shape", None)})
+        return found if own is None else cast(found, own, where)
 
     def check_names(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Refuse arguments that are missing, there twice, or unknown.
