@@ -14,7 +14,7 @@ import numpy as np
 
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import tables, tensors, values
-from vtsserving._wire.leaves import Leaf, has_axis
+from vtsserving._wire.leaves import Leaf, cut, dimensions
 from vtsserving.exceptions import BadModelOutput
 
 TOLERANCE: Final = {"float16": 2e-2, "bfloat16": 2e-2, "float32": 1e-4, "complex64": 1e-4}
@@ -59,7 +59,7 @@ def mark(
         }
     if form.axis is None:
         return result
-    if not has_axis(result, form.axis):
+    if dimensions(result) <= form.axis:
         raise BadModelOutput(f"{where} is a {_kind(result)}, which has no rows along axis {form.axis}")
     leaf = Leaf(result, form.axis, where)
     if leaf.rows != rows:
@@ -89,7 +89,7 @@ def observe(merged: Any, separate: Sequence[Any], counts: Sequence[int]) -> Resu
         return _observe_items(merged, separate, counts)
     if isinstance(merged, dict):
         return _observe_dict(merged, separate, counts)
-    found = [axis for axis in range(_dimensions(merged)) if _is_cut(merged, separate, counts, axis)]
+    found = [axis for axis in range(dimensions(merged)) if _is_cut(merged, separate, counts, axis)]
     if len(found) > 1:
         raise Undecided
     return ResultForm(found[0]) if found else None
@@ -116,17 +116,11 @@ def _observe_dict(merged: Any, separate: Sequence[Any], counts: Sequence[int]) -
     return ResultForm(named={key: one for key, one in named.items() if one is not None})
 
 
-def _dimensions(value: Any) -> int:
-    if tables.is_table(value):
-        return 1
-    return int(value.ndim) if isinstance(value, np.ndarray) or tensors.is_torch(value) else 0
-
-
 def _is_cut(merged: Any, separate: Sequence[Any], counts: Sequence[int], axis: int) -> bool:
     """Whether cutting the merged part along an axis gives the separate parts."""
-    if any(type(one) is not type(merged) or not has_axis(one, axis) for one in separate):
+    if any(type(one) is not type(merged) or dimensions(one) <= axis for one in separate):
         return False
-    if [_rows(one, axis) for one in separate] != list(counts) or _rows(merged, axis) != sum(counts):
+    if [one.shape[axis] for one in separate] != list(counts) or merged.shape[axis] != sum(counts):
         return False
     ends = list(accumulate(counts, initial=0))
     return all(
@@ -137,20 +131,6 @@ def _is_cut(merged: Any, separate: Sequence[Any], counts: Sequence[int], axis: i
 
 def _kind(value: Any) -> str:
     return type(value).__name__
-
-
-def _rows(value: Any, axis: int) -> int:
-    return len(value) if tables.is_table(value) else int(value.shape[axis])
-
-
-def cut(value: Any, axis: int, start: int, stop: int) -> Any:
-    """Rows [start, stop) of an array, tensor, list or table."""
-    if isinstance(value, list):
-        return value[start:stop]
-    if tables.is_table(value):
-        part = value.iloc[start:stop]
-        return part.reset_index(drop=True) if tables.has_default_index(value) else part
-    return value[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def copied(result: Any) -> Any:
@@ -182,7 +162,7 @@ def agrees_on_first_row(form: ResultForm, whole: Any, alone: Any) -> bool:
             and list(map(str, alone)) == list(map(str, whole))
             and all(agrees_on_first_row(form.named[str(key)], whole[key], one) for key, one in alone.items())
         )
-    return form.axis is None or (has_axis(alone, form.axis) and same(cut(whole, form.axis, 0, 1), alone))
+    return form.axis is None or (dimensions(alone) > form.axis and same(cut(whole, form.axis, 0, 1), alone))
 
 
 def same(one: Any, other: Any) -> bool:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-import numpy as np
-
-from vtsserving._wire import tables, tensors
+from vtsserving._wire.leaves import dimensions
 
 Undescribed = Literal["by_type", "parameter", "every_array_and_list"]
 """What an argument is that nobody described: rows if its type says so, see `CallRule.axis_of`; a parameter, unless it
@@ -56,8 +54,7 @@ class CallRule(NamedTuple):
             return PARAMETER if index else self.axis
         if isinstance(value, list):
             return PARAMETER if index or self.axis else 0
-        is_rows = isinstance(value, np.ndarray) or tensors.is_torch(value) or tables.is_table(value)
-        return self.axis if is_rows and value.ndim else PARAMETER
+        return self.axis if dimensions(value) else PARAMETER
 
     @property
     def first_axis(self) -> int | None:
@@ -78,7 +75,3 @@ class CallRule(NamedTuple):
                 break
             args.append(kwargs.pop(name))
         return args, kwargs
-
-
-NEVER_MERGED: Final = CallRule(None)
-"""Calls of a method that is not batchable."""

@@ -63,21 +63,34 @@ class Placeholder(NamedTuple):
 
     def concatenate(self, parts: list[Any]) -> Any:
         """One value of several, along the batch axis."""
-        if len(parts) == 1:
-            return parts[0]
-        if type(parts[0]) is list:
-            return [item for part in parts for item in part]
-        if self.kind == FRAME_HOLE:
-            import pandas as pd
+        return concatenated(parts, self.axis)
 
-            return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
-        if tensors.is_torch(parts[0]):
-            import torch
 
-            return torch.cat(parts, dim=self.axis)
-        if self.spec is not None and self.spec.dtype == tensors.STR:
-            return tensors.concatenate_strings(parts, self.axis)
-        return np.concatenate(parts, axis=self.axis)
+def concatenated(parts: list[Any], axis: int) -> Any:
+    """One list, table, tensor or array of several, in the dtype that holds the values of all.
+
+    Raises:
+        TypeError: they are of different types.
+        ValueError, RuntimeError: their other dimensions differ.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if all(type(part) is list for part in parts):
+        return [item for part in parts for item in part]
+    if all(map(tables.is_table, parts)):
+        import pandas as pd
+
+        return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
+    if all(map(tensors.is_torch, parts)):
+        import torch
+
+        return torch.cat(parts, dim=axis)
+    if not all(isinstance(part, np.ndarray) for part in parts):
+        raise TypeError("they are of different types")
+    kinds = {part.dtype.kind for part in parts}
+    if "O" in kinds or kinds == {"U"}:
+        return tensors.concatenate_strings(parts, axis)
+    return np.concatenate(parts, axis=axis)
 
 
 class Layout:
@@ -93,6 +106,8 @@ class Layout:
         self._fill(self._collect)
         if not self.placeholders:
             raise BadFrame("a head without a batched leaf")
+        self.owns_memory = all(not placeholder.fixed for placeholder in self.placeholders)
+        """Whether what is decoded shares no memory with the bodies that it came in."""
         self._contiguous = (
             len(self.placeholders) == 1 and self.placeholders[0].fixed and self.placeholders[0].axis == 0
         )
@@ -142,11 +157,6 @@ class Layout:
             return values.from_extension(code, data)
 
         return values.unpack_checked(self._head, extension)
-
-    @property
-    def owns_memory(self) -> bool:
-        """Whether what is decoded shares no memory with the bodies that it came in."""
-        return all(not placeholder.fixed for placeholder in self.placeholders)
 
     @property
     def has_parameters(self) -> bool:

@@ -46,19 +46,24 @@ class Leaf:
         """The leaf's bytes for rows [start, stop)."""
         if self.uniform is not None:
             return self.uniform.part(start, stop, is_sized=True)
-        if isinstance(self.value, list):
-            return sized(values.encode_value(self.value[start:stop], self.where))
-        if tables.is_table(self.value):
-            part = self.value.iloc[start:stop]
-            # Rows that were only numbered are numbered anew: nobody must see how many strangers' rows came before.
-            if tables.has_default_index(self.value):
-                part = part.reset_index(drop=True)
-            return sized(values.encode_value(part, self.where))
-        cut = (slice(None),) * self.axis + (slice(start, stop),)
-        _, data = tensors.to_wire(self.value[cut], self.where)
+        some = cut(self.value, self.axis, start, stop)
+        if isinstance(self.value, list) or tables.is_table(self.value):
+            return sized(values.encode_value(some, self.where))
+        _, data = tensors.to_wire(some, self.where)
         if isinstance(data, bytes):
             return sized(data)
         return data.tobytes()
+
+
+def cut(value: Any, axis: int, start: int, stop: int) -> Any:
+    """Rows [start, stop) of an array, tensor, list or table."""
+    if isinstance(value, list):
+        return value[start:stop]
+    if tables.is_table(value):
+        part = value.iloc[start:stop]
+        # Rows that were only numbered are numbered anew: nobody must see how many strangers' rows came before.
+        return part.reset_index(drop=True) if tables.has_default_index(value) else part
+    return value[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def sized(data: bytes) -> bytes:
@@ -79,12 +84,7 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
         return tuple(
             [extract_leaves(item, axis, f"{where}[{i}]", leaves, depth + 1) for i, item in enumerate(value)]
         )
-    if isinstance(value, list) or tables.is_table(value):
-        ndim = 1
-    elif isinstance(value, np.ndarray) or tensors.is_torch(value):
-        ndim = value.ndim
-    else:
-        ndim = 0
+    ndim = dimensions(value)
     if not ndim:
         return value
     if ndim <= axis:
@@ -94,11 +94,11 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
     return leaf
 
 
-def has_axis(value: Any, axis: int) -> bool:
-    """Whether a value is an array, tensor, list or table with that many dimensions, so that it can be a leaf."""
+def dimensions(value: Any) -> int:
+    """Dimensions that rows can lie along: those of arrays and tensors, 1 of lists and tables, 0 of everything else."""
     if isinstance(value, list) or tables.is_table(value):
-        return axis == 0
-    return (isinstance(value, np.ndarray) or tensors.is_torch(value)) and bool(value.ndim > axis)
+        return 1
+    return int(value.ndim) if isinstance(value, np.ndarray) or tensors.is_torch(value) else 0
 
 
 def rows_of(leaves: Sequence[Leaf]) -> int:

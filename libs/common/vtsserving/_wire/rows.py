@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import msgpack
 import numpy as np
 
-from vtsserving._wire import tables, tensors, values
+from vtsserving._wire import tensors, values
 from vtsserving._wire.call_rule import PARAMETER, CallRule
-from vtsserving._wire.layout import Bytes, Layout, layout
+from vtsserving._wire.layout import Bytes, Layout, concatenated, layout
 from vtsserving._wire.leaves import WHOLE_HOLE, Leaf, extract_leaves, pack_head, ranges, rows_of
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.uniform_lists import compact
@@ -318,25 +318,10 @@ def _joined(results: list[Any], template: Any, axes: Iterator[int]) -> Any:
 
 
 def _concatenated(parts: list[Any], axis: int) -> Any:
-    """One leaf of several, in the dtype that holds the values of all."""
-    if all(type(part) is list for part in parts):
-        return [item for part in parts for item in part]
     try:
-        if all(map(tables.is_table, parts)):
-            import pandas as pd
-
-            return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
-        if all(map(tensors.is_torch, parts)):
-            import torch
-
-            return torch.cat(parts, dim=axis)
-        if all(isinstance(part, np.ndarray) for part in parts):
-            if any(part.dtype.kind == "O" for part in parts):
-                parts = [part.astype(object) for part in parts]
-            return np.concatenate(parts, axis=axis)
+        return concatenated(parts, axis)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _unlike(f"do not fit each other: {error}") from error
-    raise _unlike("are of different types")
 
 
 def _unlike(how: str) -> BadModelOutput:

@@ -11,7 +11,7 @@ from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import Leaf, has_axis
+from vtsserving._wire.leaves import Leaf, dimensions
 from vtsserving.exceptions import BadModelOutput
 
 _FIRST_AXIS = ResultForm(0)
@@ -82,7 +82,7 @@ def refuse_dropped_rows(result: Any, head: bytes, count: int, axis: int) -> None
     Raises:
         BadModelOutput: says how many rows came back, and which are missing if the result's index tells.
     """
-    if not has_axis(result, axis) or (isinstance(result, list) and any(map(_is_part, result))):
+    if dimensions(result) <= axis or (isinstance(result, list) and any(map(_is_part, result))):
         return
     shape = (len(result),) if isinstance(result, list) or tables.is_table(result) else tuple(result.shape)
     size = shape[axis]

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vtsserving._contract.result_rows import cut, mark
+from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import Leaf, extract_leaves
+from vtsserving._wire.leaves import Leaf, cut, extract_leaves
 from vtsserving.exceptions import BadModelOutput, BadShape
 
 
