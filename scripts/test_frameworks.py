@@ -112,19 +112,31 @@ def environment(name: str, packages: Sequence[str]) -> Path:
 
 
 def run_group(name: str, members: Sequence[Group], pytest_arguments: Sequence[str]) -> int:
-    """Run the tests of one environment; pytest's exit status."""
+    """Run the tests of one environment, those that weigh memory by themselves; pytest's exit status."""
     python = environment(name, [package for group in members for package in group.packages])
     names = ",".join(group.name for group in members)
     print(f"test-frameworks: {names}", flush=True)
     began_s = time.monotonic()
-    done = subprocess.run(
-        [str(python), "-m", "pytest", "-m", "frameworks", *pytest_arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, CHOSEN: names},
-        check=False,
-    )
+    beside = ["-n", str(len(os.sched_getaffinity(0))), "--dist", "loadfile", "--no-loadscope-reorder"]
+    codes = [
+        subprocess.run(
+            [str(python), "-m", "pytest", "-m", marks, *more, *pytest_arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, CHOSEN: names},
+            check=False,
+        ).returncode
+        for marks, more in (("frameworks and not alone", beside), ("frameworks and alone", []))
+    ]
     print(f"test-frameworks: {names} in {time.monotonic() - began_s:.0f} s", flush=True)
-    return done.returncode
+    return status_of(codes)
+
+
+def status_of(codes: Sequence[int]) -> int:
+    """One exit status for several: nothing chosen is a mistake only where none chose any."""
+    failed = [code for code in codes if code not in (0, NOTHING_CHOSEN)]
+    if failed:
+        return failed[0]
+    return NOTHING_CHOSEN if all(code == NOTHING_CHOSEN for code in codes) else 0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -135,10 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [name.strip() for name in ours.frameworks.split(",") if name.strip()]
     found = chosen(groups(VERSIONS.read_text()), names)
     codes = [run_group(name, members, others) for name, members in by_environment(found).items()]
-    failed = [code for code in codes if code not in (0, NOTHING_CHOSEN)]
-    if failed:
-        return failed[0]
-    return NOTHING_CHOSEN if all(code == NOTHING_CHOSEN for code in codes) else 0
+    return status_of(codes)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,10 @@ def test_plain_numbers_of_half_precision_are_compared_as_such() -> None:
     assert differences([0.5], [0.505]) != []
     assert differences([0.5], [0.505], coarse=True) == []
     assert differences([0.5], [0.6], coarse=True) != []
+    plain, other = SPREAD.astype("f4"), SPREAD.astype("f4") + np.float32(1e-2)
+    assert differences(plain, other) != []
+    assert differences(plain, other, coarse=True) == []
+    assert differences(plain, other * 2, coarse=True) != []
 
 
 def test_what_differs_between_two_calls_is_not_compared() -> None:
