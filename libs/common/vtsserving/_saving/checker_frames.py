@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import BadFrame
 
 _LENGTH: Final = struct.Struct("<Q")
@@ -24,6 +23,8 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     Raises:
         OSError: the other side is gone, or the connection's timeout passed.
     """
+    from vtsserving._wire.values import encode_value
+
     body = encode_value(message, "message")
     connection.sendall(_LENGTH.pack(len(body)) + body)
 
@@ -44,6 +45,8 @@ def receive(
         OSError: the connection's timeout passed.
         BadFrame: these are no messages.
     """
+    from vtsserving._wire.values import decode_value
+
     head = _read(connection, _LENGTH.size, before_read)
     if head is None:
         return None
