@@ -52,7 +52,7 @@ DIFFERENT: dict[str, tuple[Any, Any, str]] = {
     "a column's name": (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]}), "columns"),
     "a column's order": (pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"b": [2], "a": [1]}), "columns"),
     "an index": (pd.DataFrame({"a": [1]}, index=[7]), pd.DataFrame({"a": [1]}), "index"),
-    "a table for an array": (np.array([[1.0]]), pd.DataFrame({"a": [1.0]}), "became"),
+    "a table for an array": (np.array([[1.0]]), pd.DataFrame({"a": [1.0]}), "ndarray .* became DataFrame"),
 }  # fmt: skip
 
 

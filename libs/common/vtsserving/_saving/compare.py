@@ -55,6 +55,9 @@ def differences(
     """
     if () in ignored:
         return []
+    if type(expected) is not type(found) and not isinstance(expected, list | tuple | Mapping):
+        text = f"{type(expected).__name__} {_shown(expected)} became {type(found).__name__} {_shown(found)}"
+        return [Difference((), text)]
     parts, others = dict(_leaves(expected)), dict(_leaves(found))
     result = []
     floats: dict[Path, list[Path]] = {}
