@@ -6,8 +6,8 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 PYTEST_ARGS ?=
 FAST := fast and not slow and not alone
-# What the extras would bring with gigabytes for graphics cards, without them.
-CPU_BUILDS := 'torch==2.13.0' 'xgboost-cpu>=3'
+# Groups of tests/frameworks/versions.toml, joined by commas; empty: all.
+FRAMEWORKS ?=
 CHECKED := libs services cli scripts benchmarks deploy examples tests
 
 .PHONY: help demo demo-nats test test-fast test-python check docs pictures bench prove test-compose test-frameworks test-gpu nats-server nats-oldest chromium haproxy compose-check clean venv-demo venv-test
@@ -57,9 +57,8 @@ prove: venv-test nats-server haproxy ## the tests marked `prove` at full size; a
 test-compose: venv-test ## build the images and run the cluster in containers, with faults; needs Docker, Compose and root
 	@$(PY) -m pytest -m compose -o faulthandler_timeout=0 tests/compose $(PYTEST_ARGS)
 
-test-frameworks: venv-test nats-server ## install the pinned frameworks and run the tests that need them (gigabytes)
-	@$(PY) -m pip --disable-pip-version-check install --quiet $(CPU_BUILDS) --editable '.[onnx,lightgbm,catboost,transformers,lightning,gs]' 'gcp-storage-emulator>=2024.8'
-	@$(PY) -m pytest -m frameworks $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no test needs a framework yet" || exit $$code; }
+test-frameworks: venv-test nats-server ## install the pinned frameworks (FRAMEWORKS=xgboost,onnx: only these) and run the tests that need them
+	@$(PY) scripts/test_frameworks.py --frameworks '$(FRAMEWORKS)' $(PYTEST_ARGS)
 
 test-gpu: venv-test ## install torch with CUDA and run the tests that need an NVIDIA GPU; skipped with the reason where there is none
 	@$(PY) -m pip --disable-pip-version-check install --quiet 'torch==2.13.0'

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support import framework_groups
 from support.fast import pytest_runtest_protocol  # noqa: F401  a hook: pytest finds it by name in this module
 from support.proofs import (  # noqa: F401  hooks and fixtures: pytest finds them by name in this module
     proof,
@@ -49,7 +50,8 @@ def expected_s(item: pytest.Item) -> float:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order files by how long they take, longest first, for workers that share them."""
+    """Leave out what needs other frameworks; order files for workers by how long they take, longest first."""
+    framework_groups.pytest_collection_modifyitems(config, items)
     if hasattr(config, "workerinput"):
         took_s: Counter[Path] = Counter()
         for item in items:

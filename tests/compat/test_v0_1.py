@@ -31,6 +31,7 @@ from support.first_release import (
     serving,
     unpack,
 )
+from support.framework_groups import of_module
 from support.sdk import save_text
 from support.stores import ThreadedStore, store_settings, token
 from vtsserving._auth.token_file import TokenFile
@@ -60,7 +61,13 @@ SERVED = {
 }
 LIGHT_TAGS = [tag for tag, record in SERVED.items() if record["module"] in LIGHT]
 LOADED = [
-    pytest.param(tag, marks=() if record["module"] in LIGHT else pytest.mark.frameworks, id=tag.split(":")[0])
+    pytest.param(
+        tag,
+        marks=()
+        if record["module"] in LIGHT
+        else pytest.mark.frameworks(*of_module(record["module"].rpartition(".")[2])),
+        id=tag.split(":")[0],
+    )
     for tag, record in SERVED.items()
 ]
 
@@ -242,7 +249,6 @@ def test_models_are_served_with_the_same_answers(home: Path, tmp_path: Path) -> 
         assert (status, answer) == (200, EXPECTED["answers"][IRIS])
 
 
-@pytest.mark.frameworks
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("tag", [one for one in LOADED if one.marks])
 def test_a_model_of_each_framework_is_served_with_the_same_answer(

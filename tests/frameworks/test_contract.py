@@ -12,6 +12,7 @@ import pytest
 import vtsserving
 from support import framework_cases
 from support.framework_cases import HEAVY, LIGHT, Case
+from support.framework_groups import of_module
 from support.sdk import save_copy
 from vtsserving._saving.framework import MODULES, load_for_serving
 from vtsserving._saving.input_example import warmup_calls
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ROWS = [pytest.param(row, id=name) for name, row in LIGHT.items()] + [
-    pytest.param(row, id=name, marks=pytest.mark.frameworks) for name, row in HEAVY.items()
+    pytest.param(row, id=name, marks=pytest.mark.frameworks(*of_module(row[0])))
+    for name, row in HEAVY.items()
 ]
 
 

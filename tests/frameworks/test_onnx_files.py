@@ -17,7 +17,7 @@ from vtsserving._saving.framework import load_for_serving
 from vtsserving.exceptions import InvalidArgument
 
 pytestmark = [
-    pytest.mark.frameworks,
+    pytest.mark.frameworks("onnx"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 
@@ -276,6 +276,7 @@ def test_an_unreadable_model_is_refused_without_a_temporary_path(tmp_path: Path)
         vtsserving.onnx.save_model("net", tmp_path / "gone.onnx")
 
 
+@pytest.mark.frameworks("torch")
 def test_an_export_of_torch_with_its_defaults_is_saved_and_served(tmp_path: Path) -> None:
     import torch
 

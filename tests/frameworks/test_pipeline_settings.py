@@ -16,7 +16,7 @@ from vtsserving._saving.pipeline_settings import FILE
 from vtsserving.exceptions import ModelLoadFailed, SerializationError
 
 pytestmark = [
-    pytest.mark.frameworks,
+    pytest.mark.frameworks("transformers"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 

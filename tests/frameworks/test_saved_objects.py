@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import pytest
 import vtsserving
 from support import framework_cases
 from support.framework_cases import HEAVY, LIGHT
+from support.framework_groups import of_module
 from vtsserving._saving.framework import load_for_serving
 
 # What the frameworks themselves warn of, in versions that this suite pins.
-pytestmark = [
-    pytest.mark.frameworks,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 ROWS = np.random.default_rng(8).normal(size=(6, 4)).astype(np.float32)
 
@@ -32,7 +33,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def state_of(model: Any) -> Any:
     """Everything about an object that can be compared."""
-    torch = importlib.import_module("sys").modules.get("torch")
+    torch = sys.modules.get("torch")
     inner = getattr(model, "model", model)
     if torch is not None and isinstance(inner, torch.nn.Module):
         return torch_state(inner, torch), sorted(vars(model)), getattr(model, "call_count", 0)
@@ -48,7 +49,16 @@ def torch_state(module: Any, torch: Any) -> Any:
     return tensors, [part.training for part in module.modules()], torch.get_default_dtype()
 
 
-@pytest.mark.parametrize("name", [*LIGHT, *HEAVY])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *LIGHT,
+        *(
+            pytest.param(name, marks=pytest.mark.frameworks(*of_module(row[0])))
+            for name, row in HEAVY.items()
+        ),
+    ],
+)
 def test_saving_changes_nothing_of_the_object(name: str, tmp_path: Path) -> None:
     module, build = {**LIGHT, **HEAVY}[name]
     case = build(tmp_path)
@@ -147,7 +157,13 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize(("module", "build"), MODULES.values(), ids=MODULES.keys())
+@pytest.mark.parametrize(
+    ("module", "build"),
+    [
+        pytest.param(*row, id=name, marks=pytest.mark.frameworks(*of_module(row[0])))
+        for name, row in MODULES.items()
+    ],
+)
 def test_modes_and_statistics_of_a_network_in_training_stay(module: str, build: Any) -> None:
     import torch
 
@@ -164,6 +180,7 @@ def test_modes_and_statistics_of_a_network_in_training_stay(module: str, build: 
         assert (net.history, net.plain.tolist(), hasattr(net, "last")) == ([], [0, 0], False)
 
 
+@pytest.mark.frameworks("torch")
 def test_a_network_can_go_on_training_after_it_was_saved() -> None:
     import torch
 
@@ -189,7 +206,13 @@ def tied(dtype: str) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("form", ["pytorch", "torchscript", "pytorch_lightning"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.frameworks(*of_module(form)))
+        for form in ("pytorch", "torchscript", "pytorch_lightning")
+    ],
+)
 def test_shared_weights_and_dtypes_come_back(form: str, dtype: str) -> None:
     import torch
 

@@ -17,10 +17,9 @@ import vtsserving
 from vtsserving._runtime.child_process import model_environment
 from vtsserving._saving.framework import load_for_serving
 
-pytestmark = [
-    pytest.mark.frameworks,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 RANDOM = np.random.default_rng(2)
 ROWS = RANDOM.normal(size=(4_000, 20)).astype(np.float32)
@@ -155,20 +154,27 @@ def xgboost_booster() -> tuple[str, Any]:
     return "xgboost", xgboost.train({"nthread": 4}, xgboost.DMatrix(ROWS, TARGET), 60)
 
 
-MODELS: dict[str, Callable[[], tuple[str, Any]]] = {
-    "forest": forest,
-    "estimators within estimators": nested,
-    "LightGBM's wrapper": lightgbm_wrapper,
-    "LightGBM's wrapper, by another name": lightgbm_default,
-    "LightGBM's booster": lightgbm_booster,
-    "CatBoost": catboost,
-    "boosters in an estimator": boosters_in_a_pipeline,
-    "XGBoost's wrapper": xgboost_wrapper,
-    "XGBoost's booster": xgboost_booster,
+MODELS: dict[Callable[[], tuple[str, Any]], tuple[str, ...]] = {
+    forest: (),
+    nested: (),
+    lightgbm_wrapper: ("lightgbm",),
+    lightgbm_default: ("lightgbm",),
+    lightgbm_booster: ("lightgbm",),
+    catboost: ("catboost",),
+    boosters_in_a_pipeline: ("lightgbm", "xgboost", "catboost"),
+    xgboost_wrapper: ("xgboost",),
+    xgboost_booster: ("xgboost",),
 }
+"""What makes a model, and the groups of frameworks that it needs."""
 
 
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
+def param(build: Any) -> Any:
+    groups = MODELS[build]
+    marks = [pytest.mark.frameworks(*groups)] if groups else []
+    return pytest.param(build, id=build.__name__, marks=[*marks, pytest.mark.slow])
+
+
+@pytest.mark.parametrize("build", [param(build) for build in MODELS])
 def test_a_model_has_no_more_threads_than_it_is_allowed(build: Any, tmp_path: Path) -> None:
     module, model = build()
     saved = getattr(vtsserving, module).save_model("many", model, options={"threads": 1})
@@ -199,12 +205,14 @@ def test_without_a_limit_there_are_more(build: Any, tmp_path: Path) -> None:
     assert found["busy"] > 0.4
 
 
+@pytest.mark.slow
 def test_what_the_operator_changed_counts_instead_of_what_was_saved(tmp_path: Path) -> None:
     _, model = forest()
     saved = vtsserving.sklearn.save_model("many", model, options={"threads": 1})
     assert counted(saved, ROWS, 3, tmp_path)["threads"] >= 2
 
 
+@pytest.mark.frameworks("torch", "onnx")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_torch_and_the_onnx_runtime_obey(threads: int, tmp_path: Path) -> None:
     import torch
@@ -221,6 +229,7 @@ def test_torch_and_the_onnx_runtime_obey(threads: int, tmp_path: Path) -> None:
     assert session.get_session_options().inter_op_num_threads == threads
 
 
+@pytest.mark.frameworks("transformers")
 def test_tokenizers_obey(tmp_path: Path) -> None:
     from support.pipelines import bert
 

@@ -12,7 +12,7 @@ import vtsserving
 from vtsserving._saving.torch_module import TorchCaller
 
 pytestmark = [
-    pytest.mark.frameworks,
+    pytest.mark.frameworks("torch"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 

@@ -16,7 +16,7 @@ from vtsserving._saving.framework import load_for_serving
 from vtsserving.exceptions import IncompatibleEnvironment, IntegrityError, VtsServingException
 
 pytestmark = [
-    pytest.mark.frameworks,
+    pytest.mark.frameworks("torch"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 

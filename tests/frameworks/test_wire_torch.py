@@ -9,7 +9,7 @@ from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed, join_calls, join_results, pack_call, split_result
 from vtsserving._wire.values import decode_value, encode_value
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.frameworks("torch")
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "bfloat16", "float32", "float64")
 

@@ -14,7 +14,7 @@ from support.sdk import save_copy
 from vtsserving._saving.framework import load_for_serving
 from vtsserving.exceptions import SerializationError
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.frameworks("xgboost")
 
 MISSING = -777.0
 

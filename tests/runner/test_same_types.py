@@ -104,7 +104,7 @@ def torch_outputs() -> Any:
 
 HEAVY = {"torch tensor": torch_tensor, "torch bfloat16": torch_half, "dict of torch tensors": torch_outputs}
 CASES = [pytest.param(make, id=name) for name, make in VALUES.items()] + [
-    pytest.param(make, id=name, marks=pytest.mark.frameworks) for name, make in HEAVY.items()
+    pytest.param(make, id=name, marks=pytest.mark.frameworks("torch")) for name, make in HEAVY.items()
 ]
 
 

@@ -228,7 +228,7 @@ def linear_model() -> Any:
     return Net()
 
 
-@pytest.mark.frameworks
+@pytest.mark.frameworks("torch")
 def test_labels_metadata_and_custom_objects_are_saved(home: Path) -> None:
     tokenizer = {"hello": 1}
     scores = {"folds": np.array([0.5, 1.0])}
@@ -249,7 +249,7 @@ def test_labels_metadata_and_custom_objects_are_saved(home: Path) -> None:
     assert model.custom_objects == {"tokenizer": tokenizer}
 
 
-@pytest.mark.frameworks
+@pytest.mark.frameworks("torch")
 @pytest.mark.parametrize(
     "call",
     [
@@ -270,7 +270,7 @@ def test_signatures_of_a_torch_module_are_called(
         assert_same(last_value(BLOCKS[key], names), directly(net, torch.from_numpy(rows)).numpy())
 
 
-@pytest.mark.frameworks
+@pytest.mark.frameworks("torch")
 def test_batch_dimensions_are_recorded(home: Path) -> None:
     names = run("Batching/2", model_0=linear_model(), model_1=linear_model())
     assert names["runner0"].signatures["predict"].batch_dim == (0, 0)

@@ -12,7 +12,7 @@ from support.served_gateway import ServedGateway
 WITHOUT_SPECS = r"^/v1/models/(free|whole|many|mixed|failing)/"
 """Models that nothing is recorded of: what they are sent is for them to refuse, which is a 500."""
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["any names", "names that exist"])

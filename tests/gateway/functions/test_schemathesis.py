@@ -26,7 +26,7 @@ from vtsserving.io import (
     Text,
 )
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Strict(pydantic.BaseModel):

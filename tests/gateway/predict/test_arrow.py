@@ -60,7 +60,7 @@ with served(entries, functions) as gateway:
 print("ok")
 """
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_tables_come_and_go_as_arrow_streams(tmp_path: Path) -> None:

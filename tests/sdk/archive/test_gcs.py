@@ -18,7 +18,7 @@ from vtsserving._local_store.store import LocalStore
 from vtsserving.exceptions import AlreadyExists, IntegrityError, NotFound
 
 pytestmark = [
-    pytest.mark.frameworks,
+    pytest.mark.frameworks("gcs"),
     pytest.mark.filterwarnings("ignore"),  # the plug-in's and its dozen packages' own
 ]
 

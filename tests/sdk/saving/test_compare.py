@@ -52,7 +52,7 @@ DIFFERENT: dict[str, tuple[Any, Any, str]] = {
     "a column's name": (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]}), "columns"),
     "a column's order": (pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"b": [2], "a": [1]}), "columns"),
     "an index": (pd.DataFrame({"a": [1]}, index=[7]), pd.DataFrame({"a": [1]}), "index"),
-    "a table for an array": (np.array([[1.0]]), pd.DataFrame({"a": [1.0]}), "became"),
+    "a table for an array": (np.array([[1.0]]), pd.DataFrame({"a": [1.0]}), "ndarray .* became DataFrame"),
 }  # fmt: skip
 
 
@@ -73,6 +73,10 @@ def test_plain_numbers_of_half_precision_are_compared_as_such() -> None:
     assert differences([0.5], [0.505]) != []
     assert differences([0.5], [0.505], coarse=True) == []
     assert differences([0.5], [0.6], coarse=True) != []
+    plain, other = SPREAD.astype("f4"), SPREAD.astype("f4") + np.float32(1e-2)
+    assert differences(plain, other) != []
+    assert differences(plain, other, coarse=True) == []
+    assert differences(plain, other * 2, coarse=True) != []
 
 
 def test_what_differs_between_two_calls_is_not_compared() -> None:

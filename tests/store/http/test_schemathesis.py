@@ -21,7 +21,7 @@ CHECKS = (
     "response_schema_conformance,negative_data_rejection,unsupported_method"
 )
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

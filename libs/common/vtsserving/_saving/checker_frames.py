@@ -23,9 +23,7 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     Raises:
         OSError: the other side is gone, or the connection's timeout passed.
     """
-    from vtsserving._wire.values import (
-        encode_value,
-    )  # with numpy, which loading and listing models do without
+    from vtsserving._wire.values import encode_value  # with numpy, which listing models does without
 
     body = encode_value(message, "message")
     connection.sendall(_LENGTH.pack(len(body)) + body)

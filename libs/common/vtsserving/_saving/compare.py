@@ -14,10 +14,10 @@ TOLERANCES: Final = {"float64": 1e-6, "float32": 1e-4, "float16": 2e-2, "bfloat1
 """Of the output's spread, by dtype; numbers of Python are taken for float32, which most of them were."""
 
 _PLAIN_FLOAT: Final = "float32"
-_ROUNDINGS: Final = 16
-"""How often a number may have been rounded otherwise, in units of its last digit."""
+_ROUNDINGS: Final = {"float64": 4e-15, "float32": 2e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
+"""What rounding otherwise may change of a number that is far from zero, relative to it, by dtype."""
 
-_EPSILONS: Final = {"float64": 2.3e-16, "float32": 1.2e-7, "float16": 9.8e-4, "bfloat16": 7.9e-3}
+_COARSE: Final = "bfloat16"
 _SHOWN_CHARS: Final = 60
 
 Path = tuple[Any, ...]
@@ -48,13 +48,16 @@ def differences(
         expected: the object's.
         found: the saved model's.
         ignored: parts that are not compared, as `unsteady` gives them.
-        coarse: whether plain numbers come from computing with half precision.
+        coarse: whether all numbers come from computing with half precision.
 
     Returns:
         Where they differ; empty where they are equal as far as can be told.
     """
     if () in ignored:
         return []
+    if type(expected) is not type(found) and not isinstance(expected, list | tuple | Mapping):
+        text = f"{type(expected).__name__} {_shown(expected)} became {type(found).__name__} {_shown(found)}"
+        return [Difference((), text)]
     parts, others = dict(_leaves(expected)), dict(_leaves(found))
     result = []
     floats: dict[Path, list[Path]] = {}
@@ -66,7 +69,7 @@ def differences(
             result.append(Difference(path, f"{here} became {there}"))
         elif type(parts[path]) is float and type(others[path]) is float:
             floats.setdefault(_pattern(path), []).append(path)
-        elif text := _leaf_difference(parts[path], others[path]):
+        elif text := _leaf_difference(parts[path], others[path], coarse):
             result.append(Difference(path, text))
     for paths in floats.values():
         result += _plain_float_differences(parts, others, paths, coarse)
@@ -114,7 +117,7 @@ def _array_of(column: Any) -> Any:
     return column.to_numpy() if kind in "biufcmM" and hasattr(column.dtype, "itemsize") else column
 
 
-def _leaf_difference(expected: Any, found: Any) -> str:
+def _leaf_difference(expected: Any, found: Any, coarse: bool) -> str:
     """How two parts differ; empty if they do not."""
     if type(expected) is not type(found):
         return f"{type(expected).__name__} {_shown(expected)} became {type(found).__name__} {_shown(found)}"
@@ -123,7 +126,8 @@ def _leaf_difference(expected: Any, found: Any) -> str:
         return "" if _equal(expected, found) else f"{_shown(expected)} became {_shown(found)}"
     if expected.dtype != found.dtype or tuple(expected.shape) != tuple(found.shape):
         return f"{_kind(expected)} became {_kind(found)}"
-    return _number_difference(here, there, str(expected.dtype).removeprefix("torch."))
+    dtype = str(expected.dtype).removeprefix("torch.")
+    return _number_difference(here, there, _COARSE if coarse else dtype)
 
 
 def _numbers(value: Any) -> Any:
@@ -138,7 +142,7 @@ def _numbers(value: Any) -> Any:
         return None
     if value.dtype.kind in "fc":
         return np.asarray(value, dtype=np.complex128 if value.dtype.kind == "c" else np.float64)
-    return np.asarray(value, dtype=np.float64) if value.dtype.name in _EPSILONS else None
+    return np.asarray(value, dtype=np.float64) if value.dtype.name in TOLERANCES else None
 
 
 def _number_difference(expected: Any, found: Any, dtype: str) -> str:
@@ -155,9 +159,7 @@ def _number_difference(expected: Any, found: Any, dtype: str) -> str:
     sizes = np.abs(plain)
     largest = float(sizes.max())
     spread = float(np.ptp(plain)) if plain.dtype.kind == "f" else largest
-    allowed = (
-        TOLERANCES.get(name, 1e-6) * (spread or largest) + _ROUNDINGS * _EPSILONS.get(name, 2.3e-16) * largest
-    )
+    allowed = TOLERANCES.get(name, 1e-6) * (spread or largest) + _ROUNDINGS.get(name, 4e-15) * largest
     away = np.abs(plain - other)
     if not (away > allowed).any():
         return ""
@@ -172,7 +174,7 @@ def _plain_float_differences(
     import numpy as np
 
     expected, found = (np.array([side[path] for path in paths]) for side in (parts, others))
-    text = _number_difference(expected, found, "bfloat16" if coarse else _PLAIN_FLOAT)
+    text = _number_difference(expected, found, _COARSE if coarse else _PLAIN_FLOAT)
     return [Difference(paths[0] if len(paths) == 1 else _pattern(paths[0]), text)] if text else []
 
 

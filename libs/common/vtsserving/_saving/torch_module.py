@@ -245,8 +245,11 @@ def _floats_of(module: Any) -> Any:
 
 
 def is_coarse(module: Any) -> bool:
-    """Whether a module computes with half precision somewhere."""
-    return any(one.is_floating_point() and one.element_size() <= _HALF_BYTES for one in module.parameters())
+    """Whether a module computes with half precision somewhere, as graphics cards do for float32, too."""
+    return any(
+        one.is_floating_point() and (one.element_size() <= _HALF_BYTES or one.device.type != "cpu")
+        for one in module.parameters()
+    )
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ CHECK: Final = "check"
 _SLOW_S: Final = 5.0
 """A method that takes longer is called a second time only where its answers differ from those of the saved model."""
 
-_MORE_CALLS: Final = 3
+_MORE_CALLS: Final = 30
 _MAX_IMPORTS: Final = 2_000
 _MAX_SHOWN: Final = 3
 _WAY_OUT: Final = "check=False saves it as it is"
@@ -63,7 +63,7 @@ class GivenModel:
         answers: method to what it answered, as the wire carries it.
         results: method to what it returned.
         unsteady: method to the parts that differ between two calls.
-        coarse: whether it computes with half precision.
+        coarse: whether it computes with half precision, or on a graphics card.
     """
 
     served: Any
@@ -250,14 +250,13 @@ def _compare(copy: Copy, given: GivenModel, method: str) -> None:
             f"the saved model's {method!r} returns what could never be answered: {error.message}; {_WAY_OUT}"
         ) from error
     expected, ignored = given.answers[method], set(given.unsteady.get(method, ()))
-    if not differences(expected, found, ignored, coarse=given.coarse):
-        return
-    # A model may well answer twice the same by chance, or only once what it would never answer again.
-    for _ in range(_MORE_CALLS):
-        again = _as_answered(_call(given.served, method, given.example))
-        ignored |= unsteady(expected, again)
-    found = copy.call(method, given.example.args())
     different = differences(expected, found, ignored, coarse=given.coarse)
+    # An object may well answer twice the same by chance: it is asked until it is clear that it would not differ.
+    until_s, calls = _clock.monotonic_s() + _SLOW_S, 0
+    while different and calls < _MORE_CALLS and (calls == 0 or _clock.monotonic_s() < until_s):
+        ignored |= unsteady(expected, _as_answered(_call(given.served, method, given.example)))
+        different = differences(expected, found, ignored, coarse=given.coarse)
+        calls += 1
     if different:
         shown = "; ".join(str(one) for one in different[:_MAX_SHOWN])
         more = f" and {len(different) - _MAX_SHOWN} more" if len(different) > _MAX_SHOWN else ""

@@ -75,6 +75,8 @@ class _Memory:
 
     def _look_at(self, one: Any) -> Iterable[Any]:
         """Note how to undo changes of one object; returns what it consists of."""
+        if type(one) in (list, set, *_DICTS) and len(one) > MAX_OBJECTS:
+            return ()
         if type(one) is list:
             saved = list(one)
             self._undo.append(lambda: _restore_list(one, saved))
