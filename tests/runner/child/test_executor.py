@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from support.call_rules import every
 from vtsserving._model.contract import MethodContract
+from vtsserving._model.result_form import ResultForm
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
-from vtsserving_runner.child import failures
+from vtsserving_runner.child import executor, failures
 from vtsserving_runner.child.executor import BatchExecutor, owned
 from vtsserving_runner.process.framing import now_us
 
@@ -252,6 +254,18 @@ def test_one_bad_result_among_good_ones_is_found_by_bisecting():
     calls[5] = np.array([[99.0]])
     got = answers(model, batch([(x,) for x in calls]))
     assert got == [[float(i)] if i != 5 else "bad_model_output" for i in range(8)]
+
+
+def test_a_result_that_is_too_large_for_the_wire_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "MAX_BODY_BYTES", 1_000)
+    declared = replace(MethodContract.of_0_1(BATCHABLE), result=ResultForm(0))
+    model = Calls(lambda x: [b"x" * int(size) for size in x[:, 0]])
+    runs = BatchExecutor(model, {"predict": declared})
+    merged = answers(runs, batch([(np.array([[size]]),) for size in (3, 5_000, 7)]))
+    assert merged == [[b"xxx"], "result_too_large", [b"x" * 7]]
+    assert len(model.seen[0]) == 3, "they were merged first"
+    alone = [answers(runs, batch([(np.array([[size]]),)])) for size in (3, 5_000)]
+    assert alone == [[[b"xxx"]], ["result_too_large"]]
 
 
 def test_a_model_that_uses_the_memory_of_its_results_again_is_compared_rightly():

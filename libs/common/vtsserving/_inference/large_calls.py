@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vtsserving._catalog.catalog import Method
+from vtsserving._contract.seen_results import described_form
 from vtsserving._inference.request import Ticket
 from vtsserving._recent import RecentDict
 from vtsserving._wire.layout import layout, short_name
@@ -32,7 +32,7 @@ class LargeCalls:
         self._known: RecentDict[tuple[str, str, bytes], bool] = RecentDict(MAX_KNOWN)
 
     def first(self, ticket: Ticket, packed: Packed) -> list[Packed]:
-        """What of a call is sent first; the ticket keeps what may follow.
+        """Take the parts of a call that are sent first; the ticket keeps what may follow.
 
         Args:
             ticket: of a call that has more rows than one batch may have.
@@ -43,7 +43,8 @@ class LargeCalls:
         """
         can_be_cut = self._known.get(_kind(ticket, packed))
         if can_be_cut is None:
-            can_be_cut = _described(ticket.method, packed.head)
+            form = described_form(ticket.method.contract, packed.head)
+            can_be_cut = None if form is None else form.follows_rows
         if can_be_cut is False:
             return [packed]
         ticket.whole = packed
@@ -55,7 +56,7 @@ class LargeCalls:
         return [first]
 
     def refused(self, ticket: Ticket) -> list[Packed]:
-        """What is sent when the first rows failed in the model: the whole call, which may be right nevertheless."""
+        """Take the whole call where its first rows failed in the model: together they may be right nevertheless."""
         whole, ticket.whole = ticket.whole, None
         if whole is None or not ticket.rest:
             return []
@@ -64,7 +65,7 @@ class LargeCalls:
         return [whole]
 
     def after(self, ticket: Ticket) -> list[Packed]:
-        """What is sent when all that was sent is answered: the rest, the whole call at once, or nothing more."""
+        """Take what follows when all that was sent is answered: the rest, the whole call at once, or nothing more."""
         whole, rest, ticket.rest = ticket.whole, ticket.rest, []
         if whole is None:
             return []
@@ -85,13 +86,3 @@ def _follows_rows(answer: Packed) -> bool:
 def _kind(ticket: Ticket, packed: Packed) -> tuple[str, str, bytes]:
     """Calls of one kind have results of one form."""
     return ticket.entry.digest, ticket.method.name, short_name(packed.head)
-
-
-def _described(method: Method, head: bytes) -> bool | None:
-    """What the contract says; None: nothing, of calls like this one."""
-    contract = method.contract
-    if contract.result is None:
-        return None
-    if contract.result_source != "user" and layout(head).has_parameters:
-        return None
-    return contract.result.follows_rows

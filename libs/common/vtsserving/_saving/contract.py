@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, mark, observe
+from vtsserving._contract.result_rows import Undecided, copied, mark
+from vtsserving._contract.seen_results import form_in_parts
 from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.parameters import Parameters, parameters_of
@@ -175,16 +176,9 @@ def _seen(packed: Packed, call: Callable[..., Any]) -> ResultForm | None:
         args, kwargs = rows.unpack_call(one)
         return copied(call(*args, **kwargs))
 
-    parts = rows.pieces(packed, (packed.rows + 1) // 2)
     try:
-        whole = result(packed)
-        separate = [result(part) for part in parts]
-        form = observe(whole, separate, [part.rows for part in parts])
-        if form is None or any(part.rows == 1 for part in parts):
-            return form
-        first = result(rows.pieces(packed, 1)[0])
+        return form_in_parts(packed, result(packed), result)
     except (Undecided, UnsupportedValue):
         raise
     except Exception:  # a model that refuses a part of its own example cannot be merged
         return None
-    return form if agrees_on_first_row(form, whole, first) else None

@@ -69,8 +69,7 @@ def single_result(
         ):
             return rows.whole_array(result)
         refuse_dropped_rows(result, head, count, axis)
-    packed_whole = rows.pack_whole(result)
-    return b"", packed_whole.body
+    return b"", rows.pack_whole(result).body
 
 
 def refuse_dropped_rows(result: Any, head: bytes, count: int, axis: int) -> None:

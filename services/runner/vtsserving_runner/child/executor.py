@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from vtsserving._contract.result_rows import Undecided, agrees_on_first_row, copied, observe
+from vtsserving._contract.result_rows import Undecided, copied, observe
+from vtsserving._contract.seen_results import form_in_parts, holds_for_one_row
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows
 from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
 from vtsserving._wire.layout import layout
-from vtsserving._wire.rows import Packed, pieces
+from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
     BadModelOutput,
     DeadlineExceeded,
@@ -38,14 +39,11 @@ from vtsserving_runner.child.learned_forms import ALONE, LearnedForms
 from vtsserving_runner.child.padding import filled_up, surplus_rows, without_surplus
 from vtsserving_runner.process.framing import now_us
 
-MAX_BODY_BYTES: Final = (1 << 32) - 1
-"""Sizes of bodies are 32 bits on the wire."""
-
 MAX_TRIED: Final = 4
 """Most entries in which it is seen how results follow rows; the rest of their batch comes after them."""
 
-_TOO_LATE: Final = "the deadline passed before the model could start"
-
+MAX_BODY_BYTES: Final = (1 << 32) - 1
+"""Sizes of bodies are 32 bits on the wire."""
 
 Answer = Result | Fault
 
@@ -123,30 +121,25 @@ class BatchExecutor:
 
     def _merged(self, work: _Work, index: list[int], form: ResultForm) -> Iterator[Answer]:
         """Entries in one call; in halves, if it raises or its result is not what they all could share."""
-        late = work.expired(index)
-        if late:
-            yield work.fault(late, DeadlineExceeded(_TOO_LATE))
-            index = [i for i in index if i not in late]
+        index = yield from work.in_time(index)
         if len(index) < 2:
             for i in index:
                 yield from self._alone(work, i)
             return
         try:
             result = self._call(work, index, form)
-            head, bodies = packed_result(result, work.counts(index), form)
+            answer = work.result(index, *packed_result(result, work.counts(index), form))
         except BaseException:  # what a model raises, SystemExit included, must not end its process
             self._alive()
             middle = len(index) // 2
             yield from self._merged(work, index[:middle], form)
             yield from self._merged(work, index[middle:], form)
             return
-        yield work.result(index, head, bodies)
+        yield answer
 
     def _alone(self, work: _Work, i: int) -> Iterator[Answer]:
         """One entry in a call of its own."""
-        if work.expired([i]):
-            yield work.fault([i], DeadlineExceeded(_TOO_LATE))
-        else:
+        if (yield from work.in_time([i])):
             yield self._one(work, i)[0]
 
     def _one(self, work: _Work, i: int) -> tuple[Answer, Any]:
@@ -173,15 +166,13 @@ class BatchExecutor:
             else:
                 rows_head = batch.head if contract.batchable else b""
                 head, body = single_result(result, rows_head, count, known, axis)
-            if len(body) > MAX_BODY_BYTES:
-                raise ResultTooLarge("the result has more than 4 GiB")
+            return work.result([i], head, [body]), result
         except (BadModelOutput, ResultTooLarge) as error:
             tell("bad_model_output", batch, [i], error)
             return work.fault([i], error), None
         except Exception as error:  # nothing that a model returns may end its process
             tell("bad_model_output", batch, [i], error)
             return work.fault([i], BadModelOutput(reason(error))), None
-        return work.result([i], head, [body]), result
 
     def _first_ones(
         self, work: _Work, index: list[int], *, equal: bool
@@ -197,10 +188,7 @@ class BatchExecutor:
             The entries that are left.
         """
         batch = work.batch
-        late = work.expired(index)
-        if late:
-            yield work.fault(late, DeadlineExceeded(_TOO_LATE))
-            index = [i for i in index if i not in late]
+        index = yield from work.in_time(index)
         tried = index[:MAX_TRIED] if equal else _unlike(batch, index)
         if len(tried) < 2:
             return index
@@ -228,12 +216,8 @@ class BatchExecutor:
         batch, counts = work.batch, work.counts(tried)
         try:
             form = observe(merged, separate, counts)
-            if (
-                form is not None
-                and 1 not in counts
-                and not self._holds_for_one_row(work, tried[0], form, separate[0])
-            ):
-                form = None
+            if form is not None and 1 not in counts:
+                form = self._if_one_row_agrees(work, tried[0], form, separate[0])
         except Undecided:
             self._forms.undecided(batch.method, batch.head, equal=equal)
             return
@@ -242,34 +226,31 @@ class BatchExecutor:
     def _learn_from_halves(self, work: _Work, i: int, whole: Any) -> None:
         """See how results follow rows in one entry that is as large as a batch may be."""
         batch = work.batch
-        packed = Packed(batch.head, batch.rows[i], bytes(batch.bodies[i]))
-        halves = pieces(packed, (packed.rows + 1) // 2)
         try:
-            separate = [
-                copied(self._invoke(batch.method, batch.head, [half.body], (half.rows,))) for half in halves
-            ]
-            form = observe(whole, separate, [half.rows for half in halves])
+            form = form_in_parts(work.packed(i), whole, self._caller_of_some(batch))
         except Undecided:
             return
         except BaseException:  # a model that refuses a part cannot be given parts
             form = None
-        finally:
-            self._alive()
-        if form is not None and packed.rows > 2 and not self._holds_for_one_row(work, i, form, whole):
-            form = None
         self._forms.learn(batch.method, batch.head, form)
 
-    def _holds_for_one_row(self, work: _Work, i: int, form: ResultForm, whole: Any) -> bool:
-        """Whether one row alone gives what it gives among others: some results lose their axis then."""
-        batch = work.batch
-        first = pieces(Packed(batch.head, batch.rows[i], bytes(batch.bodies[i])), 1)[0]
+    def _if_one_row_agrees(self, work: _Work, i: int, form: ResultForm, whole: Any) -> ResultForm | None:
         try:
-            result = self._invoke(batch.method, batch.head, [first.body], (1,))
-        except BaseException:
-            return False
-        finally:
-            self._alive()
-        return agrees_on_first_row(form, whole, result)
+            agrees = holds_for_one_row(work.packed(i), form, whole, self._caller_of_some(work.batch))
+        except BaseException:  # a model that refuses a single row cannot be given other parts either
+            agrees = False
+        return form if agrees else None
+
+    def _caller_of_some(self, batch: Batch) -> Callable[[Packed], Any]:
+        """Calls the batch's method with some rows of an entry."""
+
+        def call(some: Packed) -> Any:
+            try:
+                return self._invoke(batch.method, batch.head, [some.body], (some.rows,))
+            finally:
+                self._alive()
+
+        return call
 
     def _call(self, work: _Work, index: Sequence[int], form: ResultForm | None) -> Any:
         """What the method returns for some entries, without the rows that they were filled up with."""
@@ -325,11 +306,19 @@ class _Work:
     def elapsed_us(self) -> int:
         return now_us() - self._started_us
 
-    def expired(self, index: Sequence[int]) -> list[int]:
-        """Those whose deadline has passed; looked at before each call."""
+    def in_time(self, index: list[int]) -> Generator[Answer, None, list[int]]:
+        """Answer those whose deadline has passed, and return the others; asked before each call."""
         waited_us = now_us() - self._arrived_us
         remaining_us = self.batch.remaining_us
-        return [i for i in index if remaining_us[i] <= waited_us]
+        late = [i for i in index if remaining_us[i] <= waited_us]
+        if not late:
+            return index
+        yield self.fault(late, DeadlineExceeded("the deadline passed before the model could start"))
+        return [i for i in index if i not in late]
+
+    def packed(self, i: int) -> Packed:
+        """An entry as the call that it is, in memory of its own."""
+        return Packed(self.batch.head, self.batch.rows[i], bytes(self.batch.bodies[i]))
 
     def counts(self, index: Sequence[int]) -> tuple[int, ...]:
         """The rows of some entries."""
@@ -337,6 +326,9 @@ class _Work:
         return rows if len(index) == len(rows) else tuple(rows[i] for i in index)
 
     def result(self, index: Sequence[int], head: bytes, bodies: Sequence[Buffer]) -> Result:
+        """The answer to some entries; ResultTooLarge if a body is larger than the wire can say."""
+        if max(map(len, bodies)) > MAX_BODY_BYTES:
+            raise ResultTooLarge("a result has more than 4 GiB")
         if len(index) < len(self.batch.ids):
             # Another call follows, in which the model may use the memory of this result again.
             bodies = [bytes(body) for body in bodies]

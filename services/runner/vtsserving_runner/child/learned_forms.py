@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from vtsserving._contract.seen_results import described_form
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._recent import RecentDict
-from vtsserving._wire.layout import layout, short_name
+from vtsserving._wire.layout import short_name
 
 ALONE: Final = "alone"
 """In place of a form: such calls are computed request by request."""
@@ -35,13 +36,12 @@ class LearnedForms:
     def of(self, method: str, head: bytes) -> Known:
         """The form; None: it is not known yet."""
         key = (method, short_name(head))
-        try:
-            return self._known[key]
-        except KeyError:
-            described = self._described(method, head)
-            if described is not None:
-                self._known[key] = described
-            return described
+        known = self._known.get(key)
+        if known is None and (contract := self._contracts.get(method)) is not None:
+            form = described_form(contract, head)
+            if form is not None:
+                known = self._known[key] = form if form.follows_rows else ALONE
+        return known
 
     def of_equal(self, method: str, head: bytes) -> Known:
         """The form in batches of equal requests, which shows nothing about others; None: it is not known yet."""
@@ -68,13 +68,3 @@ class LearnedForms:
         self._trials[key] = self._trials.get(key, 0) + 1
         if self._trials[key] >= MAX_TRIALS:
             self.learn(method, head, None)
-
-    def _described(self, method: str, head: bytes) -> Known:
-        contract = self._contracts.get(method)
-        if contract is None or contract.result is None:
-            return None
-        if not contract.result.follows_rows:
-            return ALONE
-        # An example shows the results of calls like its own: a parameter may change their form.
-        is_like_example = contract.result_source == "user" or not layout(head).has_parameters
-        return contract.result if is_like_example else None
