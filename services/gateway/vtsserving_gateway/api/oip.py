@@ -13,12 +13,12 @@ from vtsserving._codecs.json_strict import read
 from vtsserving.exceptions import BadInput, Unavailable
 from vtsserving.version import __version__
 from vtsserving_gateway.api.models import ModelRoutes
-from vtsserving_gateway.api.oip_inputs import inputs_of
+from vtsserving_gateway.api.oip_inputs import inputs_of, outputs_of
 from vtsserving_gateway.cluster.view import ClusterView
 from vtsserving_gateway.http.json_text import answer
-from vtsserving_gateway.predict.bound_routes import BoundRoutes
+from vtsserving_gateway.predict.bound_routes import BoundRoutes, target_of
 from vtsserving_gateway.predict.decode import Target
-from vtsserving_gateway.predict.oip_codec import PREFERRED_METHOD, route_of
+from vtsserving_gateway.predict.oip_codec import route_of
 from vtsserving_gateway.predict.oip_tensors import datatype_of
 from vtsserving_gateway.predict.routes import Route
 from vtsserving_gateway.state import GatewayState
@@ -101,7 +101,8 @@ class OipRoutes:
         """Metadata of a model: inputs and outputs, as far as they are recorded.
 
         Inputs have the names and the order of the method's arguments; `parameters.kind` is `rows` for what is
-        joined with the rows of other callers, and `parameter` for what holds for a whole call.
+        joined with the rows of other callers, and `parameter` for what holds for a whole call. A model of several
+        methods, none of them `predict` or `__call__`, shows neither: a request names its method.
         """
         route, entry, target = await self._find(model, version)
         return answer(
@@ -112,7 +113,7 @@ class OipRoutes:
                 "inputs": [
                     {**_described(one.spec), "parameters": {"kind": one.kind}} for one in inputs_of(target)
                 ],
-                "outputs": [_described(spec) for spec in target.outputs],
+                "outputs": [_described(spec) for spec in outputs_of(target)],
             }
         )
 
@@ -137,7 +138,7 @@ class OipRoutes:
                 "input": [
                     _configured(one.spec, batched if one.kind == "rows" else 0) for one in inputs_of(target)
                 ],
-                "output": [_configured(spec, batched) for spec in target.outputs],
+                "output": [_configured(spec, batched) for spec in outputs_of(target)],
             }
         )
 
@@ -184,8 +185,7 @@ class OipRoutes:
     async def _find(self, model: str, version: str) -> tuple[Route, CatalogEntry, Target]:
         route = route_of(model, version)
         entry = await self._routes.resolve(route)
-        preferred = PREFERRED_METHOD if PREFERRED_METHOD in entry.signatures else ""
-        return route, entry, Target(entry, entry.method(preferred))
+        return route, entry, target_of(route, entry)
 
 
 async def _optional(request: Request, form: str) -> dict[str, Any]:

@@ -23,7 +23,12 @@ class Input(NamedTuple):
 
 
 def inputs_of(target: Target) -> list[Input]:
-    """The inputs of which dtype and shape are known, in the order of the method's arguments."""
+    """The inputs of which dtype and shape are known, in the order of the method's arguments.
+
+    None where a call must name one of several methods.
+    """
+    if not target.is_default:
+        return []
     contract = target.method.contract
     specs = target.inputs
     if specs is None:
@@ -32,6 +37,11 @@ def inputs_of(target: Target) -> list[Input]:
         specs = [spec for spec in found if spec is not None]
     positions = {name: at for at, name in enumerate(contract.names or [spec.name for spec in specs])}
     return [Input(spec, kind_of_array(contract, spec.name, positions.get(spec.name, -1))) for spec in specs]
+
+
+def outputs_of(target: Target) -> list[ArraySpec]:
+    """The recorded outputs; none of several methods."""
+    return target.outputs if target.is_default else []
 
 
 def _spec(target: Target, name: str, at: int) -> ArraySpec | None:

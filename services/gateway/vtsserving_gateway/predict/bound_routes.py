@@ -8,7 +8,7 @@ from typing import Final
 from vtsserving._catalog.catalog import Catalog, CatalogEntry
 from vtsserving._model.tag import is_hidden
 from vtsserving._recent import RecentDict
-from vtsserving.exceptions import ModelNotFound, NotFound, VersionNotFound
+from vtsserving.exceptions import MethodNotFound, ModelNotFound, NotFound, VersionNotFound
 from vtsserving_gateway.metrics import PREDICT, GatewayMetrics, MetricSeries
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.routes import Route
@@ -23,7 +23,7 @@ MAX_ROUTES: Final = 4_096
 class BoundRoute:
     """A URL of the predict routes, together with the model that it meant last."""
 
-    __slots__ = ("entry", "route", "series", "statistics", "target")
+    __slots__ = ("entry", "route", "series", "siblings", "statistics", "target")
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class BoundRoute:
         """Bind; MethodNotFound if the model does not have the method."""
         self.route = route
         self.entry = entry
-        preferred = route.prefers if route.prefers in entry.signatures else ""
-        self.target = target or Target(entry, entry.method(route.method or preferred))
+        self.target = target or target_of(route, entry)
+        self.siblings: dict[str, BoundRoute] = {}
         self.statistics = statistics.of(entry.name, entry.version)
         self.series: MetricSeries = metrics.of(PREDICT, entry.name, entry.version, self.target.method.name)
 
@@ -94,8 +94,15 @@ class BoundRoutes:
         return self._remember(url, route, entry)
 
     def of_target(self, bound: BoundRoute, target: Target) -> BoundRoute:
-        """The same URL, whose body has named another method of the model."""
-        return BoundRoute(bound.route, bound.entry, self._metrics, self._statistics, target)
+        """The same URL, whose body may have named another method of the model."""
+        if target is bound.target:
+            return bound
+        name = target.method.name
+        found = bound.siblings.get(name)
+        if found is None:
+            found = BoundRoute(bound.route, bound.entry, self._metrics, self._statistics, target)
+            bound.siblings[name] = found
+        return found
 
     async def resolve(self, route: Route) -> CatalogEntry:
         """The model that a route names, by reference or by number.
@@ -138,6 +145,24 @@ class BoundRoutes:
         bound = BoundRoute(route, entry, self._metrics, self._statistics)
         self._bound[url] = bound
         return bound
+
+
+def target_of(route: Route, entry: CatalogEntry) -> Target:
+    """What a route means in a model.
+
+    Raises:
+        MethodNotFound: the model does not have the method, or several where the route leaves them no choice.
+    """
+    if route.method or not route.prefers:
+        return Target(entry, entry.method(route.method))
+    if route.prefers in entry.signatures:
+        return Target(entry, entry.method(route.prefers))
+    try:
+        return Target(entry, entry.method())
+    except MethodNotFound:
+        if not entry.signatures:
+            raise
+        return Target(entry, entry.method(min(entry.signatures)), is_default=False)
 
 
 def _no_model(name: str) -> str:

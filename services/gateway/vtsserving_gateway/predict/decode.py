@@ -16,18 +16,36 @@ from vtsserving._codecs.json_arrays import Array, ArraySpec, plain_array
 from vtsserving._codecs.json_strict import Body, read
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.rows import Packed, pack_call
-from vtsserving.exceptions import UnknownField, WrongType
+from vtsserving.exceptions import MethodNotFound, UnknownField, WrongType
 
 
 class Target:
     """One method of one model, with everything that decoding its calls needs."""
 
-    __slots__ = ("_dtype", "_first", "_head", "_tail", "arguments", "entry", "method")
+    __slots__ = (
+        "_dtype",
+        "_first",
+        "_head",
+        "_siblings",
+        "_tail",
+        "arguments",
+        "entry",
+        "is_default",
+        "method",
+    )
 
-    def __init__(self, entry: CatalogEntry, method: Method) -> None:
-        """Read the recorded specs; what cannot be read counts as not recorded."""
+    def __init__(self, entry: CatalogEntry, method: Method, *, is_default: bool = True) -> None:
+        """Read the recorded specs; what cannot be read counts as not recorded.
+
+        Args:
+            entry: the model.
+            method: of the model.
+            is_default: whether calls that name no method may mean this one.
+        """
         self.entry = entry
         self.method = method
+        self.is_default = is_default
+        self._siblings: dict[str, Target] = {}
         self.arguments = entry.arguments(method.name)
         specs = self.arguments.specs
         first = specs[0] if len(specs) == 1 else None
@@ -39,13 +57,23 @@ class Target:
         if first is not None and is_rows and self._dtype is not None and method.rule.first_axis == 0:
             self._head = pack_call((np.empty((1, *first.shape[1:]), first.dtype),), {}, method.rule).head
 
-    def sibling(self, method: str) -> Target:
-        """Another method of the same model.
+    def named(self, method: str | None) -> Target:
+        """The method of the same model that a call names; None: it names none.
 
         Raises:
-            MethodNotFound: it has no such method.
+            MethodNotFound: the model has no such method, or several, of which none is meant without a name.
         """
-        return Target(self.entry, self.entry.method(method))
+        if method is None or method == self.method.name:
+            if not self.is_default and method is None:
+                raise MethodNotFound(
+                    f"{self.entry.tag} has several methods; name one in the request's parameters, as "
+                    f'{{"method": "{self.method.name}"}}; it has {", ".join(sorted(self.entry.signatures))}'
+                )
+            return self
+        found = self._siblings.get(method)
+        if found is None:
+            found = self._siblings[method] = Target(self.entry, self.entry.method(method))
+        return found
 
     def decode(self, body: Body) -> Packed:
         """Read the JSON body of one call.

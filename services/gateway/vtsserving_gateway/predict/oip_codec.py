@@ -93,7 +93,6 @@ class OipCodec:
         self._id: str | None = None
         self._wanted: dict[str, bool] | None = None
         self._binary_by_default = False
-        self._target: Target | None = None
         self.target: Target | None = None
 
     # --- in ------------------------------------------------------------------------------------------------------
@@ -108,10 +107,7 @@ class OipCodec:
         if not isinstance(request, dict):
             raise BadInput("an inference request is a JSON object")
         parameters = self._read_options(request)
-        method = _of_type(parameters, "method", str)
-        if method is not None and method != target.method.name:
-            target = self.target = target.sibling(method)
-        self._target = target
+        target = self.target = target.named(_of_type(parameters, "method", str))
         inputs = self._read_inputs(request.get("inputs"), memoryview(data)[size:])
         return target.pack(*_arguments(target, inputs))
 
@@ -188,21 +184,24 @@ class OipCodec:
 
     def answer(self, outcome: Outcome, route: Route) -> ResponseContent:
         """See Dialect."""
-        assert self._target is not None
-        outputs = to_outputs(numpy_value(outcome), self._target.output_names)
+        assert self.target is not None
+        outputs = to_outputs(numpy_value(outcome), self.target.output_names)
         wanted = self._wanted or dict.fromkeys(outputs, self._binary_by_default)
         described: list[dict[str, Any]] = []
         binary: list[bytes] = []
         for name, is_binary in wanted.items():
             if name not in outputs:
                 raise BadInput(f"no output {name[:80]!r}; there is {', '.join(outputs)}")
-            array = outputs[name]
+            array, is_json = outputs[name]
             entry: dict[str, Any] = {"name": name, "shape": list(array.shape)}
+            parameters: dict[str, Any] = {"content_type": "json"} if is_json else {}
             if is_binary:
                 entry["datatype"] = datatype_of(array.dtype)
                 binary.append(write_binary(array))
-                entry["parameters"] = {"binary_data_size": len(binary[-1])}
-            else:
+                parameters["binary_data_size"] = len(binary[-1])
+            if parameters:
+                entry["parameters"] = parameters
+            if not is_binary:
                 entry["datatype"], entry["data"] = write_json(array)
             described.append(entry)
         head = {"model_name": outcome.entry.name, "model_version": route.ordinal or outcome.entry.version}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from vtsserving._codecs.json_arrays import Array, ArraySpec, to_array
+from vtsserving._codecs.json_write import to_json
 from vtsserving._wire.limits import MAX_TENSOR_DIMS
 from vtsserving._wire.tensors import object_array
 from vtsserving._wire.uniform_lists import uniform
@@ -151,7 +152,19 @@ def _strings(data: memoryview, items: int, name: str) -> Array:
         raise BadInput(f"input {name[:80]!r}: BYTES are text in UTF-8 here") from error
 
 
-def to_outputs(value: Any, names: list[str]) -> dict[str, Array]:
+class Output(NamedTuple):
+    """One part of a result as a tensor.
+
+    Attributes:
+        array: its values; texts are objects.
+        is_json: whether each text is the JSON of an item that is no tensor, such as a dict.
+    """
+
+    array: Array
+    is_json: bool = False
+
+
+def to_outputs(value: Any, names: list[str]) -> dict[str, Output]:
     """A result as named tensors.
 
     Args:
@@ -159,10 +172,10 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Array]:
         names: recorded names of the outputs; may be empty or too few.
 
     Returns:
-        Name to array: the keys of a dict, the columns of a table, one for each item of a tuple, else one.
+        Name to output: the keys of a dict, the columns of a table, one for each item of a tuple, else one.
 
     Raises:
-        BadModelOutput: part of the result is no tensor.
+        BadModelOutput: part of the result is no tensor and has no JSON form.
     """
     if isinstance(value, Mapping):
         named = {str(key): item for key, item in value.items()}
@@ -172,7 +185,7 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Array]:
         named = {_name(names, i, len(value)): item for i, item in enumerate(value)}
     else:
         named = {_name(names, 0, 1): value}
-    return {name: _array(item, name) for name, item in named.items()}
+    return {name: _output(item) for name, item in named.items()}
 
 
 def _name(names: list[str], index: int, count: int) -> str:
@@ -181,21 +194,29 @@ def _name(names: list[str], index: int, count: int) -> str:
     return "output" if count == 1 else f"output_{index}"
 
 
-def _array(value: Any, name: str) -> Array:
+def _output(value: Any) -> Output:
     if hasattr(value, "to_numpy"):
         value = value.to_numpy()
     texts = uniform(value) if type(value) is list and value else None
     if texts is not None and isinstance(texts.items, list):
-        return object_array(texts.items).reshape(texts.shape)
+        return Output(object_array(texts.items).reshape(texts.shape))
     if type(value) is str:
-        return object_array([value]).reshape(())
+        return Output(object_array([value]).reshape(()))
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        raise BadModelOutput(f"the result {name!r} is no tensor: {error}") from error
+    except ValueError:  # lists of many lengths
+        return _json_items(value)
     if array.dtype.kind == "O" and not all(isinstance(item, str) for item in array.flat):
-        raise BadModelOutput(f"the result {name!r} is no tensor of one datatype")
-    return array
+        return _json_items(value)
+    return Output(array)
+
+
+def _json_items(value: Any) -> Output:
+    """The items of a list or array, each as JSON; anything else as one item."""
+    is_array = isinstance(value, np.ndarray)
+    items = value.ravel().tolist() if is_array else value if isinstance(value, list) else [value]
+    array = object_array([to_json(item).decode() for item in items])
+    return Output(array.reshape(value.shape) if is_array else array, is_json=True)
 
 
 def write_binary(array: Array) -> bytes:
