@@ -104,8 +104,7 @@ def save(contracts: list[dict[str, Any]]) -> str:
 
 
 def drawn(count: int, seed: int) -> list[dict[str, Any]]:
-    rng = random.Random(seed)
-    return [kinds.random_contract(rng) for _ in range(count)]
+    return kinds.random_contracts(random.Random(seed), count)
 
 
 def kinds_of(contract: dict[str, Any]) -> set[str]:
@@ -148,6 +147,7 @@ def test_every_caller_gets_what_its_own_call_gives(
     unlike = {str(one.contract): one.wrong for one in wrong}
     assert not wrong, "\n".join(f"{contract}: {what}" for contract, what in list(unlike.items())[:8])
     assert merged * 2 >= len(could)
+    assert min(seen.values()) >= min(200, total // len(kinds.ARGUMENTS) // CALLERS * CALLERS)
 
 
 def test_the_first_release_gives_other_answers_in_many_kinds(

@@ -194,9 +194,7 @@ def _predict(model: Any, rows: Any) -> Any:
     return model.predict(rows)
 
 
-@pytest.mark.parametrize(
-    "build", [forest, catboost, lightgbm_wrapper], ids=["forest", "CatBoost", "LightGBM"]
-)
+@pytest.mark.parametrize("build", [param(build) for build in (forest, catboost, lightgbm_wrapper)])
 def test_without_a_limit_there_are_more(build: Any, tmp_path: Path) -> None:
     module, model = build()
     saved = getattr(vtsserving, module).save_model("many", model, options={"threads": None})

@@ -168,17 +168,29 @@ class Model:
         return method
 
 
-def random_contract(rng: random.Random) -> dict[str, Any]:
-    """What one method takes and gives, how much of it is declared, and the rows of its batches."""
-    result = rng.choice(sorted(RESULTS))
-    return {
-        "argument": rng.choice(sorted(ARGUMENTS)),
-        "parameter": rng.choice(sorted(PARAMETERS)),
-        "second": rng.random() < 0.3,
-        "result": result,
-        "declared": result in FORMS and rng.random() < 0.3,
-        "limit": rng.choice([1, 2, 3, 8, 16, 64]),
+def random_contracts(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """What so many methods take and give, how much of it is declared, and the rows of their batches.
+
+    Each kind comes equally often, with the others in random company.
+    """
+    dealt = {
+        "argument": _dealt(rng, sorted(ARGUMENTS), count),
+        "parameter": _dealt(rng, sorted(PARAMETERS), count),
+        "second": _dealt(rng, [True, False, False], count),
+        "result": _dealt(rng, sorted(RESULTS), count),
+        "declared": _dealt(rng, [True, False, False], count),
+        "limit": _dealt(rng, [1, 2, 3, 8, 16, 64], count),
     }
+    contracts = [dict(zip(dealt, drawn, strict=True)) for drawn in zip(*dealt.values(), strict=True)]
+    return [{**one, "declared": one["declared"] and one["result"] in FORMS} for one in contracts]
+
+
+def _dealt(rng: random.Random, kinds: list[Any], count: int) -> list[Any]:
+    """So many kinds in random order, none of them twice as often as another."""
+    whole = [kind for _ in range(count // len(kinds)) for kind in kinds]
+    drawn = whole + rng.sample(kinds, count - len(whole))
+    rng.shuffle(drawn)
+    return drawn
 
 
 def signature(contract: dict[str, Any], *, old: bool = False) -> dict[str, Any]:
