@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.call_rules import every
+from vtsserving._contract.owned import owned
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._model.signature import ModelSignature
 from vtsserving._wire import frames, rows, subjects
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_runner.child import executor, failures
-from vtsserving_runner.child.executor import BatchExecutor, owned
+from vtsserving_runner.child.executor import BatchExecutor
 from vtsserving_runner.process.framing import now_us
 
 pytestmark = pytest.mark.fast

@@ -19,18 +19,18 @@ def plain(value: Any) -> Any:
         content = value.read()
         return content.encode() if isinstance(content, str) else content
     if type(value) is list:
-        return [plain(item) for item in value] if any(map(_is_foreign, value)) else value
+        return [plain(item) for item in value] if any(map(_may_be_foreign, set(map(type, value)))) else value
     if type(value) is tuple:
         return tuple(plain(item) for item in value)
     if type(value) is dict:
         return {key: plain(item) for key, item in value.items()}
-    return value.model_dump() if _is_model(value) else value
+    return value.model_dump() if _is_model(type(value)) else value
 
 
-def _is_foreign(item: Any) -> bool:
-    return isinstance(item, io.IOBase | list | tuple | dict) or _is_model(item)
+def _may_be_foreign(kind: type) -> bool:
+    return issubclass(kind, io.IOBase | list | tuple | dict) or _is_model(kind)
 
 
-def _is_model(value: Any) -> bool:
-    """Whether it is an object of a pydantic model; never imports pydantic."""
-    return hasattr(type(value), "model_fields") and hasattr(value, "model_dump")
+def _is_model(kind: type) -> bool:
+    """Whether objects of a type are those of a pydantic model; never imports pydantic."""
+    return hasattr(kind, "model_fields") and hasattr(kind, "model_dump")

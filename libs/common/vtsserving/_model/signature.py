@@ -105,6 +105,11 @@ def check_method_name(name: str) -> str:
     return name
 
 
+def method_of(model: Any, name: str) -> Any:
+    """The callable of a signature; a function is called itself, since its `__call__` does not show its parameters."""
+    return model if name == CALL else getattr(model, name)
+
+
 def _dimensions(raw: object) -> tuple[int, int]:
     pair = (raw, raw) if isinstance(raw, int) else raw
     if not isinstance(pair, tuple | list) or len(pair) != _BATCH_DIMS:

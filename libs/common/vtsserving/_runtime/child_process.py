@@ -1,4 +1,4 @@
-"""What processes that run the code of models get from their parent's environment, and how they ended.
+"""Processes that run the code of models: what they get from their parent's environment, and how they end.
 
 Loading a model runs its author's code, so no credential reaches such a process, whoever starts it: a runner, or the one
 that saves the model.
@@ -6,9 +6,15 @@ that saves the model.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import re
+import resource
 import signal
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 THREAD_VARIABLES: Final = (
@@ -32,6 +38,8 @@ PROCESS_THREADS: Final = "VTSSERVING_PROCESS_THREADS"
 
 TOKENIZERS: Final = "TOKENIZERS_PARALLELISM"
 """Whether the tokenizers of Hugging Face use threads; how many says `RAYON_NUM_THREADS`."""
+
+_PR_SET_PDEATHSIG: Final = 1
 
 # ruff: noqa: SIM905  a table of names reads better than a hundred quotes
 _PASSED: Final = frozenset(
@@ -86,6 +94,22 @@ def environment(
         kept.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
         kept[TOKENIZERS] = "true" if threads > 1 else "false"
     return kept
+
+
+def end_with_parent(parent_pid: int, *, oom_score: int) -> None:
+    """Let this process end when its parent does, leave no core dumps, and go before the parent when memory runs out.
+
+    Args:
+        parent_pid: who started this process; if it is gone already, this process ends here.
+        oom_score: what the kernel adds to this process's score, from 0 to 1000.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(str(oom_score))
+    if os.getppid() != parent_pid:
+        os._exit(1)  # it died before the lines above took effect
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def describe_exit(status: int) -> str:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import importlib
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,11 +20,13 @@ import warnings
 from pathlib import Path
 from typing import Any, Final
 
+from vtsserving._contract.owned import owned
+from vtsserving._model.signature import method_of
+from vtsserving._runtime.child_process import end_with_parent
 from vtsserving._saving import checker
 from vtsserving._saving.checker_frames import receive, send
 from vtsserving._saving.environment import installed_versions
 from vtsserving._saving.framework import Framework, load_for_serving
-from vtsserving._saving.input_example import owned
 from vtsserving._wire.values import encode_value
 from vtsserving.exceptions import VtsServingException
 
@@ -34,8 +34,7 @@ OPEN: Final = b"o"
 """The byte that comes with the two descriptors of a copy: its connection, and where its exit status will be."""
 
 PARENT_CHECK_MS: Final = 2_000
-_PR_SET_PDEATHSIG: Final = 1
-_OOM_SCORE_ADJUSTMENT: Final = "600"
+_OOM_SCORE: Final = 600
 _MAX_REASON_CHARS: Final = 500
 _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 
@@ -151,14 +150,7 @@ def _be_a_child(wake: int) -> None:
     os.close(wake)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setpgid(0, 0)
-    checker = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJUSTMENT)
-    if os.getppid() != checker:
-        os._exit(1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end_with_parent(os.getppid(), oom_score=_OOM_SCORE)
 
 
 def _serve_copy(connection: socket.socket, message: dict[str, Any]) -> None:
@@ -183,8 +175,7 @@ def _serve_copy(connection: socket.socket, message: dict[str, Any]) -> None:
 def _answer(loaded: Any, call: dict[str, Any]) -> dict[str, Any]:
     name = call["method"]
     try:
-        method = loaded if name == "__call__" else getattr(loaded, name)
-        value = method(*owned(call["args"]), **owned(call["kwargs"]))
+        value = method_of(loaded, name)(*owned(call["args"]), **owned(call["kwargs"]))
     except BaseException as error:  # the author's code may raise anything, SystemExit included
         return {"outcome": "raised", **_described(error)}
     try:

@@ -16,7 +16,7 @@ from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.parameters import Parameters, parameters_of
 from vtsserving._model.result_form import ResultForm
-from vtsserving._model.signature import CALL, ModelSignature
+from vtsserving._model.signature import ModelSignature, method_of
 from vtsserving._saving.taking import Taking
 from vtsserving._saving.trial import GivenModel
 from vtsserving._wire import rows
@@ -48,11 +48,6 @@ def contracts_of(
         has = parameters(served, method) if parameters else parameters_of(method_of(served, method))
         found[method] = with_columns(contract_of(method, raw, taking, has), method, columns)
     return found
-
-
-def method_of(served: Any, method: str) -> Any:
-    """The callable of a signature; a function is called itself, since its `__call__` does not show its parameters."""
-    return served if method == CALL else getattr(served, method)
 
 
 def contract_of(

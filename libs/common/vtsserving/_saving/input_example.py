@@ -55,6 +55,7 @@ class Example:
 
     def args(self) -> tuple[Any, ...]:
         """The arguments of one call, new ones each time: a model may write to them."""
+        from vtsserving._contract.owned import owned
         from vtsserving._wire.values import decode_value
 
         return tuple(owned(decode_value(self._encoded)))
@@ -116,19 +117,6 @@ class Example:
 def input_specs(methods: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
     """The input specs that a framework knows, of the methods that are served."""
     return {method: dict(spec) for method, spec in (known or {}).items() if method in methods}
-
-
-def owned(value: Any) -> Any:
-    """A value as if its receiver had made it: its arrays may be written to."""
-    import numpy as np
-
-    if type(value) is np.ndarray:
-        return value.copy()
-    if type(value) in (list, tuple):
-        return type(value)(owned(item) for item in value)
-    if type(value) is dict:
-        return {key: owned(item) for key, item in value.items()}
-    return value
 
 
 def example_arguments(example: Any) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from vtsserving import _clock
 from vtsserving._local_store.change import PROVISIONAL, write_provisional
 from vtsserving._model.draft import Draft
 from vtsserving._model.manifest_files import FileEntry
-from vtsserving._model.signature import ModelSignature
+from vtsserving._model.signature import ModelSignature, method_of
 from vtsserving._model.tag import Tag
 from vtsserving._saving.checker import Copy, NoChecker, copy_of
 from vtsserving._saving.compare import differences, unsteady
@@ -268,9 +268,8 @@ def _compare(copy: Copy, given: GivenModel, method: str) -> None:
 
 
 def _call(served: Any, method: str, example: Example) -> Any:
-    target = served if method == "__call__" else getattr(served, method)
     try:
-        return target(*example.args())
+        return method_of(served, method)(*example.args())
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidArgument(

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
+from vtsserving._contract.owned import owned
 from vtsserving._contract.result_rows import Undecided, copied, observe
 from vtsserving._contract.seen_results import form_in_parts, holds_for_one_row
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
+from vtsserving._model.signature import method_of
 from vtsserving._wire import rows
 from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
@@ -355,26 +355,3 @@ def _unlike(batch: Batch, index: Sequence[int]) -> list[int]:
         return []
     near = [i for i in index[:MAX_TRIED] if i != other][: MAX_TRIED - 1]
     return sorted({*near, other})
-
-
-def method_of(model: object, name: str) -> Callable[..., Any]:
-    """The callable of a signature."""
-    method: Callable[..., Any] = model if name == "__call__" else getattr(model, name)  # type: ignore[assignment]
-    return method
-
-
-def owned(value: Any) -> Any:
-    """An argument as if the caller had made it here: arrays are aligned and may be written to."""
-    if type(value) is np.ndarray:
-        return value if value.flags.aligned and value.flags.writeable else value.copy()
-    if type(value) is list:
-        return [owned(item) for item in value] if any(_may_hold_arrays(item) for item in value) else value
-    if type(value) is tuple:
-        return tuple(owned(item) for item in value)
-    if type(value) is dict:
-        return {key: owned(item) for key, item in value.items()}
-    return value
-
-
-def _may_hold_arrays(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, list, tuple, dict))

@@ -7,8 +7,6 @@ without credentials, because loading a model runs its author's code. It talks to
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import faulthandler
 import functools
 import gc
@@ -17,29 +15,32 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from vtsserving._contract.owned import owned
 from vtsserving._local_store.injected_models import InjectedModels, from_text
 from vtsserving._local_store.model import Model
 from vtsserving._local_store.resolver import use_resolver
 from vtsserving._model.info import ModelInfo
+from vtsserving._model.signature import method_of
 from vtsserving._model.tag import Tag
 from vtsserving._runtime import allocator, logs
+from vtsserving._runtime.child_process import end_with_parent
 from vtsserving._saving.input_example import WarmupCall, warmup_calls
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
-from vtsserving_runner.child.executor import BatchExecutor, method_of, owned
+from vtsserving_runner.child.executor import BatchExecutor
 from vtsserving_runner.child.padding import padded
 from vtsserving_runner.process.framing import BlockingLink, now_us
 from vtsserving_runner.process.shm_ring import Ring
 
 _log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG: Final = 1
-OOM_SCORE_ADJUSTMENT: Final = "500"
+OOM_SCORE: Final = 500
+"""When memory runs out the kernel shall take a model, not the runner with all of them."""
+
 TORCH_MODULES: Final = frozenset(("pytorch", "pytorch_lightning", "torchscript", "transformers"))
 
 
@@ -197,14 +198,7 @@ def _load_reason(error: BaseException) -> str:
 
 def _isolate(parent_pid: int) -> None:
     """End with the runner, leave no core dumps, keep standard output free, and let the runner decide when to stop."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            # When memory runs out the kernel shall take a model, not the runner with all of them.
-            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJUSTMENT)
-    if os.getppid() != parent_pid:
-        os._exit(1)  # the runner died before the line above took effect
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end_with_parent(parent_pid, oom_score=OOM_SCORE)
     faulthandler.enable()
     os.dup2(2, 1)
     # Handlers, not SIG_IGN, which programs that the model starts would inherit.
