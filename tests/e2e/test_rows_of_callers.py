@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,21 +21,24 @@ from support.row_cases import CASES, METHODS, METHODS_OF_JSON, RowCase
 from support.served_stack import ServedStack
 from support.wire_values import is_same
 from vtsserving._codecs.json_write import to_json
-from vtsserving.exceptions import BadModelOutput
+from vtsserving.exceptions import BadInput, BadModelOutput
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+IDS = np.array([[1, 2]])
 FAILED = "failed"
 WAIT_MS = 60
 MAX_BATCH = 16
 
 
 @pytest.fixture(scope="module", params=["embedded", "nats"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A gateway that serves all cases; batches wait for company."""
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, vtsserving.Model]]:
+    """A gateway that serves all cases, and the model; batches wait for company."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTSSERVING_HOME", str(tmp_path_factory.mktemp("home")))
-        vtsserving.picklable_model.save_model(
+        model = vtsserving.picklable_model.save_model(
             "cases",
             row_cases.Model(),
             signatures=row_cases.SIGNATURES,
@@ -47,7 +51,13 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
                 bus = NatsServer(tmp_path_factory.mktemp("nats"))
                 bus.start()
                 stack.callback(bus.kill)
-            yield stack.enter_context(ServedStack(tags=["cases"], nats_url=bus.url if bus else None)).url
+            running = stack.enter_context(ServedStack(tags=["cases"], nats_url=bus.url if bus else None))
+            yield running.url, model
+
+
+@pytest.fixture
+def url(served: tuple[str, vtsserving.Model]) -> str:
+    return served[0]
 
 
 def in_process(case: RowCase, i: int) -> Any:
@@ -167,3 +177,43 @@ def test_a_name_that_the_method_does_not_have_is_refused(url: str) -> None:
     )
     assert answer.status_code == 400
     assert "'maks'; the method takes ids, mask" in answer.json()["error"]
+
+
+CALLS_THAT_DO_NOT_FIT = {
+    "too many": ((IDS, IDS, IDS), {}, "has 3 arguments; the method takes ids, mask"),
+    "too few": ((IDS,), {}, "'mask' is missing"),
+    "the first is missing": ((), {"mask": IDS}, "'ids' is missing"),
+    "twice": ((IDS, IDS), {"mask": IDS}, "'mask' is there twice"),
+    "unknown": ((IDS, IDS), {"more": 1}, "no argument 'more'"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS_THAT_DO_NOT_FIT)
+def test_arguments_that_do_not_fit_are_the_callers_error(
+    served: tuple[str, vtsserving.Model], name: str
+) -> None:
+    """The same in every way of calling, and nothing reaches the model."""
+    url, model = served
+    args, kwargs, says = CALLS_THAT_DO_NOT_FIT[name]
+    method = METHODS["two named inputs"]
+    with vtsserving.Client(url) as client, pytest.raises(BadInput) as error:
+        client.call_model("cases", method, args, kwargs)
+    assert says in error.value.message
+    body = to_json({"args": list(args), "kwargs": kwargs})
+    answer = httpx2.post(
+        f"{url}/v1/models/cases/{METHODS_OF_JSON['two named inputs']}", content=body, trust_env=False
+    )
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
+    runner = model.to_runner()
+    runner.init_local()
+    with pytest.raises(BadInput, match=re.escape(says)):
+        getattr(runner, method).run(*args, **kwargs)
+
+
+def test_rows_alone_are_no_call_of_a_method_that_needs_more(url: str) -> None:
+    answer = httpx2.post(
+        f"{url}/v1/models/cases/{METHODS_OF_JSON['two named inputs']}", content=b"[[1, 2]]", trust_env=False
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_input")
+    assert "'mask' is missing; the method takes ids, mask" in answer.json()["error"]["message"]

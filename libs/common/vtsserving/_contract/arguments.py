@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Arguments:
         contract: of the method.
     """
 
-    __slots__ = ("contract", "named", "specs")
+    __slots__ = ("_required", "contract", "named", "specs")
 
     def __init__(self, contract: MethodContract, recorded: Mapping[str, Any]) -> None:
         """Read the recorded specs; what cannot be read counts as not recorded.
@@ -42,6 +43,10 @@ class Arguments:
             spec = ArraySpec.parse(raw)
             if spec is not None:
                 self.named[name] = spec
+        self._required = [
+            (name, contract.names.index(name) if name in contract.names else sys.maxsize)
+            for name in contract.required
+        ]
         for name, argument in contract.arguments.items():
             self._describe(name, argument)
 
@@ -142,6 +147,10 @@ class Arguments:
         for spec in self.specs[len(args) :]:
             if spec is not None and spec.name and spec.name not in kwargs:
                 raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
+        if len(args) > len(names) and names and not contract.takes_more_positions:
+            raise UnknownArgument(f'"args" has {len(args)} arguments; the method takes {", ".join(names)}')
+        for name in self._missing(len(args), kwargs):
+            raise BadInput(f"the argument {name!r} is missing; the method takes {', '.join(names)}")
         if not kwargs:
             return
         for name in names[: len(args)]:
@@ -153,6 +162,17 @@ class Arguments:
             if name not in names and name not in contract.keywords:
                 known = ", ".join((*names, *contract.keywords))
                 raise UnknownArgument(f"no argument {name[:80]!r}; the method takes {known}")
+
+    def _missing(self, count: int, kwargs: Mapping[str, Any]) -> Iterator[str]:
+        """The required parameters that a call of so many positional arguments leaves out."""
+        for name, at in self._required:
+            if at >= count and name not in kwargs:
+                yield name
+
+    @property
+    def needs_several(self) -> bool:
+        """Whether a call of one positional argument leaves something out."""
+        return any(True for _ in self._missing(1, {}))
 
     def where(self, index: int, count: int) -> str:
         """How errors name a positional argument."""

@@ -39,7 +39,10 @@ PLAIN: Final = ("batchable", "batch_dim")
 """The keys of a signature that the specification has."""
 DECLARED: Final = ("arguments", "parameters", "result", "deterministic")
 """Those that only the contract has."""
-RECORDED: Final = ("positional", "keywords", "takes_more", "undescribed", "lists", "merged", "result_source")
+RECORDED: Final = (
+    *("positional", "keywords", "required", "takes_more", "takes_more_positions"),
+    *("undescribed", "lists", "merged", "result_source"),
+)
 """What a record has beside these; it has no `parameters`, since `arguments` says the same."""
 
 
@@ -54,7 +57,9 @@ class MethodContract:
         deterministic: whether equal calls give equal answers; `tolerant`: up to rounding. None: not said.
         names: the method's positional parameters, in order; empty where they are not known.
         keywords: parameters that are taken by name only.
+        required: those of both that every call must have.
         takes_more: whether it takes named arguments that are not among its parameters.
+        takes_more_positions: whether it takes positional arguments beyond its parameters.
         arguments: parameter name to what it is.
         undescribed: what the arguments are that are not in `arguments`.
         lists: what a caller's list becomes.
@@ -69,7 +74,9 @@ class MethodContract:
     deterministic: bool | str | None = None
     names: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     takes_more: bool = True
+    takes_more_positions: bool = True
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     undescribed: Undescribed = "by_type"
     lists: Lists = "lists"
@@ -186,7 +193,9 @@ class MethodContract:
             self,
             names=parameters.names,
             keywords=parameters.keywords,
+            required=parameters.required,
             takes_more=parameters.takes_more,
+            takes_more_positions=parameters.takes_more_positions,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,7 +205,9 @@ class MethodContract:
             "batch_dim": list(self.batch_dim),
             "positional": list(self.names),
             "keywords": list(self.keywords),
+            "required": list(self.required),
             "takes_more": self.takes_more,
+            "takes_more_positions": self.takes_more_positions,
             "undescribed": self.undescribed,
             "lists": self.lists,
         }
@@ -224,7 +235,9 @@ class MethodContract:
             base,
             names=tuple(map(str, raw.get("positional", ()))),
             keywords=tuple(map(str, raw.get("keywords", ()))),
+            required=tuple(map(str, raw.get("required", ()))),
             takes_more=bool(raw.get("takes_more", True)),
+            takes_more_positions=bool(raw.get("takes_more_positions", True)),
             undescribed=cast("Undescribed", _one_of(raw.get("undescribed", "by_type"), UNDESCRIBED)),
             lists=cast(Lists, _one_of(raw.get("lists", "lists"), LISTS)),
             result_source=str(raw.get("result_source", "")),

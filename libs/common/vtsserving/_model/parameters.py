@@ -14,12 +14,14 @@ class Parameters(NamedTuple):
         keywords: of those that are taken by name only.
         takes_more: whether it takes other named arguments, or nobody can say.
         takes_more_positions: whether it takes other positional arguments, or nobody can say.
+        required: names of those without a default.
     """
 
     names: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     takes_more: bool = True
     takes_more_positions: bool = True
+    required: tuple[str, ...] = ()
 
 
 def parameters_of(function: Any, *, bound: bool = True) -> Parameters:
@@ -34,9 +36,11 @@ def parameters_of(function: Any, *, bound: bool = True) -> Parameters:
     except (TypeError, ValueError):
         return Parameters()
     kind = inspect.Parameter
+    starred = (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)
     return Parameters(
         tuple(one.name for one in found if one.kind in (kind.POSITIONAL_ONLY, kind.POSITIONAL_OR_KEYWORD)),
         tuple(one.name for one in found if one.kind is kind.KEYWORD_ONLY),
         any(one.kind is kind.VAR_KEYWORD for one in found),
         any(one.kind is kind.VAR_POSITIONAL for one in found),
+        tuple(one.name for one in found if one.default is one.empty and one.kind not in starred),
     )

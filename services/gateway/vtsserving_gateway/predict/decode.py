@@ -28,6 +28,7 @@ class Target:
         "_head",
         "_siblings",
         "_tail",
+        "_takes_plain",
         "arguments",
         "entry",
         "is_default",
@@ -50,6 +51,8 @@ class Target:
         specs = self.arguments.specs
         first = specs[0] if len(specs) == 1 else None
         self._first = first
+        is_list = first is None and bool(self.arguments.specs or self.arguments.takes_lists)
+        self._takes_plain = not is_list and not self.arguments.needs_several
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
         is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
         self._tail = first.shape[1:] if first is not None and is_rows else None
@@ -97,7 +100,7 @@ class Target:
 
     def _plain_numbers(self, body: Body) -> Array | None:
         """The array of a body that is nothing but numbers and brackets; None where that needs a closer look."""
-        if self._first is None and (self.arguments.specs or self.arguments.takes_lists):
+        if not self._takes_plain:
             return None
         array = plain_array(body, self._dtype)
         if array is None:
