@@ -160,8 +160,45 @@ def test_a_chosen_limit_of_rows_holds_in_this_process_too() -> None:
     runner = Runner(Counting, max_batch_size=3)
     runner.init_local()
     x = np.arange(14.0).reshape(2, 7)
-    assert runner.columns.run(x, factor=2).tolist() == (2 * x.sum(axis=0)).tolist()
-    assert runner.handle.target.calls == [3, 3, 1]  # type: ignore[attr-defined]
+    calls: list[int] = runner.handle.target.calls  # type: ignore[attr-defined]
+    for expected in ([3, 2, 1, 3, 3, 1], [3, 3, 1]):  # the first call shows how results follow rows
+        del calls[:]
+        assert runner.columns.run(x, factor=2).tolist() == (2 * x.sum(axis=0)).tolist()
+        assert calls == expected
+
+
+class OfManyForms(vtsserving.Runnable):
+    """Results that do not follow rows as batch_dim would have it."""
+
+    @vtsserving.Runnable.method(batchable=True)
+    def centered(self, x: Any) -> Any:
+        return x - x.mean(axis=0)
+
+    @vtsserving.Runnable.method(batchable=True)
+    def states(self, x: Any) -> Any:
+        return np.stack([x, x * 2]), x.sum(axis=1)
+
+    @vtsserving.Runnable.method(batchable=True)
+    def refuses_few(self, x: Any) -> Any:
+        if len(x) < 5:
+            raise ValueError("too few")
+        return x + len(x)
+
+    @vtsserving.Runnable.method(batchable=True, result=[{"axis": 1}, {"axis": 0}])
+    def declared(self, x: Any) -> Any:
+        assert len(x) <= 4
+        return self.states(x)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+@pytest.mark.parametrize("method", ["centered", "states", "refuses_few", "declared"])
+def test_a_call_that_is_cut_gives_what_it_gives_whole(method: str, limit: int) -> None:
+    runner = Runner(OfManyForms, max_batch_size=limit)
+    runner.init_local()
+    x = np.arange(30.0).reshape(10, 3) ** 2
+    whole = getattr(OfManyForms(), "states" if method == "declared" else method)(x)
+    for _ in range(2):
+        np.testing.assert_equal(getattr(runner, method).run(x), whole)
 
 
 def test_a_private_method_cannot_be_marked() -> None:
