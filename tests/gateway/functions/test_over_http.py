@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+import msgpack
 import numpy as np
 import pandas as pd
 import pydantic
@@ -44,6 +45,7 @@ def npy(array: Any) -> bytes:
 
 FRAME = pd.DataFrame({"a": [1, 2], "b": [0.1, 1 / 3]})
 NPY, CSV, JSON_TYPE = "application/x-npy", "text/csv", "application/json"
+MSGPACK = "application/msgpack"
 
 
 class Case(NamedTuple):
@@ -65,6 +67,19 @@ CASES = {
             (NPY, npy(np.ones((1, 2), "complex64")), 422, "bad_dtype"),
             (CSV, b"1,2", 415, "unsupported_media_type"),
             (JSON_TYPE, b"", 400, "bad_input"),
+        ],
+    ),
+    "int8": Case(
+        NumpyNdarray(dtype="int8"),
+        [
+            (JSON_TYPE, b"[1, -2]", [1, -2]),
+            (NPY, npy(np.array([1, -2])), [1, -2]),
+            (MSGPACK, msgpack.packb([1, -2]), [1, -2]),
+        ],
+        [
+            (JSON_TYPE, b"[300, -200]", 422, "out_of_range"),
+            (NPY, npy(np.array([300, -200])), 422, "out_of_range"),
+            (MSGPACK, msgpack.packb([300, -200]), 422, "out_of_range"),
         ],
     ),
     "json": Case(
@@ -185,6 +200,9 @@ def test_several_inputs_come_and_go_in_one_body(stack: tuple[ServedStack, Path])
         with vtsserving.Client(url) as client:
             given = client.several(rows=np.array([[1, 2]], "int8"), note="hi")
             assert (given["rows"].dtype, given["rows"].tolist(), given["note"]) == ("int8", [[1, 2]], "hi")
+            for sent in ([300, -200], np.array([300, -200]), np.array([300, -200], "int16")):
+                with pytest.raises(vtsserving.exceptions.OutOfRange, match=r"300 \(item 0"):
+                    client.int8(sent)
         missing = httpx2.post(f"{url}/several", files={"rows": ("", b"[1]", JSON_TYPE)})
         assert (missing.status_code, missing.json()["error"]["code"]) == (400, "bad_input")
 
