@@ -56,9 +56,8 @@ def rounds_whole_numbers(array: Array) -> bool:
     """Whether an array of fractions holds numbers so large that whole ones may have been rounded."""
     if array.dtype.kind != "f" or not array.size:
         return False
-    # The next whole number is rounded to the limit itself.
-    most = _exact_below(array.dtype)
-    return not -most < array.min().item() <= array.max().item() < most
+    # The next whole number is rounded to the limit itself. NaN is none.
+    return bool((np.abs(array) >= _exact_below(array.dtype)).any())
 
 
 def check_whole_numbers(value: Any, dtype: np.dtype[Any], where: str) -> None:
