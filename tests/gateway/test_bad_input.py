@@ -214,7 +214,7 @@ BROKEN_HTTP = [
     ("space before the colon", b"A : b\r\n"),
     ("folded header", b"A: b\r\n c\r\n"),
     ("LF only", b"A: b\n"),
-    ("upgrade with a body", b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc"),
+    ("upgrade with a body", b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\nabc"),
 ]
 
 

@@ -21,7 +21,9 @@ TIMEOUT_S: Final = 400.0
 HOOKS: Final = """
 import schemathesis
 
-@schemathesis.serializer("application/x-npy", "application/vnd.apache.parquet", "application/pdf")
+@schemathesis.serializer(
+    "application/x-npy", "application/msgpack", "application/vnd.apache.parquet", "application/pdf"
+)
 def as_it_is(context, value):
     return value if isinstance(value, bytes) else str(value).encode()
 """

@@ -85,6 +85,8 @@ class GatewayApp:
         self._threads = FunctionThreads(self.gateway.loop, own.function_threads)
         self._deadlines = TimerWheel(self.gateway.loop, FunctionCall.expire)
         self._served = None if served is None else ServiceRoutes(served, self.gateway, catalog, self._threads)
+        if served is not None:
+            self.gateway.metrics.include_service()
         self.fleet = ClusterView(bus, self.gateway.loop.time)
         self._rollover = VersionRollover(catalog, self.client, self.fleet)
         self.gateway.metrics.watch(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -15,9 +17,15 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from vtsserving.version import __version__
+
+_log = logging.getLogger(__name__)
+
+OWN_PREFIX: Final = "vtsserving_"
+"""How the names of our own metrics begin, and of nobody else's."""
 
 DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The buckets of OpenTelemetry's http.server.request.duration, seconds."""
@@ -65,6 +73,7 @@ class GatewayMetrics:
         self._registry = CollectorRegistry()
         self._live: Mapping[str, tuple[str, Callable[[], float]]] = {}
         self._registry.register(_Collector(self))
+        self._of_service: CollectorRegistry | None = None
 
     def of(self, route: str, model: str = "", version: str = "", method: str = "") -> MetricSeries:
         """The series with these labels; one for all that come after MAX_SERIES others."""
@@ -83,6 +92,16 @@ class GatewayMetrics:
             gauges: metric name to (help, how to read it); a name that ends in `_total` is a counter.
         """
         self._live = gauges
+
+    def include_service(self) -> None:
+        """Export what the code of a Service counts with prometheus_client, too.
+
+        That is the default registry of this process, and with PROMETHEUS_MULTIPROC_DIR the sums over all processes.
+        """
+        self._of_service = REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            self._of_service = CollectorRegistry()
+            MultiProcessCollector(self._of_service)  # type: ignore[no-untyped-call]
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""
@@ -109,6 +128,17 @@ class GatewayMetrics:
         yield InfoMetricFamily(
             "vtsserving_build", "What runs here.", {"version": __version__, "service": "gateway"}
         )
+        yield from self._service_metrics()
+
+    def _service_metrics(self) -> list[Metric]:
+        if self._of_service is None:
+            return []
+        try:
+            found = list(self._of_service.collect())
+        except Exception:  # collectors are the author's code, and ours are needed most when something fails
+            _log.exception("service_metrics_failed")
+            return []
+        return [metric for metric in found if not metric.name.startswith(OWN_PREFIX)]
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

@@ -16,7 +16,7 @@ from support.served_gateway import ServedGateway, served
 from vtsserving._auth.token_file import TokenFile
 from vtsserving._model.signature import ModelSignature
 from vtsserving._runtime.settings import SharedSettings
-from vtsserving.io import JSON, Image, Multipart, NumpyNdarray, Text
+from vtsserving.io import JSON, Image, Multipart, NumpyNdarray, OptionalPart, Repeated, Text
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,11 @@ def size(image):  # type: ignore[no-untyped-def]
 @svc.api(input=Multipart(rows=NumpyNdarray(), note=Text(), image=Image()), output=JSON())
 def all_of_it(rows, note, image):  # type: ignore[no-untyped-def]
     return [rows.tolist(), note, image.size]
+
+
+@svc.api(input=Multipart(photos=Repeated(Image()), note=OptionalPart(Text(), default="none")), output=JSON())
+def album(photos, note):  # type: ignore[no-untyped-def]
+    return [[photo.size for photo in photos], note]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,14 @@ def test_a_form_of_several_parts_is_filled_in_and_sent(page: Page) -> None:
         "--form-string 'rows=[[1, 2]]' --form-string 'note=@it'\\''s;type=x' -F 'image=@rose.png'" in command
     )
     assert answer_of(page, box) == '[[[1,2]],"@it\'s;type=x",[3,2]]'
+
+
+def test_a_part_that_may_be_left_out_is_left_out_while_it_is_empty(page: Page) -> None:
+    box = opened_form(page, "/album")
+    assert page.run(f"document.querySelector('{box} [name=photos]').multiple") is True
+    choose_picture(page, f"{box} [name=photos]")
+    assert page.text(f"{box} .command").endswith("-F 'photos=@rose.png'")
+    assert answer_of(page, box) == '[[[3,2]],"none"]'
 
 
 def test_what_models_say_stays_text(page: Page) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+import msgpack
 import numpy as np
 import pandas as pd
 import pydantic
@@ -22,7 +23,18 @@ from support.nats_server import NatsServer
 from support.runner_models import GATE, calls_of, open_gate, save, trouble
 from support.served_stack import ServedStack, serving
 from support.waiting import eventually
-from vtsserving.io import JSON, File, Image, Multipart, NumpyNdarray, PandasDataFrame, PandasSeries, Text
+from vtsserving.io import (
+    JSON,
+    File,
+    Image,
+    Multipart,
+    NumpyNdarray,
+    OptionalPart,
+    PandasDataFrame,
+    PandasSeries,
+    Repeated,
+    Text,
+)
 
 
 class Iris(pydantic.BaseModel):
@@ -44,6 +56,7 @@ def npy(array: Any) -> bytes:
 
 FRAME = pd.DataFrame({"a": [1, 2], "b": [0.1, 1 / 3]})
 NPY, CSV, JSON_TYPE = "application/x-npy", "text/csv", "application/json"
+MSGPACK = "application/msgpack"
 
 
 class Case(NamedTuple):
@@ -65,6 +78,19 @@ CASES = {
             (NPY, npy(np.ones((1, 2), "complex64")), 422, "bad_dtype"),
             (CSV, b"1,2", 415, "unsupported_media_type"),
             (JSON_TYPE, b"", 400, "bad_input"),
+        ],
+    ),
+    "int8": Case(
+        NumpyNdarray(dtype="int8"),
+        [
+            (JSON_TYPE, b"[1, -2]", [1, -2]),
+            (NPY, npy(np.array([1, -2])), [1, -2]),
+            (MSGPACK, msgpack.packb([1, -2]), [1, -2]),
+        ],
+        [
+            (JSON_TYPE, b"[300, -200]", 422, "out_of_range"),
+            (NPY, npy(np.array([300, -200])), 422, "out_of_range"),
+            (MSGPACK, msgpack.packb([300, -200]), 422, "out_of_range"),
         ],
     ),
     "json": Case(
@@ -134,6 +160,12 @@ def make_service() -> vtsserving.Service:
     async def several(rows: Any, note: str) -> Any:
         return {"rows": rows, "note": note}
 
+    album_parts = Multipart(photos=Repeated(Image()), note=OptionalPart(Text(), default="none"))
+
+    @svc.api(input=album_parts, output=JSON())
+    def album(photos: Any, note: str) -> Any:
+        return {"widths": [photo.width for photo in photos], "note": note}
+
     return svc
 
 
@@ -185,8 +217,31 @@ def test_several_inputs_come_and_go_in_one_body(stack: tuple[ServedStack, Path])
         with vtsserving.Client(url) as client:
             given = client.several(rows=np.array([[1, 2]], "int8"), note="hi")
             assert (given["rows"].dtype, given["rows"].tolist(), given["note"]) == ("int8", [[1, 2]], "hi")
+            for sent in ([300, -200], np.array([300, -200]), np.array([300, -200], "int16")):
+                with pytest.raises(vtsserving.exceptions.OutOfRange, match=r"300 \(item 0"):
+                    client.int8(sent)
         missing = httpx2.post(f"{url}/several", files={"rows": ("", b"[1]", JSON_TYPE)})
         assert (missing.status_code, missing.json()["error"]["code"]) == (400, "bad_input")
+
+
+def test_files_of_one_field_and_parts_that_may_be_left_out(stack: tuple[ServedStack, Path]) -> None:
+    photos = [PilImage.new("RGB", (width, 2)) for width in (3, 5)]
+    for url in stack[0].urls:
+        files = [("photos", (f"{one}.png", png(), "image/png")) for one in range(2)]
+        assert httpx2.post(f"{url}/album", files=files).json() == {"widths": [4, 4], "note": "none"}
+        none = httpx2.post(f"{url}/album", files={"note": ("", b"x", "text/plain")})
+        assert (none.status_code, none.json()["error"]["message"]) == (400, "the part 'photos' is missing")
+        with vtsserving.Client(url) as client:
+            assert client.album(photos=photos) == {"widths": [3, 5], "note": "none"}
+            assert client.album(photos=photos[:1], note="hi") == {"widths": [3], "note": "hi"}
+            with pytest.raises(vtsserving.exceptions.InvalidArgument, match="photos, note"):
+                client.album(note="hi")
+
+
+def test_a_table_comes_as_the_file_of_a_form(stack: tuple[ServedStack, Path]) -> None:
+    for url in stack[0].urls:
+        file = httpx2.post(f"{url}/frame", files={"file": ("t.csv", FRAME.to_csv(index=False), CSV)})
+        assert file.json() == FRAME.to_dict("records")
 
 
 def test_the_document_describes_every_descriptor(stack: tuple[ServedStack, Path]) -> None:

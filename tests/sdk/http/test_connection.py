@@ -124,7 +124,9 @@ def test_what_follows_an_upgrade_is_the_next_request(host: Host) -> None:
 
 def test_an_upgrade_with_a_body_is_refused_since_the_body_would_be_the_next_request(host: Host) -> None:
     with host.connect() as client:
-        client.send(host.upload_head("Content-Length: 3", "Connection: Upgrade", "Upgrade: h2c") + b"abc")
+        client.send(
+            host.upload_head("Content-Length: 3", "Connection: Upgrade", "Upgrade: websocket") + b"abc"
+        )
         refused(client, 400, "bad_request")
 
 

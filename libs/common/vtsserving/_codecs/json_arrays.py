@@ -224,7 +224,9 @@ def _visit(value: Any, shape: list[int], depth: int, where: str, kinds: set[type
         kinds.add(type(value))
         return
     if type(value) is not list:
-        raise Ragged(f"{where} is {_NAMES[type(value)]}, where others of its level are lists")
+        raise Ragged(
+            f"{where} is {_NAMES.get(type(value), 'no number')}, where others of its level are lists"
+        )
     if len(value) != shape[depth]:
         raise Ragged(f"{where} has {len(value)} items, where others of its level have {shape[depth]}")
     if depth + 1 == len(shape):

@@ -71,6 +71,7 @@ class Connection(HttpToolsProtocol):
         self._is_advancing = False
         self._is_last = False
         self._is_new = False
+        self._has_offer = False
         self._refusal: VtsServingException | None = None
         self._is_first = limits.counts_from_open
         self._max_headers = limits.max_headers

@@ -14,6 +14,7 @@ import httptools
 
 from vtsserving._http.connection import BODY, HEADERS, IDLE, REFUSED, Connection
 from vtsserving._http.exchange import INTERNAL
+from vtsserving._http.h2c_offer import head_without_offer, offers_h2c
 from vtsserving._http.limits import CHUNK_OVERHEAD, LINE_BYTES, PROGRESS_BYTES
 from vtsserving.exceptions import BadRequest, HeadersTooLarge, TooLarge, UriTooLong, VtsServingException
 
@@ -55,8 +56,21 @@ class HttpProtocol(Connection):
             except httptools.HttpParserUpgrade as upgrade:
                 # We never switch protocols, so what follows is the next request.
                 data = data[upgrade.args[0] :]
-                if not data:
+                if self._has_offer:
+                    data = self._drop_offer() + data
+                elif not data:
                     return
+
+    def _drop_offer(self) -> bytes:
+        """Begin the request that was read anew; returns its header block."""
+        self._has_offer = False
+        former = self.parser
+        head = head_without_offer(former.get_method(), self.url, former.get_http_version(), self.headers)
+        # The former one reads nothing more where this is the connection's last request.
+        self.parser = httptools.HttpRequestParser(self)
+        if hasattr(self.parser, "set_dangerous_leniencies"):  # as uvicorn's; httptools 0.6.2 has none
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return head
 
     def _refusal_of(self, error: httptools.HttpParserError) -> VtsServingException:
         """Why the parser stopped: a refusal of ours, the client's fault, or a bug."""
@@ -137,6 +151,10 @@ class HttpProtocol(Connection):
         if self._head_bytes > self._max_header_bytes and self._block_bytes() > self._max_header_bytes:
             self.stop(HeadersTooLarge(self._header_limit()))
         headers = dict(self.headers)
+        if b"upgrade" in headers and self.parser.should_upgrade() and offers_h2c(self.headers):
+            # The parser stops after this block; `_parse` feeds it again.
+            self._has_offer = True
+            return
         version = self.parser.get_http_version()
         self._check_head(headers, version)
         self._phase = BODY
@@ -177,6 +195,8 @@ class HttpProtocol(Connection):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._has_offer:
+            return
         self._phase = IDLE
         self.deadline_s = math.inf
         incoming, self._incoming = self._incoming, None

@@ -86,7 +86,7 @@ def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any])
     inputs = getattr(function.input, "inputs", None)
     if inputs is not None and not args:
         value: Any = dict(kwargs)
-        if set(value) != set(inputs):
+        if not set(getattr(function.input, "required", inputs)) <= set(value) <= set(inputs):
             raise InvalidArgument(f"{function.name} takes {', '.join(inputs)} as keyword arguments")
     elif len(args) == 1 and not kwargs:
         value = args[0]

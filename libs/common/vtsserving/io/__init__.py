@@ -9,6 +9,7 @@ from vtsserving.io.json_value import JSON
 from vtsserving.io.multipart import Multipart
 from vtsserving.io.numpy_ndarray import NumpyNdarray
 from vtsserving.io.pandas_frames import PandasDataFrame, PandasSeries
+from vtsserving.io.part_rules import OptionalPart, Repeated
 from vtsserving.io.text import Text
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Image",
     "Multipart",
     "NumpyNdarray",
+    "OptionalPart",
     "PandasDataFrame",
     "PandasSeries",
+    "Repeated",
     "Text",
 ]

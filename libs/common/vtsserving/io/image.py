@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
-from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, MissingDependency, TooLarge
+from vtsserving.exceptions import (
+    BadInput,
+    BadModelOutput,
+    InvalidArgument,
+    MissingDependency,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from vtsserving.io.base import OCTETS, URLENCODED, Body, Content, IODescriptor, require
 from vtsserving.io.form_parts import FORM, only_part
+from vtsserving.io.image_pixels import converted, upright
 
 MAX_PIXELS: Final = 64 * 1024 * 1024
 """Largest image that is decoded, pixels: a small file can unpack to gigabytes."""
@@ -21,16 +28,42 @@ _FORMATS: Final = {
     "image/gif": "GIF",
     "image/bmp": "BMP",
     "image/tiff": "TIFF",
+    "image/avif": "AVIF",
 }
+_OTHER_NAMES: Final = {
+    "image/jpg": "image/jpeg",
+    "image/jpe": "image/jpeg",
+    "image/jfif": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-jpeg": "image/jpeg",
+    "image/x-jpg": "image/jpeg",
+    "image/mpo": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/apng": "image/png",
+    "image/vnd.mozilla.apng": "image/png",
+    "image/x-webp": "image/webp",
+    "image/x-gif": "image/gif",
+    "image/x-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-windows-bmp": "image/bmp",
+    "image/tif": "image/tiff",
+    "image/x-tif": "image/tiff",
+    "image/x-tiff": "image/tiff",
+}
+"""What programs say that no registry has, and what they mean."""
 
 
 class Image(IODescriptor):
     """An image: the function gets a PIL image and returns one, or an array of [height, width(, channels)] uint8.
 
+    An image is turned as its EXIF orientation says. Of an animation the first picture is read.
+
     Args:
-        pilmode: PIL mode that the image is converted to; None leaves it.
+        pilmode: PIL mode that the image is converted to. Grey of up to 16 bits is scaled to the 8 bits of RGB and its
+            kind, fractions (TIFF) are scaled from 0 to 1; the modes I, F and I;16 keep the values. None leaves it.
         mime_type: what is written, and read first.
-        allowed_mime_types: what else is read; None: all that are known here.
+        allowed_mime_types: what else is read; None: all that are known here. `image/jpg` and its kind count as what
+            they mean.
     """
 
     def __init__(
@@ -41,7 +74,7 @@ class Image(IODescriptor):
         allowed_mime_types: Sequence[str] | None = None,
     ) -> None:
         others = _FORMATS if allowed_mime_types is None else allowed_mime_types
-        self.media_types = (mime_type, *(other for other in others if other != mime_type))
+        self.media_types = tuple(dict.fromkeys(_OTHER_NAMES.get(one, one) for one in (mime_type, *others)))
         unknown = [other for other in self.media_types if other not in _FORMATS]
         if unknown:
             raise InvalidArgument(f"{unknown[0]!r} is not supported; supported are {', '.join(_FORMATS)}")
@@ -55,7 +88,8 @@ class Image(IODescriptor):
 
     def accepts(self, media_type: str) -> bool:
         """Also what clients say that do not know: an image says itself what it is. A form with one file is the file."""
-        return media_type in (OCTETS, URLENCODED, FORM) or media_type in self.media_types
+        known = _OTHER_NAMES.get(media_type, media_type)
+        return known in (OCTETS, URLENCODED, FORM) or known in self.media_types
 
     def check_packages(self) -> None:
         """See IODescriptor.check_packages."""
@@ -67,24 +101,31 @@ class Image(IODescriptor):
         body = only_part(body)
         self.check_media_type(body)
         require(body.data, self._kinds)
-        formats = [_FORMATS[media_type] for media_type in self.media_types]
+        image = self._opened(pil, body)
+        return image if self._mode is None else converted(image, self._mode)
+
+    def _opened(self, pil: Any, body: Body) -> Any:
+        """The image of a body, the right way up; its size is looked at before its pixels are."""
+        pil.init()
+        formats = [_FORMATS[one] for one in self.media_types if _FORMATS[one] in pil.OPEN]
+        named = _FORMATS.get(_OTHER_NAMES.get(body.media_type, body.media_type))
+        if named is not None and named not in formats:
+            raise UnsupportedMediaType(f"the Pillow of this server does not read {named}")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pil.DecompressionBombWarning)
-                image = pil.open(io.BytesIO(body.data), formats=formats)
-                if image.width * image.height > MAX_PIXELS:
-                    size = f"{image.width} x {image.height}"
-                    raise TooLarge(f"the image has {size} pixels; at most {MAX_PIXELS} are read")
-                image.load()
+            image = pil.open(io.BytesIO(body.data), formats=formats)
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height}"
+                raise TooLarge(f"the image has {size} pixels; at most {MAX_PIXELS} are read")
+            image.load()
         except TooLarge:
             raise
-        except (pil.DecompressionBombError, pil.DecompressionBombWarning):
+        except (pil.DecompressionBombError, pil.DecompressionBombWarning, MemoryError):
             raise TooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are read") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except Exception as error:  # what is damaged ends in errors of many kinds in Pillow's readers
             raise BadInput(
-                f"the body is no image that can be read{_reason(error)}; send {self._kinds}"
+                f"the body is not an image that can be read{_reason(error)}; send {self._kinds}"
             ) from None
-        return image if self._mode in (None, image.mode) else image.convert(self._mode)
+        return upright(image)
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""

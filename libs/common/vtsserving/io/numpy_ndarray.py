@@ -1,33 +1,52 @@
-"""Arrays as JSON or in numpy's own binary form."""
+"""Arrays as JSON, in numpy's own binary form, or as msgpack."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from vtsserving._codecs.json_arrays import ArraySpec, infer, plain_array, to_array
+from vtsserving._codecs.json_arrays import SMALL_BYTES, ArraySpec, infer, plain_array, to_array
 from vtsserving._codecs.json_strict import MAX_CONTAINERS, read
 from vtsserving._codecs.npy import MAGIC, read_npy, write_npy
-from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
+from vtsserving._wire.values import decode_value, encode_value
+from vtsserving.exceptions import (
+    BadDtype,
+    BadFrame,
+    BadInput,
+    BadModelOutput,
+    BadShape,
+    BadTensor,
+    InvalidArgument,
+    MissingDependency,
+    UnsupportedValue,
+)
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
+from vtsserving.io.exact_cast import check_whole_numbers, exact_cast, name_of, rounds_whole_numbers
 
 NPY: Final = "application/x-npy"
+MSGPACK: Final = "application/msgpack"
+
+_KINDS: Final = "biufU"
+_MANY_DIGITS: Final = re.compile(rb"[0-9]{16}")
+"""Whole numbers with fewer digits are exact in float64."""
 
 
 class NumpyNdarray(IODescriptor):
-    """One array: nested lists in JSON, or an .npy file without pickled objects.
+    """One array: nested lists in JSON, an .npy file without pickled objects, or msgpack.
 
     Args:
-        dtype: what the function gets; JSON numbers are cast to it.
-        enforce_dtype: refuse other dtypes of .npy bodies and of results, instead of casting them where nothing is lost.
+        dtype: what the function gets. Numbers are cast to it where it holds them: those outside of it are refused in
+            each form, and so are whole numbers that it can only round. Text is never cut to a width.
+        enforce_dtype: refuse other dtypes of .npy and msgpack bodies and of results, instead of casting them.
         shape: sizes, -1 for any.
         enforce_shape: refuse other shapes, instead of reshaping where that is possible.
     """
 
-    media_types = ("application/json", NPY)
+    media_types = ("application/json", NPY, MSGPACK)
 
     def __init__(
         self,
@@ -40,7 +59,7 @@ class NumpyNdarray(IODescriptor):
             raise InvalidArgument("enforce_dtype needs a dtype")
         if enforce_shape and shape is None:
             raise InvalidArgument("enforce_shape needs a shape")
-        self._dtype: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+        self._dtype: np.dtype[Any] | None = None if dtype is None else _without_width(np.dtype(dtype))
         self._enforce_dtype = enforce_dtype
         self._shape = None if shape is None else tuple(int(size) for size in shape)
         self._enforce_shape = enforce_shape
@@ -51,10 +70,18 @@ class NumpyNdarray(IODescriptor):
     def from_sample(
         cls, sample: Any, *, enforce_dtype: bool = True, enforce_shape: bool = True
     ) -> NumpyNdarray:
-        """A descriptor of arrays like a sample: its dtype, and its shape with any number of rows."""
+        """A descriptor of arrays like a sample: its dtype, and its shape with any number of rows.
+
+        Raises:
+            InvalidArgument: the sample holds something else than numbers, booleans or text.
+        """
         array = np.asarray(sample)
+        if _without_width(array).kind not in _KINDS:
+            raise InvalidArgument(
+                f"the sample has dtype {array.dtype}; it must hold numbers, booleans or text"
+            )
         shape = (-1, *array.shape[1:]) if array.ndim else ()
-        made = cls(array.dtype, enforce_dtype, shape, enforce_shape)
+        made = cls(_without_width(array), enforce_dtype, shape, enforce_shape)
         made._example = array.tolist()
         return made
 
@@ -63,30 +90,50 @@ class NumpyNdarray(IODescriptor):
         require(body.data, "an array such as [[1.0, 2.0]]")
         # Not what the client said: no JSON begins like this, and many clients do not know the type of .npy files.
         if body.media_type == NPY or body.data.startswith(MAGIC):
-            return self._checked(read_npy(body.data), binary=True)
+            return self._shaped(self._cast(read_npy(body.data)))
+        if body.media_type == MSGPACK:
+            return self._shaped(self._unpacked(body.data))
         # More lists than bytes cannot be: only long bodies are searched for them.
         if self._is_plain and (len(body.data) <= MAX_CONTAINERS or body.data.count(b"[") <= MAX_CONTAINERS):
             plain = plain_array(body.data, self._dtype)
-            if plain is not None:
+            if plain is not None and not _needs_a_closer_look(body.data, plain):
                 return self._shaped(plain)
-        value = read(body.data, unsigned=self._dtype == np.uint64)
+        return self._shaped(self._array(read(body.data, unsigned=self._dtype == np.uint64)))
+
+    def _array(self, value: Any) -> np.ndarray[Any, Any]:
+        """The array of nested lists, which have no dtype of their own."""
         if self._dtype is None:
-            array = infer(value, "input")
-            if not isinstance(array, np.ndarray):
-                array = np.asarray(array)
-                if array.dtype.kind not in "biufU":
-                    raise BadInput("the body is no array; send nested lists such as [[1.0, 2.0]]")
+            array = _inferred(value)
+        elif self._dtype.kind not in _KINDS:
+            raise BadDtype(f"this input has dtype {self._dtype}, which lists have no form for")
         else:
             rank = np.asarray(value, dtype=object).ndim if isinstance(value, list) else 0
             array = to_array(value, ArraySpec("input", self._dtype, (-1,) * rank), "input")
-        return self._checked(array, binary=False)
+        if rounds_whole_numbers(array):
+            check_whole_numbers(value, array.dtype, "input")
+        return array
 
-    def _checked(self, array: Any, *, binary: bool) -> Any:
-        if binary and self._dtype is not None and array.dtype != self._dtype:
-            if self._enforce_dtype or not np.can_cast(array.dtype, self._dtype, "same_kind"):
-                raise BadDtype(f"expected dtype {self._dtype}, got {array.dtype}")
-            array = array.astype(self._dtype)
-        return self._shaped(array)
+    def _unpacked(self, data: bytes) -> np.ndarray[Any, Any]:
+        """The array of a msgpack body, which holds one or nested lists, in the dtype that the function gets."""
+        try:
+            value = decode_value(data)
+        except BadTensor as error:
+            raise BadShape(error.message) from error
+        except (BadFrame, MissingDependency) as error:
+            raise BadInput(f"the body is not an array in msgpack: {error.message}") from error
+        if not isinstance(value, np.ndarray):
+            return self._array(value)
+        if value.dtype.kind not in _KINDS and not _is_text(value):
+            raise BadDtype(f"the array has dtype {value.dtype}; it must hold numbers, booleans or text")
+        return self._cast(value)
+
+    def _cast(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """An array in the dtype that the function gets."""
+        if self._dtype is None or _without_width(array) == self._dtype:
+            return array
+        if self._enforce_dtype:
+            raise BadDtype(f"expected dtype {name_of(self._dtype)}, got {name_of(array.dtype)}")
+        return exact_cast(array, self._dtype, "input")
 
     def _shaped(self, array: Any) -> Any:
         if self._shape is None or _fits(array.shape, self._shape):
@@ -106,17 +153,24 @@ class NumpyNdarray(IODescriptor):
 
     def write_as(self, value: Any, accept: str) -> Content:
         """See IODescriptor.write_as."""
-        if NPY in accept and preferred(accept, self.media_types) == NPY:
-            return Content(write_npy(self._result(value)), NPY)
+        wanted = preferred(accept, self.media_types) if NPY in accept or MSGPACK in accept else ""
+        result = self._result(value) if wanted else None
+        # Texts of Python have no form in .npy.
+        if result is not None and wanted == NPY and result.dtype.kind != "O":
+            return Content(write_npy(result), NPY)
+        if result is not None and wanted == MSGPACK:
+            return Content(_packed(result), MSGPACK)
         return self.write(value)
 
     def _result(self, value: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
-        if self._enforce_dtype and self._dtype is not None and array.dtype != self._dtype:
-            raise BadModelOutput(f"the result has dtype {array.dtype}, not {self._dtype}")
+        if array.dtype.kind == "T":
+            array = array.astype(object)
+        if self._enforce_dtype and self._dtype is not None and _without_width(array) != self._dtype:
+            raise BadModelOutput(f"the result has dtype {name_of(array.dtype)}, not {name_of(self._dtype)}")
         if self._enforce_shape and self._shape is not None and not _fits(array.shape, self._shape):
             raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
-        if array.dtype.kind not in "biufU":
+        if array.dtype.kind not in _KINDS and not _is_text(array):
             raise BadModelOutput(
                 f"the result has dtype {array.dtype}; it must hold numbers, booleans or text"
             )
@@ -170,7 +224,49 @@ class NumpyNdarray(IODescriptor):
         """See IODescriptor.content_schema."""
         schema = self.result_schema() if result else self.schema()
         binary = {"schema": {"type": "string", "format": "binary", "description": "An .npy file."}}
-        return {"application/json": {"schema": schema}, NPY: binary}
+        packed = {
+            "schema": {"type": "string", "format": "binary", "description": "An array or nested lists."}
+        }
+        return {"application/json": {"schema": schema}, NPY: binary, MSGPACK: packed}
+
+
+def _without_width(array: Any) -> np.dtype[Any]:
+    """The dtype of an array, or a dtype; text has no width: that is the longest of one array, not of the next."""
+    dtype: np.dtype[Any] = getattr(array, "dtype", array)
+    is_text = dtype.kind in "UT" or (dtype.kind == "O" and array is not dtype and _is_text(array))
+    return np.dtype("U") if is_text else dtype
+
+
+def _is_text(array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array of objects holds texts alone."""
+    return array.dtype.kind == "O" and array.size > 0 and all(isinstance(item, str) for item in array.flat)
+
+
+def _needs_a_closer_look(data: bytes, array: np.ndarray[Any, Any]) -> bool:
+    """Whether whole numbers may have been rounded; a short text is searched faster than its array is."""
+    if len(data) < SMALL_BYTES and not _MANY_DIGITS.search(data):
+        return False
+    return rounds_whole_numbers(array)
+
+
+def _inferred(value: Any) -> np.ndarray[Any, Any]:
+    """The array of nested lists whose dtype nobody says; texts are objects.
+
+    Raises:
+        BadInput: of its many kinds; it is no array.
+    """
+    found = infer(value, "input")
+    array = np.asarray(found)
+    if array is not found and array.dtype.kind not in _KINDS:
+        raise BadInput("the body is no array; send nested lists such as [[1.0, 2.0]]")
+    return array
+
+
+def _packed(array: np.ndarray[Any, Any]) -> bytes:
+    try:
+        return encode_value(array, "the result")
+    except UnsupportedValue as error:
+        raise BadModelOutput(error.message) from error
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -13,6 +13,7 @@ from vtsserving.io.json_value import JSON
 from vtsserving.io.multipart import Multipart
 from vtsserving.io.numpy_ndarray import NumpyNdarray
 from vtsserving.io.pandas_frames import PandasDataFrame, PandasSeries
+from vtsserving.io.part_rules import OptionalPart, Repeated
 from vtsserving.io.text import Text
 
 INPUT: Final = "x-vts-input"
@@ -38,10 +39,18 @@ def from_spec(spec: Mapping[str, Any]) -> IODescriptor:
         raise InvalidArgument(f"{spec!r:.200} is no descriptor: {error}") from error
 
 
+def _part_of(spec: Mapping[str, Any]) -> IODescriptor | Repeated | OptionalPart:
+    """A part of a form; what a later release adds to its rules counts as not said."""
+    repeated = spec.get("repeated")
+    if repeated is not None:
+        return Repeated(from_spec(spec), at_least=repeated["at_least"], at_most=repeated["at_most"])
+    return OptionalPart(from_spec(spec)) if spec.get("optional") else from_spec(spec)
+
+
 def _of(spec: Mapping[str, Any]) -> IODescriptor:
     kind, media_types = spec["type"], tuple(spec["media_types"])
     if kind == "Multipart":
-        return Multipart(**{name: from_spec(one) for name, one in spec["inputs"].items()})
+        return Multipart(**{name: _part_of(one) for name, one in spec["inputs"].items()})
     if kind == "PandasDataFrame":
         return PandasDataFrame(spec["orient"], default_format=spec["default_format"])
     if kind == "PandasSeries":

@@ -20,6 +20,7 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving.io.base import Body, parse_content_type
+from vtsserving.io.form_parts import read_body
 from vtsserving.service.context import Context, RequestContext
 from vtsserving.service.service import InferenceApi
 from vtsserving_gateway.functions.threads import FunctionThreads
@@ -123,9 +124,7 @@ class ServedFunction:
         if given.encoding.strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
         media_type, boundary = parse_content_type(given.content_type)
-        body = Body(given.data, media_type, "", boundary)
-        self.api.input.check_media_type(body)
-        return self.api.input.read(body)
+        return read_body(self.api.input, Body(given.data, media_type, "", boundary))
 
     def _written(self, result: Any, given: Given, context: Context | None) -> FunctionReply:
         try:

@@ -132,11 +132,11 @@ function exampleOf(content, type) {
 // One field for a body or a part of one: a file where the schema is bytes, text elsewhere.
 function field(name, type, content) {
   if (content.schema?.format === "binary") {
-    const input = make("input", { type: "file", name, ariaLabel: name });
-    return { name, type, input, isFile: true, value: () => input.files[0] };
+    const input = make("input", { type: "file", name, multiple: content.repeated ?? false, ariaLabel: name });
+    return { name, type, input, isFile: true, value: () => input.files[0], values: () => [...input.files] };
   }
   const input = make("textarea", { name, value: exampleOf(content, type), spellcheck: false, ariaLabel: name === "body" ? "Body" : name });
-  return { name, type, input, isFile: false, value: () => input.value };
+  return { name, type, input, isFile: false, value: () => input.value, values: () => [input.value] };
 }
 
 function quoted(words) {
@@ -144,21 +144,29 @@ function quoted(words) {
 }
 
 function formBody({ schema = {}, encoding = {} }) {
-  const parts = Object.entries(schema.properties ?? {}).map(([name, part]) =>
-    field(name, (encoding[name]?.contentType ?? "text/plain").split(",")[0], { schema: part }));
+  const required = schema.required ?? [];
+  const parts = Object.entries(schema.properties ?? {}).map(([name, part]) => {
+    const repeated = part["x-vts-repeated"] ?? false;
+    const type = (encoding[name]?.contentType ?? "text/plain").split(",")[0];
+    return { ...field(name, type, { schema: repeated ? part.items : part, repeated }), optional: !required.includes(name) };
+  });
+  // What may be left out and is empty is left out.
+  const sent = (part) => part.values().filter((value) => value !== "" || !part.optional);
+  const labelOf = (part) => `${part.name} (${part.type}${part.optional ? ", may be left out" : ""}) `;
   return {
-    elements: parts.map((part) => make("label", { className: "field" }, `${part.name} (${part.type}) `, part.input)),
+    elements: parts.map((part) => make("label", { className: "field" }, labelOf(part), part.input)),
     options: () => {
       const body = new FormData();
       for (const part of parts) {
-        const value = part.value();
-        if (value !== undefined) body.append(part.name, part.isFile ? value : new Blob([value], { type: part.type }));
+        for (const value of sent(part)) body.append(part.name, part.isFile ? value : new Blob([value], { type: part.type }));
       }
       return { body };
     },
-    command: () => parts.flatMap((part) => part.isFile
-      ? ["-F", quoted(`${part.name}=@${part.value()?.name ?? "FILE"}`)]
-      : ["--form-string", quoted(`${part.name}=${part.value()}`)]),
+    command: () => parts.flatMap((part) => {
+      if (!part.isFile) return sent(part).flatMap((value) => ["--form-string", quoted(`${part.name}=${value}`)]);
+      const names = sent(part).map((file) => file.name);
+      return (names.length || part.optional ? names : ["FILE"]).flatMap((name) => ["-F", quoted(`${part.name}=@${name}`)]);
+    }),
   };
 }
 
