@@ -22,7 +22,7 @@ from vtsserving.exceptions import UnknownField, WrongType
 class Target:
     """One method of one model, with everything that decoding its calls needs."""
 
-    __slots__ = ("_dtype", "_first", "_head", "_tail", "arguments", "entry", "method")
+    __slots__ = ("_dtype", "_first", "_head", "_is_table", "_tail", "arguments", "entry", "method")
 
     def __init__(self, entry: CatalogEntry, method: Method) -> None:
         """Read the recorded specs; what cannot be read counts as not recorded."""
@@ -35,6 +35,7 @@ class Target:
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
         is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
         self._tail = first.shape[1:] if first is not None and is_rows else None
+        self._is_table = self.arguments.table(0) is not None
         self._head = b""
         if first is not None and is_rows and self._dtype is not None and method.rule.first_axis == 0:
             self._head = pack_call((np.empty((1, *first.shape[1:]), first.dtype),), {}, method.rule).head
@@ -70,6 +71,8 @@ class Target:
     def _plain_numbers(self, body: Body) -> Array | None:
         """The array of a body that is nothing but numbers and brackets; None where that needs a closer look."""
         if self._first is None and (self.arguments.specs or self.arguments.takes_lists):
+            return None
+        if self._is_table:
             return None
         array = plain_array(body, self._dtype)
         if array is None:
@@ -110,7 +113,7 @@ class Target:
             BadInput: of its many kinds, each with its code.
         """
         is_argument = not (isinstance(value, dict | int | float | str | bytes) or value is None)
-        args, kwargs = ([value], {}) if is_argument else split_call(value)
+        args, kwargs = ([value], {}) if is_argument else self._split(value)
         return self.pack(args, kwargs)
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
@@ -139,20 +142,24 @@ class Target:
     def _call(self, body: Body) -> tuple[list[Any], dict[str, Any]]:
         """Arguments and keyword arguments, the strict way."""
         arguments = self.arguments
-        args, kwargs = split_call(read(body, unsigned=self._wants_unsigned()))
+        args, kwargs = self._split(read(body, unsigned=arguments.wants_unsigned))
         arguments.check_names(args, kwargs)
         decoded = [
             arguments.from_list(value, arguments.spec(i), arguments.where(i, len(args)), i)
             for i, value in enumerate(args)
         ]
         return decoded, {
-            name: arguments.from_list(value, arguments.named.get(name), name[:80], arguments.position(name))
+            name: arguments.from_list(
+                value, arguments.named.get(name), name[:80], arguments.position(name), name
+            )
             for name, value in kwargs.items()
         }
 
-    def _wants_unsigned(self) -> bool:
-        specs = (*self.arguments.specs, *self.arguments.named.values())
-        return any(spec is not None and spec.dtype == np.uint64 for spec in specs)
+    def _split(self, value: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of a body: a call, or a table alone."""
+        if self._is_table and isinstance(value, dict) and self.arguments.is_table(value):
+            return [value], {}
+        return split_call(value)
 
 
 def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:
