@@ -13,7 +13,12 @@ from typing import Any, Final
 
 from vtsserving._codecs.columns import EXACT, pandas_module
 from vtsserving._codecs.ipc_message import sizes_of_message
-from vtsserving._wire.limits import MAX_TABLE_BYTES, MAX_TABLE_CELLS, MAX_TABLE_COLUMNS, MAX_TABLE_NESTING
+from vtsserving._codecs.table_limits import (
+    MAX_TABLE_BYTES,
+    MAX_TABLE_CELLS,
+    MAX_TABLE_COLUMNS,
+    MAX_TABLE_NESTING,
+)
 from vtsserving.exceptions import BadDtype, BadInput, EmptyBody, TooDeep, TooLarge, VtsServingException
 
 PARQUET_MAGIC: Final = b"PAR1"

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Final, NamedTuple
 
-from vtsserving._wire.limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
+from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
 from vtsserving.exceptions import BadEncoding, BadInput, EmptyBody, Ragged, TooLarge
 
 _BOM: Final = b"\xef\xbb\xbf"

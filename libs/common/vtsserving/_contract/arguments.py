@@ -9,10 +9,10 @@ import numpy as np
 
 from vtsserving._codecs.csv_text import TextTable
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
+from vtsserving._codecs.table import Table
+from vtsserving._codecs.table_forms import is_call, read_table
 from vtsserving._contract.casting import cast
 from vtsserving._contract.plain_values import plain
-from vtsserving._contract.table import Table
-from vtsserving._contract.table_forms import is_call, read_table
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
 from vtsserving._wire import tables, tensors
@@ -47,7 +47,7 @@ class Arguments:
         for name, argument in contract.arguments.items():
             self._describe(name, argument)
         self._known = {
-            name: Table.of(argument)
+            name: Table.of(argument.columns, ignores_extra=argument.extra_columns == "ignore")
             for name, argument in contract.arguments.items()
             if argument.type == "table" or argument.columns
         }

@@ -58,18 +58,6 @@ MAX_VALUE_DEPTH: Final = 32
 MAX_TABLE_DEPTH: Final = 8
 """Deepest nesting inside of a DataFrame or Series, of which the table itself takes three levels."""
 
-MAX_TABLE_COLUMNS: Final = 16_384
-"""Most columns of a table that a request brings."""
-
-MAX_TABLE_CELLS: Final = 1 << 24
-"""Most cells of a table that a request brings: its rows times its columns."""
-
-MAX_TABLE_BYTES: Final = 1 << 28
-"""Most bytes of a table that a request brings, after decompression and with its dictionaries written out."""
-
-MAX_TABLE_NESTING: Final = 8
-"""Deepest nesting of the type of one column."""
-
 MAX_TENSOR_DIMS: Final = 8
 """Most dimensions of a tensor."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from vtsserving._codecs.columns import Column, pandas_module
-from vtsserving._wire.limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
+from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
 from vtsserving.exceptions import BadShape, TooLarge, WrongType
 from vtsserving_gateway.predict.decode import Target
 from vtsserving_gateway.predict.oip_tensors import BYTES, DTYPES, read_tensor

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vtsserving._contract.table import Table
+from vtsserving._codecs.table import Table
 from vtsserving.exceptions import BadInput, WrongType
 
 _CALL: Final = frozenset(("args", "kwargs"))

@@ -1,21 +1,20 @@
-"""A table argument as its contract has it: every form that a table comes in becomes the recorded frame.
+"""A table as it is recorded: every form that one comes in becomes the frame that was recorded.
 
 Columns are found by their names, in any order; rows and arrays, which have no names, by their positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from vtsserving._codecs.columns import Column, inferred, listed, pandas_module
+from vtsserving._codecs.columns import Column, listed, pandas_module
 from vtsserving._codecs.csv_text import TextTable
-from vtsserving._model.argument import Argument
+from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
 from vtsserving._wire import tables
-from vtsserving._wire.limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
 from vtsserving.exceptions import BadShape, Ragged, TooLarge, WrongType
 
 Record = Mapping[str, Any]
@@ -29,10 +28,23 @@ class Table:
         ignores_extra: whether other columns are dropped instead of refused.
     """
 
-    __slots__ = ("_by_text", "_getter", "_is_plain", "columns", "ignores_extra")
+    __slots__ = ("_by_text", "_getter", "_is_plain", "_other", "columns", "ignores_extra")
 
-    def __init__(self, columns: Sequence[Column], *, ignores_extra: bool = False) -> None:
-        """A table of these columns; none: of any."""
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        ignores_extra: bool = False,
+        other: Callable[[Any], Column] = Column,
+    ) -> None:
+        """A table.
+
+        Args:
+            columns: in order; none: any may come.
+            ignores_extra: whether other columns are dropped.
+            other: name to column, where any may come.
+        """
+        self._other = other
         self.columns = tuple(columns)
         self.ignores_extra = ignores_extra
         self._by_text = {str(column.name): column.name for column in self.columns}
@@ -40,10 +52,9 @@ class Table:
         self._is_plain: bool | None = None
 
     @classmethod
-    def of(cls, argument: Argument) -> Table:
-        """The table of a contract's argument."""
-        columns = [Column.of(column) for column in argument.columns]
-        return cls(columns, ignores_extra=argument.extra_columns == "ignore")
+    def of(cls, columns: Sequence[Mapping[str, Any]], *, ignores_extra: bool = False) -> Table:
+        """The table whose columns a contract describes."""
+        return cls([Column.of(column) for column in columns], ignores_extra=ignores_extra)
 
     @property
     def names(self) -> list[str | int]:
@@ -101,9 +112,7 @@ class Table:
                 raise Ragged(f"{where}, row {row} has {len(values)} values, others have {width}")
         if not self.columns:
             _check_size(len(rows), width, where)
-            return self._frame(
-                list(range(width)), [inferred(list(column)) for column in _turned(rows, width)]
-            )
+            return self._of_lists(list(range(width)), _turned(rows, width), where, None)
         return self._of_rows(rows, where)
 
     def of_named(self, columns: Mapping[Any, Any], where: str, index: Any = None) -> Any:
@@ -126,8 +135,11 @@ class Table:
     def of_texts(self, table: TextTable, where: str) -> Any:
         """The frame of a CSV; raises as `of_records`."""
         if not self.columns:
-            unknown = Column("")
-            return self._frame(table.names, [unknown.of_texts(texts, where) for texts in table.columns])
+            columns = [self._other(name) for name in table.names]
+            return self._frame(
+                table.names,
+                [one.of_texts(texts, where) for one, texts in zip(columns, table.columns, strict=True)],
+            )
         places = self._places(table.names, where)
         return self._frame(
             self.names,
@@ -147,7 +159,7 @@ class Table:
         if not self.columns:
             return pd.DataFrame(array)
         found = pd.DataFrame(array, columns=self.names)
-        return self._cast(found.infer_objects() if array.dtype.kind == "O" else found, where)
+        return self._cast(found.infer_objects() if array.dtype.kind == "O" else found, self.columns, where)
 
     # --- frames --------------------------------------------------------------------------------------------------
 
@@ -158,26 +170,28 @@ class Table:
             BadShape: a column is missing, unknown or there twice; the message names it.
             WrongType, OutOfRange: a value does not fit the dtype of its column.
         """
-        if not self.columns or tables.is_series(frame):
+        if tables.is_series(frame):
             return frame
+        if not self.columns:
+            return self._cast(frame, [self._other(name) for name in frame.columns], where)
         found, wanted = list(frame.columns), self.names
         if found != wanted:
             places = self._places(found, where)
             frame = frame.iloc[:, places]
             if list(frame.columns) != wanted:
                 frame = frame.set_axis(wanted, axis=1)
-        return self._cast(frame, where)
+        return self._cast(frame, self.columns, where)
 
-    def _cast(self, frame: Any, where: str) -> Any:
+    def _cast(self, frame: Any, columns: Sequence[Column], where: str) -> Any:
         changed = {}
-        for at, column in enumerate(self.columns):
+        for at, column in enumerate(columns):
             series = frame.iloc[:, at]
             cast = column.of_series(series, where)
             if cast is not series:
                 changed[at] = cast
         if not changed:
             return frame
-        values = [changed[at] if at in changed else frame.iloc[:, at] for at in range(len(self.columns))]
+        values = [changed[at] if at in changed else frame.iloc[:, at] for at in range(len(columns))]
         pd = pandas_module()
         made = pd.DataFrame(dict(enumerate(values)), index=frame.index)
         made.columns = frame.columns
@@ -247,7 +261,9 @@ class Table:
 
     def _of_lists(self, names: list[Any], columns: Sequence[Any], where: str, index: Any) -> Any:
         if not self.columns:
-            return self._frame(names, [inferred(list(items)) for items in columns], index)
+            own = [self._other(name) for name in names]
+            found = [one.of_items(list(items), where) for one, items in zip(own, columns, strict=True)]
+            return self._frame(names, found, index)
         places = self._places(names, where)
         made = [column.of_items(columns[at], where) for column, at in zip(self.columns, places, strict=True)]
         return self._frame(self.names, made, index)
@@ -260,17 +276,19 @@ class Table:
             names.update(dict.fromkeys(record))
             _check_size(row, len(names), where)
         _check_size(len(records), len(names), where)
-        return self._frame(
-            list(names), [inferred([record.get(name) for record in records]) for name in names]
-        )
+        columns = [[record.get(name) for record in records] for name in names]
+        return self._of_lists(list(names), columns, where, None)
 
     def _frame(self, names: Sequence[Any], values: Sequence[Any], index: Any = None) -> Any:
         pd = pandas_module()
-        if index is not None:
+        if index is None:
+            made = pd.DataFrame(dict(enumerate(values)))
+        else:
             index = pd.Index(index)
-        made = pd.DataFrame(
-            {at: pd.Series(one, index=index, dtype=one.dtype) for at, one in enumerate(values)}, index=index
-        )
+            made = pd.DataFrame(
+                {at: pd.Series(one, index=index, dtype=one.dtype) for at, one in enumerate(values)},
+                index=index,
+            )
         made.columns = pd.Index(list(names))
         return made
 
