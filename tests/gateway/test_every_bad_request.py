@@ -143,9 +143,8 @@ TABLE: dict[str, list[Row]] = {
         rows(b"[[" + b"9" * 5_000 + b",2,3,4]]", 400, "bad_number", "5,000 digits"),
         rows(b"[9223372036854775808]", 400, "bad_number", "above int64", FREE),
     ],
-    "B7": [
-        rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode()) for word in (b'"1"', b"true", b"null")
-    ],
+    "B7": [rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode()) for word in (b'"1"', b"true")]
+    + [rows(b"[[null,2]]", 422, "wrong_type", "null among whole numbers", "/v1/models/long/predict")],
     "B8": [rows(b"[[1,2,3,4],[1]]", 422, "ragged", "rows of two lengths")],
     "B9": [
         rows(b"[1,2,3,4]", 422, "bad_shape", "a dimension less"),
@@ -276,7 +275,8 @@ MORE_OIP: dict[str, list[Row]] = {
     "B3": [oip("NaN", 400, raw_json=b"NaN")],
     "B4": [oip("1e999", 400, raw_json=b"1e999")],
     "B6": [oip("above int64", 400, raw_json=b"9223372036854775808", datatype="INT64", path="long")],
-    "B7": [oip(str(one), 400, data=[one, 2, 3, 4]) for one in ("1", True, None)],
+    "B7": [oip(str(one), 400, data=[one, 2, 3, 4]) for one in ("1", True)]
+    + [oip("null among whole numbers", 400, data=[None, 2], shape=[1, 2], datatype="INT64", path="long")],
     "B8": [oip("ragged", 400, data=[[1, 2], [3]])],
     "B9": [oip("a dimension less", 400, shape=[4])],
     "B10": [oip("text for numbers", 400, datatype="BYTES", data=["a", "b", "c", "d"])],
@@ -331,9 +331,9 @@ FUNCTION_ROWS: dict[str, list[Row]] = {
         rows(b"[[" + b"9" * 5_000 + b"]]", 400, "bad_number", "5,000 digits", path) for path in (ARRAY, ANY)
     ],
     "B7": [
-        rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode(), ARRAY)
-        for word in (b'"1"', b"true", b"null")
+        rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode(), ARRAY) for word in (b'"1"', b"true")
     ]
+    + [rows(b"[null]", 422, "wrong_type", "null among whole numbers", SMALL)]
     + [rows(b'{"size": "x"}', 422, "wrong_type", "text for a number", MODEL)],
     "B8": [rows(b"[[1,2,3,4],[1]]", 422, "ragged", "rows of two lengths", ARRAY)],
     "B9": [

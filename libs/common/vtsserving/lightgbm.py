@@ -53,7 +53,10 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         if isinstance(model, lightgbm.Booster):
             model.save_model(path / BOOSTER_FILE)
             return Written(
-                runs_code=False, input_specs=_input_specs(model, model.num_feature()), columns=_columns(model)
+                runs_code=False,
+                input_specs=_input_specs(model, model.num_feature()),
+                columns=_columns(model),
+                categories=model.pandas_categorical or (),
             )
         modules = details.get("external_modules") or ()
         has_code = pickles.dump(model, path / PICKLE_FILE, "the model", modules)
@@ -62,6 +65,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
             runs_code=True,
             input_specs=specs,
             columns=_columns(model.booster_),
+            categories=model.booster_.pandas_categorical or (),
             extra={"pickle_by_value": has_code},
         )
 

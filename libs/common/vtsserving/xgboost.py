@@ -111,7 +111,13 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         model.save_model(path / MODEL_FILE)
         served = BoosterCaller(model) if kind == _BOOSTER else model
         extra = {"class": kind, **({PARAMETERS: parameters} if parameters else {})}
-        return Written(runs_code=False, input_specs=_input_specs(model), extra=extra, served=served)
+        return Written(
+            runs_code=False,
+            input_specs=_input_specs(model),
+            extra=extra,
+            served=served,
+            columns=_booster(model).feature_names or (),
+        )
 
     return framework.save(
         FRAMEWORK, name, model, write, default={"predict": ModelSignature()}, details=details
@@ -231,8 +237,12 @@ def _serve(loaded: Any, info: ModelInfo) -> Any:
     )
 
 
+def _booster(model: Any) -> Any:
+    return model if type(model).__name__ == _BOOSTER else model.get_booster()
+
+
 def _input_specs(model: Any) -> dict[str, Any]:
-    booster = model if type(model).__name__ == _BOOSTER else model.get_booster()
+    booster = _booster(model)
     # Categories are not numbers that may be cast.
     if "c" in (booster.feature_types or ()):
         return {}

@@ -283,7 +283,7 @@ BAD = [
     ("too much data", one(data=[1, 2, 3, 4, 5]), "expected shape"),
     ("strings for numbers", one(data=["1", 2, 3, 4]), "is a string"),
     ("booleans for numbers", one(data=[True, 2, 3, 4]), "true or false"),
-    ("null", one(data=[None, 2, 3, 4]), "null"),
+    ("null among whole numbers", one(datatype="INT64", data=[None, 2, 3, 4]), "null"),
     ("no data", {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP64"}]}, "no data"),
     ("wrong width", one(shape=[2, 2]), "expected shape"),
     ("out of range", one(datatype="UINT8", data=[300, 2, 3, 4]), "outside"),

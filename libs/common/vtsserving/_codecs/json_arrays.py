@@ -33,7 +33,10 @@ _NAMES: Final = {
     dict: "an object",
     type(None): "null",
 }
-_WANTED_TYPES: Final = {"b": _BOOLEANS, "U": _STRINGS}
+_NUMBERS_OR_NULL: Final[frozenset[type]] = frozenset((int, float, type(None)))
+_WANTED_TYPES: Final = {"b": _BOOLEANS, "U": _STRINGS, "f": _NUMBERS_OR_NULL}
+EXACT: Final = 2**53
+"""Whole numbers beyond this lose digits as float64."""
 _WANTED: Final = {
     "b": "true or false",
     "i": "an integer",
@@ -99,7 +102,7 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
         where: how an error names the value.
 
     Returns:
-        A new array of the spec's dtype.
+        A new array of the spec's dtype; null is NaN where it is a floating one.
 
     Raises:
         Ragged, WrongType, OutOfRange, BadShape: it is not what the spec asks for; the position is named.
@@ -182,8 +185,8 @@ def infer(value: Any, where: str, *, is_padded: bool = False) -> Any:
         is_padded: whether texts become numpy's strings; see text_array.
 
     Returns:
-        An array for a list of numbers, booleans or strings, at any depth; the list as it is for objects; dicts with
-        their values so treated; anything else as it is.
+        An array for a list of numbers, booleans or strings, at any depth, in which null beside numbers is NaN; the list
+        as it is for objects; dicts with their values so treated; anything else as it is.
 
     Raises:
         Ragged, WrongType: numbers, strings, booleans and null are mixed in one list.
@@ -199,6 +202,8 @@ def infer(value: Any, where: str, *, is_padded: bool = False) -> Any:
         return text_array(value, shape, is_padded=is_padded)
     if kinds <= _NUMBERS or kinds == _BOOLEANS:
         return np.array(value)
+    if kinds <= _NUMBERS_OR_NULL and len(kinds) > 1:
+        return _with_gaps(value, where)
     wanted = next((same for same in (_NUMBERS, _STRINGS, _BOOLEANS) if kinds & same), _NUMBERS)
     raise _wrong_type(value, wanted, "numbers, strings or booleans, and one of these for all items", where)
 
@@ -268,11 +273,29 @@ def _whole(value: Any, dtype: np.dtype[Any], where: str) -> Array:
     return np.array([int(item) for item in flat], dtype).reshape(shape)
 
 
+def _with_gaps(value: Any, where: str) -> Array:
+    """Numbers of which some are missing, in float64, where that changes none of them."""
+    array = _floating(value, np.dtype(np.float64), where)
+    flat = np.array(value, dtype=object).ravel()
+    for i, item in enumerate(flat):
+        if type(item) is int and abs(item) > EXACT:
+            raise OutOfRange(
+                f"{where} holds {item} (item {i}, counted through all rows) beside null, where numbers are float64, "
+                "which cannot hold it"
+            )
+    return array
+
+
 def _floating(value: Any, dtype: np.dtype[Any], where: str) -> Array:
+    try:
+        wide = np.array(value, np.float64)
+    except OverflowError:
+        raise OutOfRange(f"{where} holds a number too large for {dtype.name}") from None
     with np.errstate(over="ignore"):
-        array = np.array(value, np.float64).astype(dtype)
-    if not np.isfinite(array).all():
-        index = int(np.flatnonzero(~np.isfinite(array.ravel()))[0])
+        array = wide.astype(dtype)
+    too_large = np.isinf(array) & np.isfinite(wide)
+    if too_large.any():
+        index = int(np.flatnonzero(too_large.ravel())[0])
         raise OutOfRange(
             f"{where} holds a number (item {index}, counted through all rows) too large for {dtype.name}"
         )

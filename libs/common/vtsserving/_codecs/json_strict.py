@@ -102,7 +102,9 @@ def explain(body: Body, error: orjson.JSONDecodeError) -> BadInput:
             return BadNumber("an integer has too many digits")
         return NonFinite("a number is too large for a float")
     if any(_NOT_A_NUMBER.match(text, max(error.pos - back, 0)) for back in (0, 1)):
-        return NonFinite("JSON has no NaN and no Infinity; send null or leave the row out")
+        return NonFinite(
+            "JSON has no NaN and no Infinity; null is a missing value among fractions and in tables"
+        )
     return BadJson(f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}")
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from vtsserving._codecs.csv_text import TextTable
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
+from vtsserving._codecs.table import Table
+from vtsserving._codecs.table_forms import is_call, read_table
 from vtsserving._contract.casting import cast
-from vtsserving._contract.columns import with_known_columns
 from vtsserving._contract.plain_values import plain
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
@@ -27,7 +29,7 @@ class Arguments:
         contract: of the method.
     """
 
-    __slots__ = ("_required", "contract", "named", "specs")
+    __slots__ = ("_known", "_required", "_tables", "contract", "named", "specs")
 
     def __init__(self, contract: MethodContract, recorded: Mapping[str, Any]) -> None:
         """Read the recorded specs; what cannot be read counts as not recorded.
@@ -49,6 +51,53 @@ class Arguments:
         ]
         for name, argument in contract.arguments.items():
             self._describe(name, argument)
+        self._known = {
+            name: Table.of(argument.columns, ignores_extra=argument.extra_columns == "ignore")
+            for name, argument in contract.arguments.items()
+            if argument.type == "table" or argument.columns
+        }
+        self._tables = {
+            name: table
+            for name, table in self._known.items()
+            if contract.arguments[name].type == "table" or self._spec_of(name) is None
+        }
+
+    def _spec_of(self, name: str) -> ArraySpec | None:
+        return self.spec(self.position(name)) or self.named.get(name)
+
+    def table(self, index: int, name: str = "") -> Table | None:
+        """What is recorded of an argument that is a table and nothing else; None: it is something else, too.
+
+        Args:
+            index: its position; -1 if it has none.
+            name: its name, where it has no position.
+        """
+        return self._tables.get(self._name(index, name)) if self._tables else None
+
+    def known_columns(self, index: int, name: str = "") -> Table | None:
+        """The same of an argument that may be a table, or an array as well."""
+        return self._known.get(self._name(index, name)) if self._known else None
+
+    def _name(self, index: int, name: str) -> str:
+        names = self.contract.names
+        return names[index] if 0 <= index < len(names) else name
+
+    @property
+    def wants_unsigned(self) -> bool:
+        """Whether an argument has whole numbers beyond those of int64."""
+        specs = (*self.specs, *self.named.values())
+        return any(spec is not None and spec.dtype == np.uint64 for spec in specs) or any(
+            table.wants_unsigned for table in self._known.values()
+        )
+
+    def is_table(self, body: Mapping[Any, Any]) -> bool:
+        """Whether an object is the table that is the first argument, instead of a call.
+
+        Raises:
+            BadInput: it fits both; the message names them.
+        """
+        table = self.table(0)
+        return table is not None and not is_call(body, table)
 
     def _describe(self, name: str, argument: Argument) -> None:
         """Let a dtype or a shape of the contract, whose author knows best, take the place of a recorded one."""
@@ -99,16 +148,25 @@ class Arguments:
         self.check_names(args, kwargs)
         found = [self._one(value, self.spec(i), self.where(i, len(args)), i) for i, value in enumerate(args)]
         return found, {
-            name: self._one(value, self.named.get(name), name[:80], self.position(name))
+            name: self._one(value, self.named.get(name), name[:80], self.position(name), name)
             for name, value in kwargs.items()
         }
 
-    def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
+    def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         value = plain(value)
-        if isinstance(value, list):
-            return self.from_list(value, spec, where, index) if _is_plain(value) else value
+        if isinstance(value, TextTable):
+            return self._from_texts(value, spec, where, index, name)
         if tables.is_table(value):
-            return with_known_columns(value, self._described(index).columns, where)
+            table = self.known_columns(index, name)
+            return value if table is None else table.of_frame(value, where)
+        if isinstance(value, list):
+            is_known = self.table(index, name) is not None or _is_plain(value)
+            return self.from_list(value, spec, where, index, name) if is_known else value
+        table = self.table(index, name)
+        if table is not None and isinstance(value, dict):
+            return read_table(value, table, where)
+        if table is not None and isinstance(value, np.ndarray):
+            return table.of_array(value, where)
         if spec is None or tensors.is_torch(value):
             return value
         if isinstance(value, np.ndarray | np.generic):
@@ -116,7 +174,15 @@ class Arguments:
         is_plain = value is None or isinstance(value, int | float | str | dict)
         return to_array(value, spec, where) if is_plain else value
 
-    def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
+    def _from_texts(self, value: TextTable, spec: ArraySpec | None, where: str, index: int, name: str) -> Any:
+        """The frame of a CSV; the array, where that is what the method takes."""
+        table = self.known_columns(index, name)
+        frame = (table or Table(())).of_texts(value, where)
+        if spec is None or (table is not None and table.columns):
+            return frame
+        return cast(frame.to_numpy(), spec, where)
+
+    def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         """What a list, or another JSON value, becomes; raises as `conform`.
 
         Args:
@@ -124,7 +190,13 @@ class Arguments:
             spec: what is recorded of it.
             where: how errors name it.
             index: its position; -1 if it has none.
+            name: its name, where it was given by name.
         """
+        table = self.table(index, name)
+        if table is None and isinstance(value, list) and value and isinstance(value[0], dict):
+            table = self.known_columns(index, name)
+        if table is not None and (isinstance(value, list | dict) or self.table(index, name)):
+            return read_table(value, table, where)
         if spec is not None:
             return to_array(value, spec, where)
         described = self._described(index)

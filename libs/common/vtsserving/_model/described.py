@@ -14,7 +14,7 @@ from vtsserving._model.signature import MAX_DIM
 from vtsserving.exceptions import InvalidSignature
 
 TYPES: Final = ("tensor", "table", "texts", "bytes", "any")
-COLUMN: Final = ("name", "dtype", "nullable", "categories")
+COLUMN: Final = ("name", "dtype", "nullable", "categories", "ordered")
 """The keys of a column."""
 
 _OF_A_TABLE: Final = ("columns", "extra_columns")
@@ -174,11 +174,12 @@ def _column(raw: Any, path: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name}
     if column.get("dtype") is not None:
         found["dtype"] = _column_dtype(column["dtype"], f"{path}.dtype")
-    if column.get("nullable") is not None:
-        nullable = _item(column["nullable"])
-        if not isinstance(nullable, bool):
-            raise InvalidSignature(f"{path}.nullable is True or False, not {nullable!r:.60}")
-        found["nullable"] = nullable
+    for key in ("nullable", "ordered"):
+        if column.get(key) is not None:
+            said = _item(column[key])
+            if not isinstance(said, bool):
+                raise InvalidSignature(f"{path}.{key} is True or False, not {said!r:.60}")
+            found[key] = said
     if column.get("categories") is not None:
         found["categories"] = _categories(column["categories"], f"{path}.categories")
     return found
@@ -198,12 +199,14 @@ def _categories(raw: Any, path: str) -> list[Any]:
     if isinstance(raw, _UNORDERED) or not hasattr(raw, "__iter__"):
         raise InvalidSignature(f"{path} is a list of values, not {raw!r:.60}")
     found = [_item(value) for value in raw]
+    seen: set[tuple[type, Any]] = set()
     for at, value in enumerate(found):
         is_number = isinstance(value, int | float) and math.isfinite(value)
         if not is_number and not isinstance(value, str):
             raise InvalidSignature(f"{path}[{at}] is a text, a number or a bool, not {value!r:.60}")
-        if any(type(other) is type(value) and other == value for other in found[:at]):
+        if (type(value), value) in seen:
             raise InvalidSignature(f"{path}[{at}] is {value!r:.60}, which is there twice")
+        seen.add((type(value), value))
     return found
 
 

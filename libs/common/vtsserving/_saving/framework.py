@@ -34,6 +34,7 @@ from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.description import check_description
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
+from vtsserving._saving.table_columns import with_tables
 from vtsserving._saving.taking import ARRAYS, Taking
 from vtsserving._saving.threads import allowed_threads, limit_threads
 from vtsserving._saving.trial import GivenModel, ask, checked_flag, imports_of, run_trial
@@ -132,6 +133,7 @@ class Written:
         extra: more for the manifest; JSON values.
         served: what the model process will call, where that is not the model.
         columns: names of the columns that a table has, where the framework knows them.
+        categories: of the categorical columns of that table, in their order, where the framework knows them.
         coarse: whether it computes with half precision.
     """
 
@@ -140,6 +142,7 @@ class Written:
     extra: Mapping[str, Any] | None = None
     served: Any = None
     columns: Sequence[str] = ()
+    categories: Sequence[Sequence[Any]] = ()
     coarse: bool = False
 
 
@@ -196,6 +199,8 @@ def save(
         }
         contracts = contracts_of(described, framework.taking, framework.parameters, served, written.columns)
         example = _example(staged, known.get("input_example"), contracts)
+        if example is not None and framework.taking.tables:
+            contracts = with_tables(contracts, example.args(), written.categories)
         given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
         contracts = with_example(contracts, given)
         extra.update(_described(given, contracts, signatures, written))

@@ -10,6 +10,7 @@ from vtsserving.client.models import read_json
 from vtsserving.exceptions import BadInput, BadModelOutput, InvalidArgument, MethodNotFound, NotAGateway
 from vtsserving.io.base import Body, IODescriptor, parse_content_type
 from vtsserving.io.numpy_ndarray import NPY
+from vtsserving.io.pandas_frames import PARQUET
 from vtsserving.io.specs import INPUT, OUTPUT, from_spec
 
 PREFERRED: Final = NPY
@@ -62,7 +63,8 @@ def call_function(
     Raises:
         InvalidArgument: the function does not take these arguments, or they cannot be written as its input.
     """
-    headers = {"accept": f"{PREFERRED}, */*"}
+    wanted = PARQUET if function.output.media_types[0] == PARQUET else PREFERRED
+    headers = {"accept": f"{wanted}, */*"}
     body = b""
     if function.input is not None:
         body, headers["content-type"] = _written(function, args, kwargs)
@@ -94,7 +96,7 @@ def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any])
         wanted = f"{', '.join(inputs)} as keyword arguments" if inputs else "one argument, its input"
         raise InvalidArgument(f"{function.name} takes {wanted}")
     try:
-        content = function.input.write_as(value, PREFERRED)
+        content = function.input.write_as(value, f"{PREFERRED}, */*")
     except BadModelOutput as error:
         raise InvalidArgument(f"{function.name} does not take this: {error.message}") from error
     return content.data, content.media_type

@@ -179,6 +179,7 @@ class NumpyNdarray(IODescriptor):
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
         kinds = [self._kind] if self._dtype is not None else ["number", "boolean", "string"]
+        kinds += ["null"] * ("number" in kinds)  # a missing value is NaN
         return {**self._schema(kinds), "examples": [self._sample()]}
 
     def result_schema(self) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import importlib.util
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from vtsserving._codecs.arrow_tables import read_parquet
+from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_strict import read
+from vtsserving._codecs.table import Table
 from vtsserving.exceptions import (
     BadDtype,
     BadInput,
@@ -14,9 +17,12 @@ from vtsserving.exceptions import (
     BadShape,
     InvalidArgument,
     MissingDependency,
+    VtsServingException,
 )
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
+from vtsserving.io.cast_column import column_maker
 from vtsserving.io.table_json import (
+    WHERE,
     frame_from_json,
     frame_schema,
     frame_to_json,
@@ -38,10 +44,12 @@ class PandasDataFrame(IODescriptor):
 
     Args:
         orient: of JSON, as pandas names it.
-        columns: names that the columns must have.
+        columns: names that the columns must have, in any order; the function gets this one.
         apply_column_names: name the columns so, instead of checking them.
-        dtype: one for all columns, or column name to dtype.
-        enforce_dtype: refuse what cannot be cast to `dtype`.
+        dtype: one for all columns, or column name to dtype; it holds before anything is parsed, so that `01067` stays
+            a text where it is one.
+        enforce_dtype: refuse what cannot be cast to `dtype` without a loss; else the column stays as it came. Each
+            column is cast by itself.
         shape: (rows, columns), -1 for any.
         enforce_shape: refuse other shapes.
         default_format: json, csv or parquet: what is written, and read where the client says nothing.
@@ -68,17 +76,20 @@ class PandasDataFrame(IODescriptor):
         self.media_types = (first, *(other for other in _FORMATS.values() if other != first))
         self._orient = orient
         self._columns = None if columns is None else list(columns)
-        self._apply_names = apply_column_names
-        self._dtype = dtype
-        self._enforce_dtype = enforce_dtype
+        self._renames = apply_column_names
+        column = column_maker(dtype, is_enforced=enforce_dtype)
+        self._table = Table([column(name) for name in self._columns or ()], other=column)
         self._shape = None if shape is None else tuple(shape)
         self._enforce_shape = enforce_shape
         self._example: Any = None
 
     @classmethod
     def from_sample(cls, sample: Any, orient: Orient = "records", **options: Any) -> PandasDataFrame:
-        """A descriptor of frames with the sample's columns."""
-        made = cls(orient, columns=[str(name) for name in sample.columns], **options)
+        """A descriptor of frames with the sample's columns and their dtypes; their categories are enforced."""
+        names = [str(name) for name in sample.columns]
+        if "dtype" not in options and len(set(names)) == len(names):
+            options["dtype"] = dict(zip(names, sample.dtypes, strict=True))
+        made = cls(orient, columns=names, **options)
         made._example = read(frame_to_json(sample.head(2), orient))
         return made
 
@@ -88,45 +99,56 @@ class PandasDataFrame(IODescriptor):
 
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
-        pd = _pandas()
+        _pandas()
         require(body.data, f"a table ({', '.join(self.media_types)})")
         media_type = body.media_type if body.media_type in self.media_types else self._guessed(body.data)
+        if media_type == "text/csv":
+            found = read_csv(body.data)
+            if self._renames and len(found.names) == len(self._columns or ()):
+                found = found._replace(names=list(self._columns or ()))
+            return self._checked(self._table.of_texts(found, WHERE))
+        if media_type == PARQUET:
+            try:
+                frame = read_parquet(body.data)
+            except ImportError as error:
+                raise MissingDependency(_NEEDS_ARROW) from error
+            return self._checked(self._cast(frame))
+        value = read(body.data, unsigned=self._table.wants_unsigned)
         try:
-            if media_type == PARQUET:
-                frame = pd.read_parquet(io.BytesIO(body.data))
-            elif media_type == "text/csv":
-                frame = pd.read_csv(io.BytesIO(body.data))
-            else:
-                frame = frame_from_json(pd, read(body.data), self._orient)
-        except BadInput:
-            raise
-        except ImportError as error:
-            raise MissingDependency(_NEEDS_ARROW) from error
-        except Exception as error:  # pandas and its parsers raise whatever they like
+            if self._renames:
+                return self._checked(self._cast(frame_from_json(value, self._orient, Table(()))))
+            return self._checked(frame_from_json(value, self._orient, self._table))
+        except (ValueError, TypeError) as error:
+            if isinstance(error, VtsServingException):
+                raise
             raise BadInput(f"the body is no table that can be read: {str(error)[:200]}") from None
-        return self._checked(frame)
+
+    def _cast(self, frame: Any) -> Any:
+        """A frame that came with dtypes of its own, with the columns that are wanted."""
+        if self._renames and len(frame.columns) == len(self._columns or ()):
+            frame.columns = self._columns
+        return self._table.of_frame(frame, WHERE)
 
     def _guessed(self, data: bytes) -> str:
         return PARQUET if data.startswith(_PARQUET_MAGIC) else self.media_types[0]
 
     def _checked(self, frame: Any) -> Any:
-        if self._columns is not None:
-            if self._apply_names and len(frame.columns) == len(self._columns):
-                frame.columns = self._columns
-            elif list(map(str, frame.columns)) != self._columns:
-                raise BadShape(
-                    f"expected the columns {self._columns}, got {list(map(str, frame.columns))[:64]}"
-                )
         _check_shape(frame.shape, self._shape, self._enforce_shape)
-        return _cast(frame, self._dtype, self._enforce_dtype)
+        return frame
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write; in the default format."""
         return self._written(value, self.media_types[0])
 
     def write_as(self, value: Any, accept: str) -> Content:
-        """See IODescriptor.write_as."""
-        return self._written(value, preferred(accept, self.media_types))
+        """See IODescriptor.write_as; JSON, where a table has no form in Parquet and the client takes any."""
+        media_type = preferred(accept, self.media_types)
+        try:
+            return self._written(value, media_type)
+        except BadModelOutput:
+            if media_type == PARQUET and isinstance(value, _pandas().DataFrame) and "*/*" in accept:
+                return self._written(value, _FORMATS["json"])
+            raise
 
     def _written(self, value: Any, media_type: str) -> Content:
         if not isinstance(value, _pandas().DataFrame):
@@ -139,7 +161,7 @@ class PandasDataFrame(IODescriptor):
             return Content(frame_to_json(value, self._orient), media_type)
         except ImportError as error:
             raise MissingDependency(_NEEDS_ARROW) from error
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, RuntimeError) as error:
             raise BadModelOutput(f"the table cannot be written as {media_type}: {error}") from error
 
     def to_spec(self) -> dict[str, Any]:
@@ -149,6 +171,7 @@ class PandasDataFrame(IODescriptor):
             **super().to_spec(),
             "orient": self._orient,
             "default_format": formats[self.media_types[0]],
+            "parquet": has_arrow(),
         }
 
     def schema(self) -> dict[str, Any]:
@@ -241,6 +264,11 @@ class PandasSeries(IODescriptor):
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
         return series_schema(self._orient)
+
+
+def has_arrow() -> bool:
+    """Whether Parquet can be read and written here."""
+    return importlib.util.find_spec("pyarrow") is not None
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...] | None, enforced: bool) -> None:

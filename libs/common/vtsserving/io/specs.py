@@ -12,7 +12,7 @@ from vtsserving.io.image import Image
 from vtsserving.io.json_value import JSON
 from vtsserving.io.multipart import Multipart
 from vtsserving.io.numpy_ndarray import NumpyNdarray
-from vtsserving.io.pandas_frames import PandasDataFrame, PandasSeries
+from vtsserving.io.pandas_frames import PandasDataFrame, PandasSeries, has_arrow
 from vtsserving.io.part_rules import OptionalPart, Repeated
 from vtsserving.io.text import Text
 
@@ -52,7 +52,9 @@ def _of(spec: Mapping[str, Any]) -> IODescriptor:
     if kind == "Multipart":
         return Multipart(**{name: _part_of(one) for name, one in spec["inputs"].items()})
     if kind == "PandasDataFrame":
-        return PandasDataFrame(spec["orient"], default_format=spec["default_format"])
+        # The form that keeps the most, where both sides have it.
+        form: Any = "parquet" if spec.get("parquet") is True and has_arrow() else spec["default_format"]
+        return PandasDataFrame(spec["orient"], default_format=form)
     if kind == "PandasSeries":
         return PandasSeries(spec["orient"])
     if kind == "NumpyNdarray":

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from vtsserving._codecs.json_write import to_json
-from vtsserving.exceptions import BadInput
+from vtsserving._codecs.table import Table
+from vtsserving.exceptions import BadInput, BadModelOutput, Ragged
+
+WHERE: Final = "the table"
+"""How errors name it."""
 
 
 def frame_to_json(frame: Any, orient: str) -> bytes:
@@ -29,6 +33,10 @@ def frame_to_json(frame: Any, orient: str) -> bytes:
     if orient == "split":
         labels = {"columns": frame.columns.tolist(), "index": frame.index.tolist()}
         return to_json({**labels, "data": list(rows)})
+    if len(set(columns)) < len(columns):
+        raise BadModelOutput(
+            f"two columns of the table have the same name, which the orient {orient!r} cannot hold"
+        )
     if orient == "records":
         return to_json([dict(zip(columns, row, strict=True)) for row in rows])
     index = [str(label) for label in frame.index]
@@ -51,34 +59,65 @@ def series_to_json(series: Any, orient: str) -> bytes:
     return to_json({str(label): value for label, value in zip(series.index, values, strict=True)})
 
 
-def frame_from_json(pd: Any, value: Any, orient: str) -> Any:
+def frame_from_json(value: Any, orient: str, table: Table) -> Any:
     """A DataFrame of a parsed body.
+
+    Args:
+        value: plain values.
+        orient: as for frame_to_json. Where rows or columns are objects, lists are read, too.
+        table: the columns that are wanted, with their dtypes.
+
+    Raises:
+        BadInput: the value has another form. BadShape, WrongType, OutOfRange, Ragged, TooLarge: as `Table` says.
+    """
+    if orient == "split":
+        parts = _split_parts(value, "table", ("columns", "data"))
+        _check_each(enumerate(parts["data"]), (list,), "row")
+        return table.of_split(parts["columns"], parts["data"], WHERE, parts.get("index"))
+    if orient in ("records", "values"):
+        if not isinstance(value, list):
+            raise BadInput(f"the body is no table in the orient {orient!r}; send a list of rows")
+        _check_each(enumerate(value), (list,) if orient == "values" else (dict, list), "row")
+        is_named = bool(value) and isinstance(value[0], dict)
+        return table.of_records(value, WHERE) if is_named else table.of_rows(value, WHERE)
+    if not isinstance(value, Mapping):
+        raise BadInput(f"the body is no table in the orient {orient!r}; send an object")
+    _check_each(value.items(), (dict, list), "row" if orient == "index" else "column")
+    return _of_rows(value, table) if orient == "index" else _of_columns(value, table)
+
+
+def _of_rows(value: Mapping[str, Any], table: Table) -> Any:
+    rows = list(value.values())
+    is_named = bool(rows) and isinstance(rows[0], dict)
+    frame = table.of_records(rows, WHERE) if is_named else table.of_rows(rows, WHERE)
+    frame.index = list(value)
+    return frame
+
+
+def _of_columns(value: Mapping[str, Any], table: Table) -> Any:
+    first: Any = next(iter(value.values()), [])
+    if isinstance(first, list):
+        _check_each(value.items(), (list,), "column")
+        return table.of_named(value, WHERE)
+    _check_each(value.items(), (dict,), "column")
+    labels = list(first)
+    if any(items.keys() != first.keys() for items in value.values()):
+        raise Ragged("the columns of the table have different labels of rows")
+    columns = {name: [items[label] for label in labels] for name, items in value.items()}
+    return table.of_named(columns, WHERE, labels)
+
+
+def series_from_json(pd: Any, value: Any, orient: str) -> Any:
+    """A Series of a parsed body.
 
     Args:
         pd: the module pandas.
         value: plain values.
-        orient: as for frame_to_json. Where rows or columns are objects, lists are read, too.
+        orient: as for series_to_json.
 
     Raises:
-        BadInput: the value has another form. ValueError, TypeError: pandas cannot make a table of it.
+        BadInput: the value has another form. ValueError, TypeError: pandas cannot make a Series of it.
     """
-    if orient == "split":
-        parts = _split_parts(value, "table", ("columns", "data"))
-        return pd.DataFrame(parts["data"], index=parts.get("index"), columns=parts["columns"])
-    if orient in ("records", "values"):
-        if not isinstance(value, list):
-            raise BadInput(f"the body is no table in the orient {orient!r}; send a list of rows")
-        kinds = (list,) if orient == "values" else (dict, list)
-        _check_each(enumerate(value), kinds, "row")
-        return pd.DataFrame(value)
-    if not isinstance(value, Mapping):
-        raise BadInput(f"the body is no table in the orient {orient!r}; send an object")
-    _check_each(value.items(), (dict, list), "row" if orient == "index" else "column")
-    return pd.DataFrame.from_dict(value, orient=orient)
-
-
-def series_from_json(pd: Any, value: Any, orient: str) -> Any:
-    """A Series of a parsed body; arguments and errors as of frame_from_json."""
     if orient == "split":
         parts = _split_parts(value, "Series", ("data",))
         return pd.Series(parts["data"], index=parts.get("index"), name=parts.get("name"))

@@ -117,7 +117,7 @@ def array_schema(spec: ArraySpec) -> dict[str, Any]:
     """The JSON schema of nested lists of a shape."""
     schema: dict[str, Any] = {"type": _TYPES[spec.dtype.kind]}
     if spec.dtype.kind == "f":
-        schema["type"] = ["number", "null"] if spec.name == "output" else "number"
+        schema["type"] = ["number", "null"]  # what is missing is NaN
     for size in reversed(spec.shape):
         schema = {"type": "array", "items": schema}
         if size >= 0:

@@ -26,6 +26,7 @@ class Target:
         "_dtype",
         "_first",
         "_head",
+        "_is_table",
         "_siblings",
         "_tail",
         "_takes_plain",
@@ -51,8 +52,9 @@ class Target:
         specs = self.arguments.specs
         first = specs[0] if len(specs) == 1 else None
         self._first = first
+        self._is_table = self.arguments.table(0) is not None
         is_list = first is None and bool(self.arguments.specs or self.arguments.takes_lists)
-        self._takes_plain = not is_list and not self.arguments.needs_several
+        self._takes_plain = not (is_list or self._is_table or self.arguments.needs_several)
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
         is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
         self._tail = first.shape[1:] if first is not None and is_rows else None
@@ -141,7 +143,7 @@ class Target:
             BadInput: of its many kinds, each with its code.
         """
         is_argument = not (isinstance(value, dict | int | float | str | bytes) or value is None)
-        args, kwargs = ([value], {}) if is_argument else split_call(value)
+        args, kwargs = ([value], {}) if is_argument else self._split(value)
         return self.pack(args, kwargs)
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
@@ -170,20 +172,24 @@ class Target:
     def _call(self, body: Body) -> tuple[list[Any], dict[str, Any]]:
         """Arguments and keyword arguments, the strict way."""
         arguments = self.arguments
-        args, kwargs = split_call(read(body, unsigned=self._wants_unsigned()))
+        args, kwargs = self._split(read(body, unsigned=arguments.wants_unsigned))
         arguments.check_names(args, kwargs)
         decoded = [
             arguments.from_list(value, arguments.spec(i), arguments.where(i, len(args)), i)
             for i, value in enumerate(args)
         ]
         return decoded, {
-            name: arguments.from_list(value, arguments.named.get(name), name[:80], arguments.position(name))
+            name: arguments.from_list(
+                value, arguments.named.get(name), name[:80], arguments.position(name), name
+            )
             for name, value in kwargs.items()
         }
 
-    def _wants_unsigned(self) -> bool:
-        specs = (*self.arguments.specs, *self.arguments.named.values())
-        return any(spec is not None and spec.dtype == np.uint64 for spec in specs)
+    def _split(self, value: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of a body: a call, or a table alone."""
+        if self._is_table and isinstance(value, dict) and self.arguments.is_table(value):
+            return [value], {}
+        return split_call(value)
 
 
 def split_call(value: Any) -> tuple[list[Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The forms of a native body: JSON, .npy, msgpack values, and Arrow streams where pyarrow is installed."""
+"""The forms of a native body: JSON, .npy, msgpack values, CSV, and Arrow streams and Parquet with pyarrow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from vtsserving._codecs.arrow_tables import read_arrow, read_parquet
+from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import read_npy, write_npy
 from vtsserving._wire.values import decode_value, encode_value
@@ -32,12 +34,12 @@ class Form(NamedTuple):
     Attributes:
         media_type: as in Content-Type and Accept.
         read: body to value; None for JSON, which is read against the method's spec.
-        write: value to body.
+        write: value to body; None where answers do not have this form.
     """
 
     media_type: bytes
     read: Callable[[Body], Any] | None
-    write: Callable[[Any], bytes]
+    write: Callable[[Any], bytes] | None
 
 
 def _read_msgpack(body: Body) -> Any:
@@ -67,16 +69,6 @@ def _write_npy(value: Any) -> bytes:
     return write_npy(np.asarray(value))
 
 
-def _read_arrow(body: Body) -> Any:
-    import pyarrow as pa
-
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            return reader.read_all().to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise BadInput("the body is no Arrow stream of one table") from error
-
-
 def _write_arrow(value: Any) -> bytes:
     import pandas as pd
     import pyarrow as pa
@@ -99,13 +91,16 @@ def _write_arrow(value: Any) -> bytes:
 JSON: Final = Form(b"application/json", None, to_json)
 NPY: Final = Form(b"application/x-npy", read_npy, _write_npy)
 MSGPACK: Final = Form(b"application/msgpack", _read_msgpack, _write_msgpack)
-ARROW: Final = Form(b"application/vnd.apache.arrow.stream", _read_arrow, _write_arrow)
+CSV: Final = Form(b"text/csv", read_csv, None)
+ARROW: Final = Form(b"application/vnd.apache.arrow.stream", read_arrow, _write_arrow)
+PARQUET: Final = Form(b"application/vnd.apache.parquet", read_parquet, None)
 
 _ALIASES: Final = {
     b"application/x-www-form-urlencoded": JSON,
     b"application/x-msgpack": MSGPACK,
     b"application/vnd.msgpack": MSGPACK,
 }
+_PARQUET_ALIASES: Final = (b"application/x-parquet", b"application/parquet")
 _ANY: Final = frozenset((b"*/*", b"application/*"))
 _UTF8: Final = frozenset((b"utf-8", b"utf8", b"us-ascii"))
 
@@ -114,9 +109,12 @@ _UTF8: Final = frozenset((b"utf-8", b"utf8", b"us-ascii"))
 def known_forms() -> dict[bytes, Form]:
     """Media type to form, as far as the installed packages go."""
     forms = [JSON, NPY, MSGPACK]
-    if importlib.util.find_spec("pyarrow") and importlib.util.find_spec("pandas"):
-        forms.append(ARROW)
-    return {form.media_type: form for form in forms} | _ALIASES
+    if importlib.util.find_spec("pandas"):
+        forms.append(CSV)
+        if importlib.util.find_spec("pyarrow"):
+            forms += [ARROW, PARQUET]
+    parquet = dict.fromkeys(_PARQUET_ALIASES, PARQUET) if PARQUET in forms else {}
+    return {form.media_type: form for form in forms} | _ALIASES | parquet
 
 
 def form_of_body(headers: Mapping[bytes, bytes]) -> Form:
@@ -138,9 +136,11 @@ def form_of_body(headers: Mapping[bytes, bytes]) -> Form:
     form = known_forms().get(name.strip().lower())
     if form is None:
         raise UnsupportedMediaType(f"send {_list_forms()}{_how_to_have_more(kind)}")
+    if not parameters:
+        return form
     _, has_charset, charset = parameters.lower().partition(b"charset=")
-    if form is JSON and has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
-        raise UnsupportedMediaType("send application/json in UTF-8")
+    if form in (JSON, CSV) and has_charset and charset.strip(b' "').split(b";")[0] not in _UTF8:
+        raise UnsupportedMediaType(f"send {form.media_type.decode()} in UTF-8")
     return form
 
 
@@ -159,12 +159,13 @@ def form_of_answer(headers: Mapping[bytes, bytes]) -> Form:
         name = name.strip()
         if parameters.replace(b" ", b"") in (b"q=0", b"q=0.0"):
             continue
-        if name in known_forms():
-            return known_forms()[name]
+        form = known_forms().get(name)
+        if form is not None and form.write is not None:
+            return form
         wants_any = wants_any or name in _ANY
     if wants_any:
         return JSON
-    raise NotAcceptable(f"the answer is {_list_forms()}{_how_to_have_more(accept)}")
+    raise NotAcceptable(f"the answer is {_list_forms(written=True)}{_how_to_have_more(accept)}")
 
 
 def read_body(form: Form, body: Body) -> Any:
@@ -175,13 +176,15 @@ def read_body(form: Form, body: Body) -> Any:
     return form.read(body)
 
 
-def _list_forms() -> str:
-    own = dict.fromkeys(form.media_type.decode() for form in known_forms().values())
-    return " or ".join(own)
+def _list_forms(*, written: bool = False) -> str:
+    forms = [form for form in known_forms().values() if form.write is not None or not written]
+    return " or ".join(dict.fromkeys(form.media_type.decode() for form in forms))
 
 
 def _how_to_have_more(asked: bytes) -> str:
     """What the gateway needs for a form that a client asks for in vain."""
-    if ARROW.media_type not in asked.lower() or ARROW.media_type in known_forms():
-        return ""
-    return "; for Arrow, the gateway needs packages: pip install 'vtsserving[arrow,pandas]'"
+    for form, name in ((ARROW, "Arrow"), (PARQUET, "Parquet"), (CSV, "CSV")):
+        if form.media_type in asked.lower() and form.media_type not in known_forms():
+            extras = "pandas" if form is CSV else "arrow,pandas"
+            return f"; for {name}, the gateway needs packages: pip install 'vtsserving[{extras}]'"
+    return ""

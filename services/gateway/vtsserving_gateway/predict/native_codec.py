@@ -39,6 +39,7 @@ class NativeCodec:
 
     def answer(self, outcome: Outcome, route: Route) -> ResponseContent:
         """See Dialect."""
+        assert self._writes.write is not None
         return ResponseContent(self._content_type, self._writes.write(numpy_value(outcome)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -26,6 +26,7 @@ from vtsserving.exceptions import (
 from vtsserving_gateway.http.json_text import sendable
 from vtsserving_gateway.http.respond import ResponseContent
 from vtsserving_gateway.predict.decode import Target
+from vtsserving_gateway.predict.oip_table import frame_of, is_table, read_column
 from vtsserving_gateway.predict.oip_tensors import (
     datatype_of,
     read_tensor,
@@ -108,7 +109,13 @@ class OipCodec:
             raise BadInput("an inference request is a JSON object")
         parameters = self._read_options(request)
         target = self.target = target.named(_of_type(parameters, "method", str))
-        inputs = self._read_inputs(request.get("inputs"), memoryview(data)[size:])
+        raw = request.get("inputs")
+        if not isinstance(raw, list) or not raw:
+            raise BadInput('an inference request has "inputs", at least one')
+        if is_table(target, raw, parameters.get("content_type")):
+            columns = self._read_inputs(raw, memoryview(data)[size:], read_column)
+            return target.pack([frame_of(columns)], {})
+        inputs = self._read_inputs(raw, memoryview(data)[size:], read_tensor)
         return target.pack(*_arguments(target, inputs))
 
     def _inflated(self, body: Body) -> Body:
@@ -156,9 +163,9 @@ class OipCodec:
         binary = parameters.get("binary_data", self._binary_by_default)
         return raw["name"], binary is True
 
-    def _read_inputs(self, raw: Any, data: memoryview) -> dict[str, Any]:
-        if not isinstance(raw, list) or not raw:
-            raise BadInput('an inference request has "inputs", at least one')
+    def _read_inputs(
+        self, raw: list[Any], data: memoryview, read_one: Callable[[Any, memoryview | None], tuple[str, Any]]
+    ) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
         position = 0
         for item in raw:
@@ -172,7 +179,7 @@ class OipCodec:
                     )
                 part = data[position : position + size]
                 position += size
-            name, value = read_tensor(item, part)
+            name, value = read_one(item, part)
             if name in inputs:
                 raise BadInput(f"the input {name[:80]!r} is there twice")
             inputs[name] = value
