@@ -104,12 +104,12 @@ class Arguments:
             return self.from_list(value, spec, where, index) if _is_plain(value) else value
         if tables.is_table(value):
             return with_known_columns(value, self._described(index).columns, where)
-        if spec is None or tensors.is_torch(value):
+        if spec is None or tensors.is_torch(value) or type(value) is tensors.HeldTensor:
             return value
         if isinstance(value, np.ndarray | np.generic):
             return cast(np.asarray(value), spec, where)
         is_plain = value is None or isinstance(value, int | float | str | dict)
-        return to_array(value, spec, where) if is_plain else value
+        return to_array(value, spec, where, takes_bools=True) if is_plain else value
 
     def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int) -> Any:
         """What a list, or another JSON value, becomes; raises as `conform`.
@@ -121,7 +121,7 @@ class Arguments:
             index: its position; -1 if it has none.
         """
         if spec is not None:
-            return to_array(value, spec, where)
+            return to_array(value, spec, where, takes_bools=True)
         described = self._described(index)
         if self.takes_lists and described.type != "tensor":
             return value

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from vtsserving._codecs.json_arrays import ArraySpec, infer, plain_array, to_array
 from vtsserving._codecs.json_strict import MAX_CONTAINERS, read
+from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import MAGIC, read_npy, write_npy
 from vtsserving.exceptions import BadDtype, BadInput, BadModelOutput, BadShape, InvalidArgument
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
@@ -102,7 +102,7 @@ class NumpyNdarray(IODescriptor):
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write; JSON."""
-        return Content(orjson.dumps(self._result(value).tolist()), "application/json")
+        return Content(to_json(self._result(value)), "application/json")
 
     def write_as(self, value: Any, accept: str) -> Content:
         """See IODescriptor.write_as."""
@@ -116,9 +116,11 @@ class NumpyNdarray(IODescriptor):
             raise BadModelOutput(f"the result has dtype {array.dtype}, not {self._dtype}")
         if self._enforce_shape and self._shape is not None and not _fits(array.shape, self._shape):
             raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
-        if array.dtype.kind not in "biufU":
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
+        if array.dtype.kind not in "biufUmMS":
             raise BadModelOutput(
-                f"the result has dtype {array.dtype}; it must hold numbers, booleans or text"
+                f"the result has dtype {array.dtype}; it must hold numbers, booleans, text, bytes or times"
             )
         return array
 
