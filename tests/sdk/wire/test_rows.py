@@ -259,11 +259,7 @@ def test_calls_without_rows_in_common_are_not_merged(args: Any) -> None:
         pytest.param(([1], 2**70), UnsupportedValue, id="large fixed int"),
         pytest.param(([2**70],), UnsupportedValue, id="large int"),
         pytest.param(([1], "\ud800"), UnsupportedValue, id="surrogate"),
-        pytest.param(([1], {1.5: 2}), UnsupportedValue, id="float key"),
-        pytest.param(({1.5: [1]},), UnsupportedValue, id="float key over rows"),
-        pytest.param((np.array([1j]),), UnsupportedValue, id="complex"),
         pytest.param((np.zeros((1,) * 9),), UnsupportedValue, id="9 dimensions"),
-        pytest.param((np.ma.masked_array([1]),), UnsupportedValue, id="masked"),
         pytest.param(([None] * 100_000,), UnsupportedValue, id="too many objects"),
     ],
 )

@@ -97,24 +97,10 @@ def test_a_series_that_contradicts_itself_is_refused(fields: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        pytest.param(pd.DataFrame({"a": pd.Categorical(["x"])}), "column 'a'.*category", id="category"),
-        pytest.param(
-            pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), "column 'a'.*Int64", id="nullable"
-        ),
-        pytest.param(
-            pd.DataFrame({"a": pd.to_datetime(["2020-01-01"]).tz_localize("UTC")}),
-            "column 'a'",
-            id="time zone",
-        ),
-        pytest.param(pd.DataFrame({"a": [1j]}), "column 'a'|argument 1", id="complex"),
         pytest.param(
             pd.DataFrame({"a": pd.Series([object()], dtype=object)}), "builtins.object", id="object"
         ),
-        pytest.param(pd.DataFrame({"a": [1]}).set_index(["a", "a"]), "MultiIndex", id="several indexes"),
-        pytest.param(
-            pd.DataFrame({"a": [1]}, index=pd.CategoricalIndex(["x"])), "index", id="category index"
-        ),
-        pytest.param(pd.DataFrame({pd.Timestamp(0): [1]}), "Timestamp", id="a name that cannot be sent"),
+        pytest.param(pd.DataFrame({object: [1]}), "builtins.type", id="a name that cannot be sent"),
     ],
 )
 def test_a_table_that_cannot_be_sent_is_refused_by_name(table: pd.DataFrame, reason: str) -> None:

@@ -106,25 +106,16 @@ def test_a_large_tensor_is_one_object() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param({1.5: 2}, "a dict key of type float", id="float key"),
-        pytest.param({np.int64(1): 2}, "a dict key of type int64", id="numpy key"),
-        pytest.param({(1, 2): 2}, "a dict key of type tuple", id="tuple key"),
         pytest.param({2**64: 2}, "cannot be sent", id="large int key"),
-        pytest.param({b"a": 2}, "a dict key of type bytes", id="bytes key"),
-        pytest.param([{"a": {None: 1}}], "a dict key of type NoneType", id="deep key"),
         pytest.param(2**64, "cannot be sent", id="large int"),
         pytest.param([-(2**63) - 1], "cannot be sent", id="small int"),
         pytest.param("\ud800", "cannot be sent", id="lone surrogate"),
-        pytest.param({1, 2}, "has type builtins.set", id="set"),
         pytest.param(object(), "has type builtins.object", id="object"),
-        pytest.param(1j, "has type builtins.complex", id="complex"),
-        pytest.param(np.array([1j]), "dtype complex128", id="complex array"),
-        pytest.param(np.array([b"a"]), r"dtype \|S1", id="bytes array"),
-        pytest.param(np.array([{}, 1]), "dtype object", id="object array"),
-        pytest.param(np.zeros(1, "M8[s]"), "dtype datetime64", id="datetime array"),
+        pytest.param({frozenset((1,)): 2}, "a dict with a key of type frozenset", id="a key that is a set"),
+        pytest.param(
+            np.zeros(1, "f2").astype("longdouble"), "dtype longdouble|dtype float128", id="long double"
+        ),
         pytest.param(np.zeros((1,) * 9), "9 dimensions", id="nine dimensions"),
-        pytest.param(np.ma.masked_array([1, 2], [True, False]), "masked array", id="masked array"),
-        pytest.param(np.zeros(1, [("a", "i4")]), "cannot be sent", id="structured array"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name(value: Any, reason: str) -> None:
@@ -194,7 +185,6 @@ def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param(pd.Timestamp("2026-01-01"), "has type pandas.*Timestamp", id="a subclass of datetime"),
         pytest.param(
             datetime(2026, 1, 1, tzinfo=DriftingZone()), "the time zone .*Drifting", id="a zone of code"
         ),
@@ -203,7 +193,7 @@ def test_the_wire_can_be_used_without_importing_pandas_pillow_or_torch() -> None
         pytest.param(Decimal("1" * 1_025), "a Decimal of more than 1024", id="many digits"),
         pytest.param(scipy.sparse.coo_array((1, 2, 3)), "a sparse array of shape", id="three dimensions"),
         pytest.param(scipy.sparse.coo_array((1, 2**31)), "a sparse array of shape", id="too wide"),
-        pytest.param(scipy.sparse.csr_array(np.array([[1j]])), "dtype complex128", id="complex"),
+        pytest.param(scipy.sparse.csr_array(np.array([[1j]])), "complex numbers", id="complex"),
     ],
 )
 def test_what_has_no_place_on_the_wire_is_refused_by_name(value: Any, reason: str) -> None:

@@ -93,13 +93,14 @@ class ArraySpec(NamedTuple):
         raise BadShape(f"{where}: expected shape {list(self.shape)}, got {list(shape)}{hint}")
 
 
-def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
+def to_array(value: Any, spec: ArraySpec, where: str, *, takes_bools: bool = False) -> Array:
     """The array that a spec asks for.
 
     Args:
         value: what JSON gave.
         spec: dtype and shape.
         where: how an error names the value.
+        takes_bools: whether true and false are numbers, where fractions are asked for.
 
     Returns:
         A new array of the spec's dtype; null is NaN where it is a floating one.
@@ -110,6 +111,8 @@ def to_array(value: Any, spec: ArraySpec, where: str) -> Array:
     shape, kinds = _survey(value, where)
     dtype = spec.dtype
     wanted = _WANTED_TYPES.get(dtype.kind, _NUMBERS)
+    if takes_bools and dtype.kind == "f":
+        wanted = _NUMBERS | _BOOLEANS
     if not kinds <= wanted:
         raise _wrong_type(value, wanted, _WANTED[dtype.kind], where)
     spec.check_shape(shape, where)

@@ -1,63 +1,103 @@
-"""Results as JSON."""
+"""Results as JSON: one text for each value, whatever it is in and whichever way it goes.
+
+docs/values.md lists the forms. Numbers are as short as their own dtype allows, so that 0.1 of float32 is `0.1` in an
+array, a list and a column alike.
+"""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from vtsserving.exceptions import BadModelOutput
+from vtsserving._codecs import json_forms
+from vtsserving._codecs.json_forms import Unwritable
+from vtsserving._wire import sparse, tensors
+from vtsserving.exceptions import BadModelOutput, ResultTooLarge
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
+_TIMES: Final = orjson.OPT_PASSTHROUGH_DATETIME
+_NUMBERS: Final = "biuf"
+_BAD_KEY: Final = "Dict key"
+"""How the writer begins its complaint about the key of a dict, which has no class of its own."""
 
 
 def to_json(value: Any) -> bytes:
     """A result as JSON.
 
     Args:
-        value: what a method returned: arrays, DataFrames (as records), pydantic objects, lists, dicts, tuples, plain
-            values.
+        value: what a method returned: arrays, tables (as records), pydantic objects, lists, dicts, tuples, plain
+            values; see docs/values.md.
 
     Returns:
         UTF-8; numbers that are not finite are null.
 
     Raises:
-        BadModelOutput: the value holds something that JSON has no form for, bytes for example.
+        BadModelOutput: the value holds something that JSON has no form for, complex numbers for example.
+        ResultTooLarge: a generator in it does not end.
     """
+    if (
+        type(value) is np.ndarray
+        and value.ndim
+        and value.dtype.str in tensors.NATIVE
+        and value.flags.c_contiguous
+    ):
+        return orjson.dumps(value, option=_OPTIONS)
     try:
-        return orjson.dumps(value, default=_plain, option=_OPTIONS)
+        return orjson.dumps(value, default=_form_of, option=_TIMES)
     except orjson.JSONEncodeError as error:
-        cause = error.__cause__
-        if isinstance(cause, BadModelOutput):
-            raise cause from None
-        raise BadModelOutput(f"the result has no JSON form: {error}") from error
+        if not str(error).startswith(_BAD_KEY):
+            raise _refusal(error) from error.__cause__
+    try:
+        return orjson.dumps(
+            _with_text_keys(value), default=lambda other: _with_text_keys(_form_of(other)), option=_TIMES
+        )
+    except orjson.JSONEncodeError as error:
+        raise _refusal(error) from error.__cause__
 
 
-def _plain(value: Any) -> Any:
+def _refusal(error: orjson.JSONEncodeError) -> BadModelOutput | ResultTooLarge:
+    cause = error.__cause__
+    if isinstance(cause, BadModelOutput | ResultTooLarge):
+        return cause
+    if isinstance(cause, Unwritable):
+        return BadModelOutput(f"the result holds {cause} no JSON form")
+    return BadModelOutput(f"the result has no JSON form: {error}")
+
+
+def _form_of(value: Any) -> Any:
     """An equivalent that orjson knows, for what it does not."""
-    if isinstance(value, np.ndarray | np.generic):
-        if value.dtype.kind in "OV":
-            raise BadModelOutput(f"the result holds an array of dtype {value.dtype}, which has no JSON form")
-        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value.tolist()
-    if hasattr(value, "model_dump"):  # pydantic's
-        return value.model_dump(mode="json", by_alias=True)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None:
-        if isinstance(value, pandas.DataFrame):
-            return [
-                dict(zip(map(str, value.columns), row, strict=True)) for row in value.itertuples(False, None)
-            ]
-        if isinstance(value, pandas.Series | pandas.Index):
-            return value.tolist()
-        if value is pandas.NaT or value is pandas.NA:
-            return None
-        if isinstance(value, pandas.Timestamp | pandas.Timedelta):
-            return value.isoformat()
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, complex):
-        raise BadModelOutput("the result holds complex numbers, which have no JSON form")
-    raise BadModelOutput(f"the result holds {type(value).__name__}, which has no JSON form")
+    is_plain = type(value) is np.ndarray or isinstance(value, np.generic)
+    if is_plain and value.dtype.kind in _NUMBERS:
+        return orjson.Fragment(orjson.dumps(_plain_order(value), option=_OPTIONS))
+    return json_forms.plain(value)
+
+
+def _plain_order(value: Any) -> Any:
+    """An array or scalar of numbers as orjson reads it: row by row, in this machine's byte order."""
+    if isinstance(value, np.generic):
+        return value
+    native = value.dtype.newbyteorder("=")
+    if native.itemsize > np.dtype(np.float64).itemsize:
+        native = np.dtype(np.float64)
+    return (
+        np.ascontiguousarray(value, native).reshape(value.shape) if value.ndim else value.astype(native)[()]
+    )
+
+
+def _with_text_keys(value: Any) -> Any:
+    """A value with texts for the keys of its dicts; what only `_form_of` knows is left to it.
+
+    Raises:
+        BadModelOutput: two keys have one text.
+    """
+    if isinstance(value, Mapping) and not sparse.is_sparse(value):
+        texts = {json_forms.key_text(key): _with_text_keys(item) for key, item in value.items()}
+        if len(texts) != len(value):
+            raise BadModelOutput("the result holds a dict with two keys that are the same as texts")
+        return texts
+    if isinstance(value, list | tuple):
+        return [_with_text_keys(item) for item in value]
+    return value

@@ -167,12 +167,12 @@ class Arguments:
             return read_table(value, table, where)
         if table is not None and isinstance(value, np.ndarray):
             return table.of_array(value, where)
-        if spec is None or tensors.is_torch(value):
+        if spec is None or tensors.is_torch(value) or type(value) is tensors.HeldTensor:
             return value
         if isinstance(value, np.ndarray | np.generic):
             return cast(np.asarray(value), spec, where)
         is_plain = value is None or isinstance(value, int | float | str | dict)
-        return to_array(value, spec, where) if is_plain else value
+        return to_array(value, spec, where, takes_bools=True) if is_plain else value
 
     def _from_texts(self, value: TextTable, spec: ArraySpec | None, where: str, index: int, name: str) -> Any:
         """The frame of a CSV; the array, where that is what the method takes."""
@@ -198,7 +198,7 @@ class Arguments:
         if table is not None and (isinstance(value, list | dict) or self.table(index, name)):
             return read_table(value, table, where)
         if spec is not None:
-            return to_array(value, spec, where)
+            return to_array(value, spec, where, takes_bools=True)
         described = self._described(index)
         if self.takes_lists and described.type != "tensor":
             return value

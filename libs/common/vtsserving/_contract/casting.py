@@ -34,6 +34,10 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
         return array
     if dtype.kind == "U" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
         return array
+    if array.dtype.kind == "b" and dtype.kind in _NUMERIC:
+        return array.astype(dtype)
+    if array.dtype.name == "bfloat16" and dtype.kind == "f":
+        array = array.astype(np.float32)
     if dtype.kind not in _NUMERIC or array.dtype.kind not in _NUMERIC:
         raise WrongType(
             f"{where} has dtype {array.dtype}; expected {'str' if dtype.kind == 'U' else dtype.name}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from vtsserving._model.result_form import ResultForm
-from vtsserving._wire import tables, tensors, values
+from vtsserving._wire import arrays, row_values, tables, tensors, values
 from vtsserving._wire.leaves import Leaf, cut, dimensions
 from vtsserving.exceptions import BadModelOutput
 
@@ -174,25 +174,31 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, np.ndarray | np.generic):
-        return (
-            one.dtype == other.dtype
-            and one.shape == other.shape
-            and _close(np.asarray(one), np.asarray(other))
-        )
+        if one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        if arrays.is_unusual(one):
+            return arrays.is_same(one, other, same)
+        return _close(np.asarray(one), np.asarray(other))
     if tensors.is_torch(one):
         return _same_tensors(one, other)
     if tables.is_table(one):
         return _same_tables(one, other)
     if isinstance(one, float):
         return _close(np.asarray(one), np.asarray(other))
-    return _equal(one, other)
+    found = row_values.is_same(one, other, same)
+    return _equal(one, other) if found is None else found
 
 
 def _equal(one: Any, other: Any) -> bool:
     try:
-        return one is other or bool(one == other)
+        # What is not even equal to itself, such as NaT, is the same as another of its type.
+        return one is other or bool(one == other) or not (_is_itself(one) or _is_itself(other))
     except Exception:  # an __eq__ that raises is the model's code
         return False
+
+
+def _is_itself(value: Any) -> bool:
+    return bool(value == value)  # noqa: PLR0124
 
 
 def _same_tensors(one: Any, other: Any) -> bool:

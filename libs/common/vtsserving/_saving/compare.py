@@ -188,6 +188,11 @@ def _equal(expected: Any, found: Any) -> bool:
 
     if type(expected) is not type(found):
         return False
+    from vtsserving._contract.result_rows import same
+    from vtsserving._wire import arrays, sparse
+
+    if sparse.is_sparse(expected) or (isinstance(expected, np.ndarray) and arrays.is_unusual(expected)):
+        return same(expected, found)
     if isinstance(expected, np.ndarray):
         return expected.dtype == found.dtype and np.array_equal(
             expected, found, equal_nan=expected.dtype.kind in "fcmM"

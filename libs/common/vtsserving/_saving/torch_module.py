@@ -36,8 +36,8 @@ class TorchCaller:
     """A module whose methods take arrays as well as tensors and compute without gradients.
 
     Where no argument is a tensor, results are arrays: whoever sends arrays need not have torch.
-    Arrays of float64, which is what numpy and JSON make of any fraction, become the dtype of the module's parameters;
-    tensors stay as they are.
+    Arrays of fractions become the dtype of the module's parameters, whatever theirs is; tensors stay as they are. Whole
+    numbers and bools stay what they are unless the module refuses them.
 
     Attributes:
         module: the module, in evaluation mode.
@@ -65,23 +65,42 @@ class TorchCaller:
 
         has_tensors = _any_tensor((args, kwargs), torch)
         with torch.inference_mode(), _explained(args, kwargs):
-            result = method(*self._to_tensors(args, torch), **self._to_tensors(kwargs, torch))
+            result = self._compute(method, args, kwargs, torch)
         return _from_tensors(result, torch, keep=has_tensors)
 
-    def _to_tensors(self, value: Any, torch: Any) -> Any:
+    def _compute(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], torch: Any) -> Any:
+        """Call a method; again with its arrays in other dtypes if it refuses those that they have.
+
+        JSON and numpy do not say whether 1 stands for a fraction. A frozen or quantised module has no parameters that
+        say which fractions it computes with, so it is given those that torch makes by default.
+        """
+        tensors = self._to_tensors((args, kwargs), torch, self._floats)
+        try:
+            return method(*tensors[0], **tensors[1])
+        except RuntimeError:
+            floats = self._floats or torch.get_default_dtype()
+            for whole in (False, True):
+                other = self._to_tensors((args, kwargs), torch, floats, whole=whole)
+                if _dtypes(other, torch) == _dtypes(tensors, torch):
+                    continue
+                with contextlib.suppress(RuntimeError):
+                    return method(*other[0], **other[1])
+            raise
+
+    def _to_tensors(self, value: Any, torch: Any, floats: Any, *, whole: bool = False) -> Any:
+        """Arrays as tensors: fractions in the dtype `floats`, unless it is None; whole numbers, too, if `whole`."""
         import numpy as np
 
         if isinstance(value, torch.Tensor):
             return value.to(self._device)
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-            # Arrays from the wire are read-only, which torch does not know.
-            tensor = torch.from_numpy(np.array(value, order="C"))
-            is_default = tensor.dtype == torch.float64
-            return tensor.to(self._device, self._floats if is_default else None)
+        if isinstance(value, np.ndarray) and (value.dtype.kind in "biufc" or value.dtype.name == "bfloat16"):
+            tensor = _tensor_of(value, torch)
+            changes = tensor.is_floating_point() or (whole and not tensor.is_complex())
+            return tensor.to(self._device, floats if changes else None)
         if isinstance(value, dict):
-            return {key: self._to_tensors(item, torch) for key, item in value.items()}
+            return {key: self._to_tensors(item, torch, floats, whole=whole) for key, item in value.items()}
         if isinstance(value, tuple | list):
-            return type(value)(self._to_tensors(item, torch) for item in value)
+            return type(value)(self._to_tensors(item, torch, floats, whole=whole) for item in value)
         return value
 
 
@@ -265,6 +284,24 @@ def _explained(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
         if whole and ("Long" in str(error) or "long int" in str(error)):
             raise RuntimeError(f"{error}; {_WHOLE_NUMBERS}") from error
         raise
+
+
+def _tensor_of(array: Any, torch: Any) -> Any:
+    """The tensor of an array, in memory of its own: arrays from the wire are read-only, which torch does not know."""
+    import numpy as np
+
+    plain = np.array(array, order="C", subok=False)
+    if plain.dtype.name == "bfloat16":
+        return torch.from_numpy(plain.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(plain if plain.dtype.isnative else plain.astype(plain.dtype.newbyteorder("=")))
+
+
+def _dtypes(value: Any, torch: Any) -> list[Any]:
+    """The dtypes of all tensors in a value."""
+    if isinstance(value, torch.Tensor):
+        return [value.dtype]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [dtype for item in items for dtype in _dtypes(item, torch)]
 
 
 def _any_tensor(value: Any, torch: Any) -> bool:

@@ -23,6 +23,7 @@ from vtsserving._model.tag import Tag
 from vtsserving._saving.checker import Copy, NoChecker, copy_of
 from vtsserving._saving.compare import differences, unsteady
 from vtsserving._saving.input_example import Example
+from vtsserving._wire.iterators import is_iterator, listed
 from vtsserving.exceptions import (
     BadModelOutput,
     InvalidArgument,
@@ -269,12 +270,13 @@ def _compare(copy: Copy, given: GivenModel, method: str) -> None:
 
 def _call(served: Any, method: str, example: Example) -> Any:
     try:
-        return method_of(served, method)(*example.args())
+        result = method_of(served, method)(*example.args())
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidArgument(
             f"the model's {method!r} refuses the input example: {type(error).__name__}: {reason}"
         ) from error
+    return listed(result) if is_iterator(result) else result
 
 
 def _as_answered(value: Any) -> Any:

@@ -10,8 +10,19 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
-from vtsserving._wire import tables, tensors, values
-from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, SIZE, TENSOR_HOLE, WHOLE_HOLE, Leaf, ranges
+from vtsserving._wire import arrays, row_values, tables, tensors, values
+from vtsserving._wire.leaves import (
+    FRAME_HOLE,
+    LIST_HOLE,
+    SIZE,
+    TENSOR_HOLE,
+    VALUE_HOLE,
+    WHOLE_HOLE,
+    Leaf,
+    dimensions,
+    ranges,
+    travels_as_value,
+)
 from vtsserving._wire.scan import check_msgpack
 from vtsserving.exceptions import BadFrame, BadTensor
 
@@ -49,8 +60,9 @@ class Placeholder(NamedTuple):
             value = values.decode_value(data)
             if not self._fits(value):
                 raise BadFrame("a leaf of another type than its head says")
-            if len(value) != rows:
-                raise BadFrame(f"a leaf has {len(value)} rows, its entry {rows}")
+            found = row_values.rows(value, self.axis) if self.kind == VALUE_HOLE else len(value)
+            if found != rows:
+                raise BadFrame(f"a leaf has {found} rows, its entry {rows}")
             return value
         shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
         return tensors.from_wire(self.spec._replace(shape=shape), data)
@@ -58,6 +70,10 @@ class Placeholder(NamedTuple):
     def _fits(self, value: Any) -> bool:
         if self.kind == LIST_HOLE:
             return type(value) is list
+        if self.kind == VALUE_HOLE:
+            if isinstance(value, list) or dimensions(value) <= self.axis or not travels_as_value(value):
+                return False
+            return row_values.kind_of(value, self.axis)[:1] == list(self.table)[:1]
         # Dtypes are the sender's names for them, which another version of pandas may not have.
         return tables.is_table(value) and tables.kind_of(value)[:2] == list(self.table)[:2]
 
@@ -85,8 +101,10 @@ def concatenated(parts: list[Any], axis: int) -> Any:
         import torch
 
         return torch.cat(parts, dim=axis)
-    if not all(isinstance(part, np.ndarray) for part in parts):
-        raise TypeError("they are of different types")
+    if not all(isinstance(part, np.ndarray) for part in parts) or any(map(arrays.is_unusual, parts)):
+        if any(isinstance(part, list) or not dimensions(part) for part in parts):
+            raise TypeError("they are of different types")
+        return row_values.concatenated(parts, axis)
     kinds = {part.dtype.kind for part in parts}
     if "O" in kinds or kinds == {"U"}:
         return tensors.concatenate_strings(parts, axis)
@@ -142,6 +160,11 @@ class Layout:
             self.placeholders.append(Placeholder(TENSOR_HOLE, data[0], spec))
         elif code == LIST_HOLE:
             self.placeholders.append(Placeholder(code, 0, None))
+        elif code == VALUE_HOLE:
+            kind = values.decode_value(data[1:])
+            if not data or type(kind) is not list or not kind:
+                raise BadFrame("a hole for rows of an unknown kind")
+            self.placeholders.append(Placeholder(code, data[0], None, kind))
         else:
             self.placeholders.append(Placeholder(code, 0, None, _table_kind(data)))
         return None
@@ -150,10 +173,12 @@ class Layout:
         """Unpack the head anew, with `hole` called for each hole in order."""
 
         def extension(code: int, data: bytes) -> Any:
-            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE):
+            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE, VALUE_HOLE):
                 return placeholder(code, data)
             if code == values.TUPLE:
                 return tuple(values.unpack_checked(data, extension))
+            if code == values.MAPPING:
+                return values.mapping_of(values.unpack_checked(data, extension))
             return values.from_extension(code, data)
 
         return values.unpack_checked(self._head, extension)
@@ -251,7 +276,7 @@ class Layout:
 def _table_kind(data: bytes) -> list[Any]:
     """What a hole says of the tables that go there: see tables.kind_of."""
     kind = values.decode_value(data)
-    if type(kind) is not list or len(kind) != 3 or kind[0] not in ("DataFrame", "Series"):
+    if type(kind) is not list or len(kind) not in (3, 5) or kind[0] not in ("DataFrame", "Series"):
         raise BadFrame("a hole for a table of an unknown kind")
     return kind
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from vtsserving._wire import sparse, tables, tensors, values
+from vtsserving._wire import arrays, row_values, sparse, tables, tensors, values
 from vtsserving._wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
 from vtsserving._wire.uniform_lists import Uniform, uniform
 from vtsserving.exceptions import BadShape, TooDeep
@@ -21,6 +21,9 @@ FRAME_HOLE: Final = 18
 WHOLE_HOLE: Final = 19
 """An array with as many items on axis 0 as its request has rows: nobody has seen yet whether these are its rows."""
 
+VALUE_HOLE: Final = 20
+"""Rows of another value, such as a sparse matrix or an array of records."""
+
 SIZE: Final = struct.Struct("<Q")
 """Prefix of a leaf whose size does not follow from its rows."""
 
@@ -28,7 +31,7 @@ SIZE: Final = struct.Struct("<Q")
 class Leaf:
     """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    __slots__ = ("axis", "uniform", "value", "where")
+    __slots__ = ("axis", "is_whole_value", "uniform", "value", "where")
 
     def __init__(self, value: Any, axis: int, where: str) -> None:
         """Leaf `value`, batched along `axis`, which errors name `where`."""
@@ -36,18 +39,25 @@ class Leaf:
         self.axis = axis
         self.where = where
         self.uniform: Uniform | None = uniform(value) if type(value) is list and value else None
+        self.is_whole_value = not isinstance(value, list) and travels_as_value(value)
 
     @property
     def rows(self) -> int:
         """Items along the batch axis."""
-        return len(self.value) if isinstance(self.value, list) else int(self.value.shape[self.axis])
+        if isinstance(self.value, list):
+            return len(self.value)
+        return (
+            row_values.rows(self.value, self.axis)
+            if self.is_whole_value
+            else int(self.value.shape[self.axis])
+        )
 
     def part(self, start: int, stop: int) -> bytes:
         """The leaf's bytes for rows [start, stop)."""
         if self.uniform is not None:
             return self.uniform.part(start, stop, is_sized=True)
         some = cut(self.value, self.axis, start, stop)
-        if isinstance(self.value, list) or tables.is_table(self.value):
+        if self.is_whole_value or isinstance(self.value, list) or tables.is_table(self.value):
             return sized(values.encode_value(some, self.where))
         _, data = tensors.to_wire(some, self.where)
         if isinstance(data, bytes):
@@ -56,14 +66,16 @@ class Leaf:
 
 
 def cut(value: Any, axis: int, start: int, stop: int) -> Any:
-    """Rows [start, stop) of an array, tensor, list or table."""
+    """Rows [start, stop) of an array, tensor, list, table or another value with rows."""
     if isinstance(value, list):
         return value[start:stop]
+    if isinstance(value, np.ndarray) or tensors.is_torch(value):
+        return value[(slice(None),) * axis + (slice(start, stop),)]
     if tables.is_table(value):
         part = value.iloc[start:stop]
         # Rows that were only numbered are numbered anew: nobody must see how many strangers' rows came before.
         return part.reset_index(drop=True) if tables.has_default_index(value) else part
-    return value[(slice(None),) * axis + (slice(start, stop),)]
+    return row_values.cut(value, axis, start, stop)
 
 
 def sized(data: bytes) -> bytes:
@@ -95,10 +107,22 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
 
 
 def dimensions(value: Any) -> int:
-    """Dimensions that rows can lie along: those of arrays and tensors, 1 of lists and tables, 0 of everything else."""
+    """Dimensions that rows can lie along: those of arrays and tensors, 1 of lists and tables, 0 of what has no rows."""
     if isinstance(value, list) or tables.is_table(value):
         return 1
-    return int(value.ndim) if isinstance(value, np.ndarray) or tensors.is_torch(value) else 0
+    if isinstance(value, np.ndarray) or tensors.is_torch(value):
+        return int(value.ndim)
+    return 0 if value is None or type(value) in _WITHOUT_ROWS else row_values.dimensions(value)
+
+
+_WITHOUT_ROWS: Final = frozenset((str, bytes, int, float, bool, dict, tuple))
+
+
+def travels_as_value(value: Any) -> bool:
+    """Whether rows of `value`, which has some and is no list, travel as values and not as bytes of a tensor."""
+    if isinstance(value, np.ndarray):
+        return arrays.is_unusual(value)
+    return not (tensors.is_torch(value) or tables.is_table(value))
 
 
 def rows_of(leaves: Sequence[Leaf]) -> int:
@@ -117,11 +141,13 @@ def rows_of(leaves: Sequence[Leaf]) -> int:
 
 def pack_head(marked: Any, where: str) -> bytes:
     """The head of a value of `extract_leaves`, which errors name `where`."""
-    deepest = values.check_plain(marked, where)
+    marked, deepest = values.packable(marked, where)
 
     def extension(node: Any) -> Any:
         if type(node) is Leaf:
             return _hole(node)
+        if type(node) is values.OtherKeys:
+            return msgpack.ExtType(values.MAPPING, values.pack(list(node), where, extension))
         if isinstance(node, tuple):
             return msgpack.ExtType(values.TUPLE, values.pack(list(node), where, extension))
         return values.to_extension(node, where)
@@ -135,6 +161,9 @@ def _hole(leaf: Leaf) -> Any:
         return msgpack.ExtType(TENSOR_HOLE, b"\0" + spec._replace(shape=(0, *spec.shape[1:])).pack())
     if isinstance(leaf.value, list):
         return msgpack.ExtType(LIST_HOLE, b"")
+    if leaf.is_whole_value:
+        kind = values.encode_value(row_values.kind_of(leaf.value, leaf.axis), leaf.where)
+        return msgpack.ExtType(VALUE_HOLE, bytes((leaf.axis,)) + kind)
     if tables.is_table(leaf.value):
         return msgpack.ExtType(FRAME_HOLE, values.encode_value(tables.kind_of(leaf.value), leaf.where))
     empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]

@@ -113,9 +113,9 @@ def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
 
 @lru_cache(maxsize=1024)
 def _one_array_head(dtype: str, shape: tuple[int, ...], axis: int) -> bytes:
-    leaf = Leaf(np.empty(shape, np.dtype(dtype)), axis, "argument 1")
-    if np.dtype(dtype).kind not in "biuf" or np.dtype(dtype).str not in tensors.NATIVE:
+    if dtype not in tensors.NATIVE:
         return b""
+    leaf = Leaf(np.empty(shape, np.dtype(dtype)), axis, "argument 1")
     return pack_head([[leaf], {}], "argument 1")
 
 

@@ -59,6 +59,8 @@ def fields_of(value: Any, where: str) -> list[Any]:
             f"{where} is a sparse array of shape {tuple(shape)}, which cannot be sent; at most two dimensions below "
             f"{MAX_ROWS} are"
         )
+    if value.dtype.kind not in "biuf":
+        raise UnsupportedValue(f"{where} is a sparse array of complex numbers, which cannot be sent")
     form = value.format
     is_array = type(value).__name__.endswith("_array")
     plain = value.asformat(_SENT_AS[form]) if form in _SENT_AS else value

@@ -1,27 +1,23 @@
-"""pandas DataFrames and Series as values: one column each, of a tensor or a list, and an index.
+"""pandas DataFrames and Series as values: one column each, and an index; see table_columns for columns.
 
-    DataFrame  [[name...], [column...], index, index name]
-    Series     [name, column, index, index name]
-    column     [kind, values]
-    index      a column, or ["range", [start, stop, step]]
-
-Kinds: "tensor" (numbers and bool, as their numpy dtype), "list" (object), "str" and "string" (pandas' two dtypes of
-that name; a missing item is nil), "datetime64[unit]" and "timedelta64[unit]" over an int64 tensor.
+DataFrame  [[name...], [column...], index, index name]; and [index of the names, their name] unless they are plain
+Series     [name, column, index, index name]
+index      a column, ["range", [start, stop, step]], ["multi", [[column...], [name...]]], or
+           ["dated", [column, frequency]]
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 import sys
 from typing import Any, Final
 
-import numpy as np
-
 from vtsserving._wire.limits import MAX_ROWS
+from vtsserving._wire.table_columns import dtype_name, pack_column, unpack_column
 from vtsserving.exceptions import BadFrame, MissingDependency, UnsupportedValue
 
-_TIMES: Final = re.compile(r"(datetime64|timedelta64)\[(s|ms|us|ns)\]")
-_STRINGS: Final = ("str", "string")
+MAX_LEVELS: Final = 32
+"""Most levels of an index."""
 
 
 def is_table(value: Any) -> bool:
@@ -53,34 +49,49 @@ def fields_of(table: Any, where: str) -> list[Any]:
     Raises:
         UnsupportedValue: a dtype or index that cannot be sent; names the column.
     """
-    index = [_index(table.index, where), table.index.name]
+    index = [_index(table.index, where), _name(table.index)]
     if is_series(table):
-        return [table.name, _column(table, where), *index]
-    columns = [_column(table.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(table.columns)]
-    return [list(table.columns), columns, *index]
+        return [table.name, pack_column(table, where), *index]
+    columns = [
+        pack_column(table.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(table.columns)
+    ]
+    names = table.columns
+    own = [] if has_plain_names(table) else [[_index(names, f"{where}, names of columns"), _name(names)]]
+    return [[] if own else list(names), columns, *index, *own]
 
 
 def kind_of(table: Any) -> list[Any]:
-    """What tables must have in common to be rows of one: class, names, dtypes."""
+    """What tables must have in common to be rows of one: class, names, dtypes, and those of their labels."""
     if is_series(table):
-        return ["Series", table.name, str(table.dtype)]
-    return ["DataFrame", list(table.columns), [str(dtype) for dtype in table.dtypes]]
+        kind = ["Series", table.name, dtype_name(table.dtype)]
+        return kind if has_default_index(table) else [*kind, _kind_of_index(table.index), None]
+    kind = ["DataFrame", list(table.columns), [dtype_name(dtype) for dtype in table.dtypes]]
+    index = None if has_default_index(table) else _kind_of_index(table.index)
+    names = None if has_plain_names(table) else _kind_of_index(table.columns)
+    return kind if index is None and names is None else [*kind, index, names]
 
 
-def _column(values: Any, where: str) -> list[Any]:
-    """The column of a Series or an Index."""
-    dtype = values.dtype
-    if not isinstance(dtype, np.dtype):
-        if str(dtype) in _STRINGS:
-            return [str(dtype), [item if isinstance(item, str) else None for item in values.tolist()]]
-        raise UnsupportedValue(
-            f"{where} has the pandas dtype {dtype}, which cannot be sent; convert it with .astype"
-        )
-    if dtype.kind in "mM":
-        return [dtype.name, values.to_numpy().view(np.int64)]
-    if dtype.kind == "O":
-        return ["list", values.tolist()]
-    return ["tensor", values.to_numpy()]
+def has_plain_names(table: Any) -> bool:
+    """Whether the names of columns are what pandas makes of a list of them."""
+    names = table.columns
+    if type(names).__name__ == "RangeIndex":
+        return names.name is None
+    return bool(type(names).__name__ == "Index" and names.name is None and _is_inferred(names))
+
+
+def _is_inferred(names: Any) -> bool:
+    return bool(names.dtype == sys.modules["pandas"].Index(list(names)).dtype)
+
+
+def _kind_of_index(index: Any) -> list[Any]:
+    if hasattr(index, "levels"):
+        dtypes = [dtype_name(level.dtype) for level in index.levels]
+        return ["multi", dtypes, list(index.names)]
+    return [dtype_name(index.dtype), index.name]
+
+
+def _name(index: Any) -> Any:
+    return None if hasattr(index, "levels") else index.name
 
 
 def _index(index: Any, where: str) -> list[Any]:
@@ -88,8 +99,29 @@ def _index(index: Any, where: str) -> list[Any]:
     if isinstance(index, pandas.RangeIndex):
         return ["range", [index.start, index.stop, index.step]]
     if isinstance(index, pandas.MultiIndex):
-        raise UnsupportedValue(f"{where} has a MultiIndex, which cannot be sent; use .reset_index()")
-    return _column(index, f"{where}, index")
+        levels = [index.get_level_values(i) for i in range(index.nlevels)]
+        if len(levels) > MAX_LEVELS:
+            raise UnsupportedValue(f"{where} has an index of more than {MAX_LEVELS} levels")
+        return ["multi", [[pack_column(level, f"{where}, index") for level in levels], list(index.names)]]
+    column = pack_column(index, f"{where}, index")
+    frequency = getattr(index, "freqstr", None) if column[0] != "period" else None
+    return column if frequency is None else ["dated", [column, frequency]]
+
+
+def pack_index(index: Any, where: str) -> list[Any]:
+    """An Index as a value: [index, its name]."""
+    return [_index(index, where), _name(index)]
+
+
+def unpack_index(fields: Any) -> Any:
+    """The Index of `pack_index`; raises as `decode`."""
+    column, name = fields
+    index = _decode_index(column)
+    if not hasattr(index, "levels"):
+        index.name = name
+    if len(index) >= MAX_ROWS:
+        raise BadFrame("an index of too many rows")
+    return index
 
 
 def decode(fields: list[Any], *, series: bool) -> Any:
@@ -101,27 +133,36 @@ def decode(fields: list[Any], *, series: bool) -> Any:
 
     Raises:
         BadFrame: it is none.
-        MissingDependency: pandas is not installed here.
+        MissingDependency: pandas, or a library that a column needs, is not installed here.
     """
     try:
         import pandas as pd
     except ImportError as error:
         raise MissingDependency("a table was received, but pandas is missing: pip install pandas") from error
     try:
-        names, columns, index_column, index_name = fields
-        index = _decode_index(index_column)
-        index.name = index_name
+        names, columns, index_column, index_name, *own = fields
+        index = unpack_index([index_column, index_name])
         rows = len(index)
-        if series:
+        if series and not own:
             return _series(columns, index, rows, names)
-        if type(names) is not list or len(names) != len(columns) or rows >= MAX_ROWS:
-            raise BadFrame("a table without a name for each column, or with too many rows")
+        if series or len(own) > 1 or type(names) is not list:
+            raise BadFrame("a table of another number of parts")
         for name in names:
             hash(name)  # TypeError: no name
+        headings = unpack_index(own[0]) if own else pd.Index(names)
+        if len(headings) != len(columns):
+            raise BadFrame("a table without a name for each column")
         data = {i: _series(column, index, rows) for i, column in enumerate(columns)}
         frame = pd.DataFrame(data, index=index, copy=False)
-        frame.columns = pd.Index(names)
-    except (ValueError, TypeError, LookupError, OverflowError, AttributeError, NotImplementedError) as error:
+        frame.columns = headings
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise BadFrame(f"unreadable table: {type(error).__name__}") from error
     return frame
 
@@ -130,8 +171,21 @@ def _decode_index(column: Any) -> Any:
     import pandas as pd
 
     kind, content = column
+    if kind == "multi":
+        levels, names = content
+        if len(levels) > MAX_LEVELS:
+            raise BadFrame("an index of too many levels")
+        arrays = [_decode_index(level) for level in levels]
+        return pd.MultiIndex.from_arrays(arrays, names=names)
+    if kind == "dated":
+        inner, frequency = content
+        index = _decode_index(inner)
+        # Another release of pandas may have another name for it: the labels are right without.
+        with contextlib.suppress(ValueError, AttributeError):
+            index.freq = str(frequency)[:64]
+        return index
     if kind != "range":
-        values = _decode_column(column, None)
+        values = unpack_column(column)
         return pd.Index(values, dtype=values.dtype)
     start, stop, step = content
     if any(type(bound) is not int for bound in content):
@@ -142,43 +196,6 @@ def _decode_index(column: Any) -> Any:
 def _series(column: Any, index: Any, rows: int, name: Any = None) -> Any:
     import pandas as pd
 
-    values = _decode_column(column, rows)
+    values = unpack_column(column, rows)
     # The dtype is said, or pandas would guess another one from the items.
     return pd.Series(values, index=index, name=name, dtype=values.dtype)
-
-
-def _decode_column(column: Any, rows: int | None) -> Any:
-    """A column's values as pandas takes them, `rows` of them if it is not None."""
-    kind, content = column
-    is_tensor = isinstance(content, np.ndarray) and content.ndim == 1
-    if kind == "list" or kind in _STRINGS:
-        if type(content) is not list:
-            raise BadFrame("a column of something else than a list")
-    elif not is_tensor or not (
-        content.dtype.kind in "biuf" if kind == "tensor" else content.dtype == np.int64
-    ):
-        raise BadFrame("a column of something else than a tensor of numbers")
-    count = len(content)
-    if count >= MAX_ROWS or (rows is not None and count != rows):
-        raise BadFrame(f"a column has {count} rows, its table {rows}")
-    if kind == "tensor":
-        return content.copy()
-    if kind == "list" or kind in _STRINGS:
-        return _from_list(kind, content)
-    if not _TIMES.fullmatch(kind):
-        raise BadFrame("a column of an unknown kind")
-    return content.copy().view(np.dtype(kind))
-
-
-def _from_list(kind: str, items: list[Any]) -> Any:
-    import pandas as pd
-
-    if kind == "list" or (kind == "str" and int(pd.__version__.partition(".")[0]) < 3):
-        # Assigned one by one: numpy must not look into items that are lists themselves.
-        array = np.empty(len(items), dtype=object)
-        for i, item in enumerate(items):
-            array[i] = item
-        return array
-    if any(item is not None and type(item) is not str for item in items):
-        raise BadFrame("a column of strings with something else in it")
-    return pd.array(items, dtype=kind)

@@ -81,6 +81,32 @@ class Spec(NamedTuple):
         )
 
 
+class HeldTensor(np.ndarray[Any, Any]):
+    """A tensor as numpy's numbers where what it belongs to is not installed; it travels on as what it was.
+
+    Attributes:
+        is_torch: whether it is a tensor of torch.
+        is_bfloat16: whether its numbers, which are float32 here, are those of bfloat16.
+    """
+
+    is_torch: bool
+    is_bfloat16: bool
+
+    def __array_finalize__(self, other: Any) -> None:
+        """Be what the array is that this one was made of."""
+        self.is_torch = getattr(other, "is_torch", False)
+        self.is_bfloat16 = getattr(other, "is_bfloat16", False)
+
+
+def held(array: np.ndarray[Any, Any], *, is_torch: bool = False, is_bfloat16: bool = False) -> HeldTensor:
+    """An array as a HeldTensor; the bits of bfloat16 become float32, which holds each of its numbers."""
+    if is_bfloat16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    tensor = array.view(HeldTensor)
+    tensor.is_torch, tensor.is_bfloat16 = is_torch, is_bfloat16
+    return tensor
+
+
 def is_torch(value: Any) -> bool:
     """Whether `value` is a torch tensor; never imports torch."""
     torch = sys.modules.get("torch")
@@ -109,8 +135,11 @@ def to_wire(value: Any, where: str = "value") -> tuple[Spec, np.ndarray[Any, Any
         value = np.asarray(value)
     elif not isinstance(value, np.ndarray):
         return _torch_to_wire(value, where)
-    elif type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
-        raise UnsupportedValue(f"{where} is a masked array, whose mask cannot be sent; use .filled()")
+    elif type(value) is HeldTensor:
+        container = TORCH if value.is_torch else NUMPY
+        if value.is_bfloat16 and value.dtype == np.float32:
+            bits = (np.ascontiguousarray(value).view(np.ndarray).view(np.uint32) >> 16).astype(np.uint16)
+            return Spec(BFLOAT16, container, value.shape), bits.reshape(value.shape)
     if value.ndim > MAX_TENSOR_DIMS:
         raise UnsupportedValue(
             f"{where} has {value.ndim} dimensions; at most {MAX_TENSOR_DIMS} are supported"
@@ -178,6 +207,16 @@ def unpack_spec(data: memoryview) -> tuple[Spec, int]:
     return Spec(dtype, container, shape), _FIXED.size + 8 * ndim
 
 
+def held_from_wire(spec: Spec, data: memoryview | bytes) -> Any:
+    """Like `from_wire`, with tensors of torch as HeldTensor: torch is not needed, nor imported."""
+    if spec.container != TORCH:
+        return from_wire(spec, data)
+    if spec.dtype != BFLOAT16:
+        return held(from_wire(spec._replace(container=NUMPY), data), is_torch=True)
+    bits = from_wire(spec._replace(container=NUMPY, dtype=DTYPES.index("uint16")), data)
+    return held(bits, is_torch=True, is_bfloat16=True)
+
+
 def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
     """The value of a spec and its bytes.
 
@@ -186,7 +225,8 @@ def from_wire(spec: Spec, data: memoryview | bytes) -> Any:
         data: exactly prod(shape) * itemsize bytes (checked), or the packed bytes of a str tensor.
 
     Returns:
-        A read-only array that shares `data`, a numpy scalar, or a torch tensor of its own memory.
+        A read-only array that shares `data`, a numpy scalar, or a torch tensor of its own memory. Numbers of bfloat16
+        without ml_dtypes: a HeldTensor.
 
     Raises:
         BadTensor: bytes and spec do not agree.
@@ -234,8 +274,9 @@ def _bfloat16(spec: Spec, bits: np.ndarray[Any, Any]) -> Any:
         return torch.from_numpy(bits.view(np.int16).copy()).view(torch.bfloat16)
     try:
         from ml_dtypes import bfloat16
-    except ImportError as error:
-        raise MissingDependency("a bfloat16 array needs a package: pip install ml_dtypes") from error
+    except ImportError:
+        array = held(bits, is_bfloat16=True)
+        return np.float32(array[()]) if spec.container == SCALAR else array
     array = bits.view(bfloat16)
     return array[()] if spec.container == SCALAR else array
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from vtsserving._codecs.json_arrays import SMALL_BYTES, ArraySpec, infer, plain_array, to_array
 from vtsserving._codecs.json_strict import MAX_CONTAINERS, read
+from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import MAGIC, read_npy, write_npy
 from vtsserving._wire.values import decode_value, encode_value
 from vtsserving.exceptions import (
@@ -149,7 +149,7 @@ class NumpyNdarray(IODescriptor):
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write; JSON."""
-        return Content(orjson.dumps(self._result(value).tolist()), "application/json")
+        return Content(to_json(self._result(value)), "application/json")
 
     def write_as(self, value: Any, accept: str) -> Content:
         """See IODescriptor.write_as."""
@@ -170,9 +170,11 @@ class NumpyNdarray(IODescriptor):
             raise BadModelOutput(f"the result has dtype {name_of(array.dtype)}, not {name_of(self._dtype)}")
         if self._enforce_shape and self._shape is not None and not _fits(array.shape, self._shape):
             raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
-        if array.dtype.kind not in _KINDS and not _is_text(array):
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
+        if array.dtype.kind not in f"{_KINDS}mMS" and not _is_text(array):
             raise BadModelOutput(
-                f"the result has dtype {array.dtype}; it must hold numbers, booleans or text"
+                f"the result has dtype {array.dtype}; it must hold numbers, booleans, text, bytes or times"
             )
         return array
 

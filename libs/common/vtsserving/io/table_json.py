@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vtsserving._codecs import json_forms
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.table import Table
 from vtsserving.exceptions import BadInput, BadModelOutput, Ragged
@@ -27,12 +28,12 @@ def frame_to_json(frame: Any, orient: str) -> bytes:
         BadModelOutput: a cell has no JSON form.
     """
     columns = [str(label) for label in frame.columns]
-    rows = frame.itertuples(index=False, name=None)
+    rows = json_forms.rows(frame)
     if orient == "values":
-        return to_json(list(rows))
+        return to_json(rows)
     if orient == "split":
         labels = {"columns": frame.columns.tolist(), "index": frame.index.tolist()}
-        return to_json({**labels, "data": list(rows)})
+        return to_json({**labels, "data": rows})
     if len(set(columns)) < len(columns):
         raise BadModelOutput(
             f"two columns of the table have the same name, which the orient {orient!r} cannot hold"
@@ -43,7 +44,7 @@ def frame_to_json(frame: Any, orient: str) -> bytes:
     if orient == "index":
         records = (dict(zip(columns, row, strict=True)) for row in rows)
         return to_json(dict(zip(index, records, strict=True)))
-    by_column = [frame.iloc[:, number].tolist() for number in range(len(columns))]
+    by_column = [json_forms.value_items(frame.iloc[:, number]) for number in range(len(columns))]
     return to_json(
         {name: dict(zip(index, values, strict=True)) for name, values in zip(columns, by_column, strict=True)}
     )
@@ -51,7 +52,7 @@ def frame_to_json(frame: Any, orient: str) -> bytes:
 
 def series_to_json(series: Any, orient: str) -> bytes:
     """A Series as JSON; orient records, index or split. Otherwise as frame_to_json."""
-    values = series.tolist()
+    values = json_forms.value_items(series)
     if orient == "records":
         return to_json(values)
     if orient == "split":

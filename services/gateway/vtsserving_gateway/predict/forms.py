@@ -13,7 +13,7 @@ from vtsserving._codecs.arrow_tables import read_arrow, read_parquet
 from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import read_npy, write_npy
-from vtsserving._wire.values import decode_value, encode_value
+from vtsserving._wire.values import decode_held, encode_value
 from vtsserving.exceptions import (
     BadFrame,
     BadInput,
@@ -44,7 +44,7 @@ class Form(NamedTuple):
 
 def _read_msgpack(body: Body) -> Any:
     try:
-        return decode_value(bytes(body))
+        return decode_held(bytes(body))
     except BadTensor as error:
         raise BadShape(error.message) from error
     except MissingDependency as error:

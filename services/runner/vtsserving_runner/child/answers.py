@@ -83,7 +83,8 @@ def refuse_dropped_rows(result: Any, head: bytes, count: int, axis: int) -> None
     """
     if dimensions(result) <= axis or (isinstance(result, list) and any(map(_is_part, result))):
         return
-    shape = (len(result),) if isinstance(result, list) or tables.is_table(result) else tuple(result.shape)
+    has_shape = not isinstance(result, list) and not tables.is_table(result) and hasattr(result, "shape")
+    shape = tuple(result.shape) if has_shape else (len(result),)
     size = shape[axis]
     if size >= count or (size and (count in shape or size in other_sizes(head))):
         return

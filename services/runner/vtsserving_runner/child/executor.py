@@ -19,6 +19,7 @@ from vtsserving._model.signature import method_of
 from vtsserving._wire import rows
 from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
+from vtsserving._wire.iterators import is_iterator, listed
 from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
@@ -291,6 +292,8 @@ class BatchExecutor:
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
         result = method_of(self._model, method)(*args, **kwargs)
+        if is_iterator(result):
+            result = listed(result)
         form = self._contracts[method].result
         return result if not head or (form is not None and not form.ordered) else in_order(result, args)
 
