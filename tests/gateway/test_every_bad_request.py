@@ -143,7 +143,9 @@ TABLE: dict[str, list[Row]] = {
         rows(b"[[" + b"9" * 5_000 + b",2,3,4]]", 400, "bad_number", "5,000 digits"),
         rows(b"[9223372036854775808]", 400, "bad_number", "above int64", FREE),
     ],
-    "B7": [rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode()) for word in (b'"1"', b"true")]
+    # A model of fractions takes true for 1.0, as in process; whole numbers do not.
+    "B7": [rows(b"[[%s,2,3,4]]" % word, 422, "wrong_type", word.decode()) for word in (b'"1"', b"{}")]
+    + [rows(b"[[true,2]]", 422, "wrong_type", "true among whole numbers", "/v1/models/long/predict")]
     + [rows(b"[[null,2]]", 422, "wrong_type", "null among whole numbers", "/v1/models/long/predict")],
     "B8": [rows(b"[[1,2,3,4],[1]]", 422, "ragged", "rows of two lengths")],
     "B9": [
@@ -364,7 +366,11 @@ FUNCTION_ROWS: dict[str, list[Row]] = {
     "B15": [rows(b'{"size": 1, "colour": 2}', 422, "wrong_type", "an unknown field", MODEL)],
     "B16": [
         rows(b"[[1,2,3,4]]", 415, "unsupported_media_type", kind, path, Content_Type=kind)
-        for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-pickle")
+        for kind in ("text/plain", "multipart/mixed; boundary=x", "application/x-pickle")
+        for path in (ARRAY, ANY, TABLE_OF)
+    ]
+    + [
+        rows(b"[[1,2,3,4]]", 400, "bad_input", "no form", path, Content_Type="multipart/form-data; boundary=x")
         for path in (ARRAY, ANY, TABLE_OF)
     ],
     "B17": [
