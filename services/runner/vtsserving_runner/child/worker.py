@@ -31,7 +31,8 @@ from vtsserving._runtime import allocator, logs
 from vtsserving._saving.input_example import WarmupCall, warmup_calls
 from vtsserving._wire import frames
 from vtsserving.exceptions import BadFrame, ModelLoadFailed, VtsServingException
-from vtsserving_runner.child.executor import BatchExecutor, method_of, owned
+from vtsserving_runner.child.executor import BatchExecutor
+from vtsserving_runner.child.method_calls import method_of, owned
 from vtsserving_runner.child.padding import padded
 from vtsserving_runner.process.framing import BlockingLink, now_us
 from vtsserving_runner.process.shm_ring import Ring
