@@ -370,7 +370,9 @@ FUNCTION_ROWS: dict[str, list[Row]] = {
         for path in (ARRAY, ANY, TABLE_OF)
     ]
     + [
-        rows(b"[[1,2,3,4]]", 400, "bad_input", "no form", path, Content_Type="multipart/form-data; boundary=x")
+        rows(
+            b"[[1,2,3,4]]", 400, "bad_input", "no form", path, Content_Type="multipart/form-data; boundary=x"
+        )
         for path in (ARRAY, ANY, TABLE_OF)
     ],
     "B17": [

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 
 from vtsserving._wire import arrays, row_values, tables, tensors, values
+from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.leaves import (
     FRAME_HOLE,
     LIST_HOLE,
@@ -77,8 +78,10 @@ class Placeholder(NamedTuple):
         # Dtypes are the sender's names for them, which another version of pandas may not have.
         return tables.is_table(value) and tables.kind_of(value)[:2] == list(self.table)[:2]
 
-    def concatenate(self, parts: list[Any]) -> Any:
+    def concatenate(self, parts: list[Any], labels: JoinedLabels | None) -> Any:
         """One value of several, along the batch axis."""
+        if labels is not None and self.kind == FRAME_HOLE and len(parts) > 1:
+            return labels.join(parts)
         return concatenated(parts, self.axis)
 
 
@@ -193,18 +196,20 @@ class Layout:
         """The value with the class Leaf wherever a batched leaf goes."""
         return self._fill(lambda _code, _data: Leaf)
 
-    def join(self, bodies: Sequence[Bytes], rows: Sequence[int]) -> Any:
+    def join(self, bodies: Sequence[Bytes], rows: Sequence[int], labels: JoinedLabels | None = None) -> Any:
         """One value of k requests, in their order.
 
         Args:
             bodies: k bodies that go with this head.
             rows: their rows.
+            labels: of different callers' tables; None where all bodies are one caller's.
 
         Returns:
             The value; each batched leaf has sum(rows) items along its axis. One leaf on axis 0 costs one copy.
 
         Raises:
             BadFrame, BadTensor: a body does not have the size that its rows and the head say.
+            SharedLabels: as JoinedLabels.join.
         """
         if self._contiguous:
             placeholder = self.placeholders[0]
@@ -227,7 +232,8 @@ class Layout:
             parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
             joined = iter(
                 placeholder.concatenate(
-                    [placeholder.decode(part[i], count) for part, count in zip(parts, rows, strict=True)]
+                    [placeholder.decode(part[i], count) for part, count in zip(parts, rows, strict=True)],
+                    labels,
                 )
                 for i, placeholder in enumerate(self.placeholders)
             )

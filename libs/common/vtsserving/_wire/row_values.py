@@ -1,7 +1,7 @@
 """Values with rows that are neither lists, tables nor tensors.
 
-These are csr matrices, arrays of other dtypes, lists of pandas, and tables of pyarrow and polars. Their bytes are those
-of the whole value for these rows, and their hole says what must be equal to share a batch.
+These are csr matrices, arrays of other dtypes, lists of pandas, tables of pyarrow and polars. Their bytes are those of
+the whole value for these rows, and their hole says what must be equal to share a batch.
 """
 
 from __future__ import annotations

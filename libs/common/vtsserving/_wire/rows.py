@@ -26,6 +26,7 @@ import numpy as np
 
 from vtsserving._wire import tensors, values
 from vtsserving._wire.call_rule import PARAMETER, CallRule
+from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.layout import Bytes, Layout, concatenated, layout
 from vtsserving._wire.leaves import WHOLE_HOLE, Leaf, extract_leaves, pack_head, ranges, rows_of
 from vtsserving._wire.limits import MAX_ROWS
@@ -162,21 +163,25 @@ def unpack_call(packed: Packed) -> tuple[list[Any], dict[str, Any]]:
     return join_calls(packed.head, [packed.body], [packed.rows])
 
 
-def join_calls(head: bytes, bodies: Sequence[Bytes], rows: Sequence[int]) -> tuple[list[Any], dict[str, Any]]:
+def join_calls(
+    head: bytes, bodies: Sequence[Bytes], rows: Sequence[int], labels: JoinedLabels | None = None
+) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of one call for k requests that share a head, in their order.
 
     Args:
         head: the common head; empty for a single request without a batch axis.
         bodies: k bodies.
         rows: their rows.
+        labels: joins those of tables of different callers; None where there is one caller.
 
     Returns:
         (args, kwargs) with the requests' rows joined along the batch axis.
 
     Raises:
         BadFrame, BadTensor, TooDeep: the bytes are no call.
+        SharedLabels: as JoinedLabels.join.
     """
-    call = layout(head).join(bodies, rows) if head else values.decode_value(bodies[0])
+    call = layout(head).join(bodies, rows, labels) if head else values.decode_value(bodies[0])
     if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:
         raise BadFrame("a call is [args, kwargs]")
     if call[1] and any(type(name) is not str for name in call[1]):

@@ -13,6 +13,7 @@ from vtsserving._codecs.arrow_tables import read_arrow, read_parquet
 from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import read_npy, write_npy
+from vtsserving._wire import arrow_data, pandas_values
 from vtsserving._wire.values import decode_held, encode_value
 from vtsserving.exceptions import (
     BadFrame,
@@ -62,7 +63,12 @@ def _write_npy(value: Any) -> bytes:
         value = np.array(value)
     elif hasattr(value, "to_numpy"):
         value = value.to_numpy()
-    if not isinstance(value, np.ndarray | np.generic) or value.dtype.hasobject:
+    is_array = isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray)
+    if is_array and value.dtype.kind == "T" and not hasattr(value.dtype, "na_object"):
+        value = value.astype(np.str_)
+    elif is_array and value.dtype.name == "bfloat16":
+        value = value.astype(np.float32)
+    if not is_array or value.dtype.hasobject or value.dtype.kind == "T":
         raise NotAcceptable(
             f"the result is a {type(value).__name__}, which has no .npy form; accept JSON or msgpack"
         )
@@ -73,19 +79,45 @@ def _write_arrow(value: Any) -> bytes:
     import pandas as pd
     import pyarrow as pa
 
+    if pandas_values.is_list(value):
+        value = pd.Series(value)
     if isinstance(value, pd.Series):
         value = value.to_frame("0" if value.name is None else str(value.name))
-    if isinstance(value, np.ndarray) and value.ndim in (1, 2):
+    if isinstance(value, np.ndarray) and value.ndim in (1, 2) and not isinstance(value, np.ma.MaskedArray):
         value = pd.DataFrame(value)
-    if not isinstance(value, pd.DataFrame):
-        raise NotAcceptable(
-            f"the result is a {type(value).__name__}, which is no table; accept JSON or msgpack"
-        )
-    table = pa.Table.from_pandas(value.rename(columns=str), preserve_index=False)
+    try:
+        table = _arrow_table(value)
+    except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
+        raise NotAcceptable(f"the result has no Arrow form: {error}; accept JSON or msgpack") from error
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _arrow_table(value: Any) -> Any:
+    """A table of pyarrow with the labels of a table of pandas, which pandas puts back where they were."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if name := arrow_data.class_of(value):
+        if name.startswith("polars"):
+            return (value.to_frame() if name == "polars.Series" else value).to_arrow()
+        if name in ("pyarrow.Table", "pyarrow.RecordBatch"):
+            return value if name == "pyarrow.Table" else pa.Table.from_batches([value])
+        return pa.table({"0": value})
+    if not isinstance(value, pd.DataFrame):
+        raise NotAcceptable(
+            f"the result is a {type(value).__name__}, which is no table; accept JSON or msgpack"
+        )
+    dense = {i for i in range(value.shape[1]) if isinstance(value.dtypes.iloc[i], pd.SparseDtype)}
+    table = value.rename(columns=str)
+    if dense:
+        parts = [table.iloc[:, i] for i in range(table.shape[1])]
+        table = pd.concat(
+            [part.sparse.to_dense() if i in dense else part for i, part in enumerate(parts)], axis=1
+        )
+    return pa.Table.from_pandas(table, preserve_index=None)
 
 
 JSON: Final = Form(b"application/json", None, to_json)

@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from vtsserving._codecs import json_forms
 from vtsserving._codecs.json_arrays import Array, ArraySpec, to_array
 from vtsserving._codecs.json_write import to_json
+from vtsserving._wire import arrow_data, sparse
 from vtsserving._wire.limits import MAX_TENSOR_DIMS
 from vtsserving._wire.tensors import object_array
 from vtsserving._wire.uniform_lists import uniform
@@ -40,7 +42,7 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
     Raises:
         BadModelOutput: the protocol has none.
     """
-    if dtype.kind in "UO":
+    if dtype.kind in "UOS":
         return BYTES
     if dtype.name == "bfloat16":
         return BF16
@@ -172,20 +174,27 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Output]:
         names: recorded names of the outputs; may be empty or too few.
 
     Returns:
-        Name to output: the keys of a dict, the columns of a table, one for each item of a tuple, else one.
+        Name to output: the keys of a dict, the columns of a table, the fields of records, the parts of a sparse matrix,
+        one for each item of a tuple, else one.
 
     Raises:
         BadModelOutput: part of the result is no tensor and has no JSON form.
     """
-    if isinstance(value, Mapping):
-        named = {str(key): item for key, item in value.items()}
+    if sparse.is_sparse(value):
+        value = json_forms.plain(value)
+    if getattr(getattr(value, "dtype", None), "names", None):
+        value = {name: value[name] for name in value.dtype.names}
+    if arrow_data.class_of(value) in ("polars.DataFrame", "pyarrow.Table", "pyarrow.RecordBatch"):
+        named = {name: value[name] for name in getattr(value, "schema", value).names}
+    elif isinstance(value, Mapping):
+        named = {json_forms.key_text(key): item for key, item in value.items()}
     elif hasattr(value, "columns") and hasattr(value, "dtypes"):
         named = {str(name): value.iloc[:, i] for i, name in enumerate(value.columns)}
     elif isinstance(value, tuple):
         named = {_name(names, i, len(value)): item for i, item in enumerate(value)}
     else:
         named = {_name(names, 0, 1): value}
-    return {name: _output(item) for name, item in named.items()}
+    return {name: _output(item, name) for name, item in named.items()}
 
 
 def _name(names: list[str], index: int, count: int) -> str:
@@ -194,35 +203,67 @@ def _name(names: list[str], index: int, count: int) -> str:
     return "output" if count == 1 else f"output_{index}"
 
 
-def _output(value: Any) -> Output:
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()
+def _output(value: Any, name: str) -> Output:
+    if _is_tensor(value):
+        return Output(np.asarray(value))
+    if hasattr(value, "to_numpy") and _is_tensor(found := value.to_numpy()):
+        return Output(np.asarray(found))
+    if not isinstance(value, list | tuple | bool | int | float | str | bytes):
+        value = _plain(value, name)
     texts = uniform(value) if type(value) is list and value else None
     if texts is not None and isinstance(texts.items, list):
         return Output(object_array(texts.items).reshape(texts.shape))
-    if type(value) is str:
-        return Output(object_array([value]).reshape(()))
+    if isinstance(value, str | bytes):
+        return Output(_objects([value]).reshape(()))
     try:
         array = np.asarray(value)
     except ValueError:  # lists of many lengths
         return _json_items(value)
-    if array.dtype.kind == "O" and not all(isinstance(item, str) for item in array.flat):
+    if array.dtype.kind != "O":
+        return Output(array)
+    items = [item if isinstance(item, _PLAIN) else _plain(item, name) for item in array.ravel().tolist()]
+    if all(isinstance(item, str | bytes) for item in items):
+        return Output(_objects(items).reshape(array.shape))
+    if any(isinstance(item, str | bytes | list | dict) for item in items):
         return _json_items(value)
-    return Output(array)
+    # Whole numbers beside one that is missing are fractions, as everywhere in numpy.
+    numbers = [np.nan if item is None else item for item in items]
+    return Output(np.array(numbers, np.float64).reshape(array.shape))
 
 
 def _json_items(value: Any) -> Output:
-    """The items of a list or array, each as JSON; anything else as one item."""
-    is_array = isinstance(value, np.ndarray)
-    items = value.ravel().tolist() if is_array else value if isinstance(value, list) else [value]
-    array = object_array([to_json(item).decode() for item in items])
-    return Output(array.reshape(value.shape) if is_array else array, is_json=True)
+    """The items of a list, each as JSON; anything else as one item."""
+    items = value if isinstance(value, list) else [value]
+    return Output(object_array([to_json(item).decode() for item in items]), is_json=True)
+
+
+_PLAIN: Final = (str, bytes, bool, int, float, type(None))
+
+
+def _is_tensor(value: Any) -> bool:
+    is_array = isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray)
+    return is_array and (value.dtype.kind in "biufUS" or value.dtype.name == "bfloat16")
+
+
+def _plain(value: Any, name: str) -> Any:
+    try:
+        return json_forms.plain(value)
+    except json_forms.Unwritable as error:
+        raise BadModelOutput(f"the result {name!r} holds {error} no form as a tensor") from error
+
+
+def _objects(items: list[Any]) -> Array:
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 def write_binary(array: Array) -> bytes:
     """The binary form: little-endian, row-major; strings with their lengths."""
-    if array.dtype.kind in "UO":
-        encoded = [str(item).encode("utf-8", "replace") for item in array.flat]
+    if array.dtype.kind in "UOS":
+        encoded = [
+            item if isinstance(item, bytes) else str(item).encode("utf-8", "replace") for item in array.flat
+        ]
         return b"".join(_LENGTH.pack(len(item)) + item for item in encoded)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
@@ -233,4 +274,6 @@ def write_json(array: Array) -> tuple[str, Any]:
     if datatype in ("FP16", BF16):
         datatype, array = "FP32", array.astype(np.float32)
     flat = array.ravel()
-    return datatype, flat.tolist() if datatype == BYTES else np.ascontiguousarray(flat)
+    if datatype != BYTES:
+        return datatype, np.ascontiguousarray(flat)
+    return datatype, [json_forms.plain(item) if isinstance(item, bytes) else item for item in flat.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import Leaf, dimensions
+from vtsserving._wire.leaves import FRAME_HOLE, Leaf, dimensions
+from vtsserving._wire.values import encode_value
 from vtsserving.exceptions import BadModelOutput
 
 _FIRST_AXIS = ResultForm(0)
@@ -119,6 +121,17 @@ def other_sizes(head: bytes) -> set[int]:
     return sizes | {
         len(one.table[1]) for one in placeholders if len(one.table) == 3 and one.table[0] == "DataFrame"
     }
+
+
+@lru_cache(maxsize=512)
+def table_dtypes(head: bytes) -> bytes | None:
+    """The names and dtypes of all tables in a result, as bytes; None if there is none.
+
+    Args:
+        head: of the result.
+    """
+    kinds = [list(one.table[:3]) for one in layout(head).placeholders if one.kind == FRAME_HOLE]
+    return encode_value(kinds) if kinds else None
 
 
 def in_order(result: Any, args: Sequence[Any]) -> Any:

@@ -20,6 +20,7 @@ from vtsserving._wire import rows
 from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
 from vtsserving._wire.iterators import is_iterator, listed
+from vtsserving._wire.joined_labels import JoinedLabels, SharedLabels
 from vtsserving._wire.layout import layout
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
@@ -34,9 +35,10 @@ from vtsserving_runner.child.answers import (
     packed_result,
     refuse_dropped_rows,
     single_result,
+    table_dtypes,
 )
 from vtsserving_runner.child.failures import as_failure, reason, tell
-from vtsserving_runner.child.learned_forms import ALONE, LearnedForms
+from vtsserving_runner.child.learned_forms import ALONE, Known, LearnedForms
 from vtsserving_runner.child.padding import filled_up, surplus_rows, without_surplus
 from vtsserving_runner.process.framing import now_us
 
@@ -129,7 +131,9 @@ class BatchExecutor:
             return
         try:
             result = self._call(work, index, form)
-            answer = work.result(index, *packed_result(result, work.counts(index), form))
+            head, bodies = packed_result(result, work.counts(index), form)
+            self._check_dtypes(work, index, head, form)
+            answer = work.result(index, head, bodies)
         except BaseException:  # what a model raises, SystemExit included, must not end its process
             self._alive()
             middle = len(index) // 2
@@ -137,6 +141,26 @@ class BatchExecutor:
             yield from self._merged(work, index[middle:], form)
             return
         yield answer
+
+    def _check_dtypes(self, work: _Work, index: Sequence[int], head: bytes, form: ResultForm) -> None:
+        """See to it that the tables of a merged result have the dtypes that a request's own result has.
+
+        A missing value in one caller's rows changes the dtype of a whole column, and so do strangers' categories.
+
+        Raises:
+            BadModelOutput: they have others, so that these calls cannot share a result.
+        """
+        found = table_dtypes(head)
+        if found is None:
+            return
+        batch = work.batch
+        if not self._forms.dtypes(batch.method, batch.head):
+            i = index[0]
+            own = packed_result(self._call(work, [i], form), (batch.rows[i],), form)[0]
+            self._alive()
+            self._forms.saw_dtypes(batch.method, batch.head, table_dtypes(own))
+        if self._forms.dtypes(batch.method, batch.head) != found:
+            raise BadModelOutput("the merged result has other dtypes than a request's own")
 
     def _alone(self, work: _Work, i: int) -> Iterator[Answer]:
         """One entry in a call of its own."""
@@ -148,7 +172,7 @@ class BatchExecutor:
         batch, contract = work.batch, self._contracts[work.batch.method]
         form = self._forms.of(batch.method, batch.head) if batch.head and contract.batchable else ALONE
         try:
-            result = self._call(work, [i], form if isinstance(form, ResultForm) else None)
+            result = self._call(work, [i], form)
         except BaseException as error:
             self._alive()
             return work.fault([i], as_failure(error, batch, i)), None
@@ -167,6 +191,8 @@ class BatchExecutor:
             else:
                 rows_head = batch.head if contract.batchable else b""
                 head, body = single_result(result, rows_head, count, known, axis)
+            if known is not None and head:
+                self._forms.saw_dtypes(batch.method, batch.head, table_dtypes(head))
             return work.result([i], head, [body]), result
         except (BadModelOutput, ResultTooLarge) as error:
             tell("bad_model_output", batch, [i], error)
@@ -253,14 +279,14 @@ class BatchExecutor:
 
         return call
 
-    def _call(self, work: _Work, index: Sequence[int], form: ResultForm | None) -> Any:
+    def _call(self, work: _Work, index: Sequence[int], form: Known) -> Any:
         """What the method returns for some entries, without the rows that they were filled up with."""
         batch = work.batch
         if len(index) == len(batch.ids):
             bodies, counts = batch.bodies, batch.rows
         else:
             bodies, counts = [batch.bodies[i] for i in index], tuple(batch.rows[i] for i in index)
-        if self._pad_to and batch.head:
+        if self._pad_to and batch.head and form != ALONE:
             return self._call_padded(batch, bodies, counts, form)
         return self._invoke(batch.method, batch.head, bodies, counts)
 
@@ -269,14 +295,19 @@ class BatchExecutor:
     ) -> Any:
         total = sum(counts)
         surplus = surplus_rows(total, self._pad_to)
-        if surplus:
-            result = self._invoke(batch.method, batch.head, bodies, counts, surplus)
+        if surplus and form is None:
+            # Nobody has seen yet that rows beside its own leave no trace in a result.
             try:
-                return without_surplus(
-                    result, form, self._contracts[batch.method].batch_dim[1], total, surplus
-                )
-            except BadModelOutput:
-                self._alive()  # its result follows no rows, so that the surplus would be in it
+                return self._invoke(batch.method, batch.head, bodies, counts)
+            except Exception:  # a model that was compiled for some sizes refuses others
+                self._alive()
+        if surplus:
+            try:
+                result = self._invoke(batch.method, batch.head, bodies, counts, surplus)
+                axis = self._contracts[batch.method].batch_dim[1]
+                return without_surplus(result, form, axis, total, surplus)
+            except (BadModelOutput, SharedLabels):
+                self._alive()  # its result follows no rows, or the surplus would have the labels of others
         return self._invoke(batch.method, batch.head, bodies, counts)
 
     def _invoke(
@@ -287,15 +318,20 @@ class BatchExecutor:
         if len(bodies) == 1 and not (head and layout(head).owns_memory):
             # Several are joined in memory of the model's own; one is copied there, since it may keep what it gets.
             bodies = [memoryview(bytearray(bodies[0]))]
-        args, kwargs = rows.join_calls(head, bodies, counts)  # type: ignore[arg-type]
+        contract = self._contracts[method]
+        # Whoever takes data first and parameters after it does not look at the labels of the data.
+        labels = JoinedLabels(renumbers=contract.undescribed == "parameter") if len(bodies) > 1 else None
+        args, kwargs = rows.join_calls(head, bodies, counts, labels)  # type: ignore[arg-type]
         args = [owned(value) for value in args]
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
         result = method_of(self._model, method)(*args, **kwargs)
         if is_iterator(result):
             result = listed(result)
-        form = self._contracts[method].result
-        return result if not head or (form is not None and not form.ordered) else in_order(result, args)
+        form = contract.result
+        if head and (form is None or form.ordered):
+            result = in_order(result, args)
+        return result if labels is None else labels.restored(result)
 
 
 class _Work:

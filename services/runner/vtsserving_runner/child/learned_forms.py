@@ -32,6 +32,7 @@ class LearnedForms:
         self._known: RecentDict[tuple[str, bytes], Known] = RecentDict(MAX_FORMS)
         self._trials: RecentDict[tuple[str, bytes], int] = RecentDict(MAX_FORMS)
         self._of_equal: RecentDict[tuple[str, bytes], Known] = RecentDict(MAX_FORMS)
+        self._dtypes: RecentDict[tuple[str, bytes], bytes] = RecentDict(MAX_FORMS)
 
     def of(self, method: str, head: bytes) -> Known:
         """The form; None: it is not known yet."""
@@ -58,6 +59,26 @@ class LearnedForms:
         """
         known = self._of_equal if equal else self._known
         known[(method, short_name(head))] = ALONE if form is None else form
+
+    def dtypes(self, method: str, head: bytes) -> bytes:
+        """The dtypes of tables in a request's own results; empty: they were not seen yet."""
+        return self._dtypes.get((method, short_name(head))) or b""
+
+    def saw_dtypes(self, method: str, head: bytes, found: bytes | None) -> None:
+        """Remember those of one request's own result; requests whose results differ in them share no batch.
+
+        Args:
+            method: that was called.
+            head: of the request.
+            found: the dtypes; None: there is no table in the result.
+        """
+        if found is None:
+            return
+        known = self.dtypes(method, head)
+        if not known:
+            self._dtypes[(method, short_name(head))] = found
+        elif known != found:
+            self.learn(method, head, None)
 
     def undecided(self, method: str, head: bytes, *, equal: bool = False) -> None:
         """Remember that a batch did not show it; arguments as of `learn`."""

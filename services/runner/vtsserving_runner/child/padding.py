@@ -13,8 +13,9 @@ import numpy as np
 
 from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
+from vtsserving._wire import arrays, row_values, tables
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import Leaf, cut, extract_leaves
+from vtsserving._wire.leaves import Leaf, cut, dimensions, extract_leaves
 from vtsserving.exceptions import BadModelOutput, BadShape
 
 
@@ -39,7 +40,7 @@ def padded(value: Any, surplus: int, axis: int) -> Any:
         surplus: how often, at least once.
         axis: the batch axis.
     """
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not arrays.is_unusual(value):
         last = value.take([-1], axis=axis)
         return np.concatenate([value, np.repeat(last, surplus, axis=axis)], axis=axis)
     if type(value) is list:
@@ -53,8 +54,9 @@ def padded(value: Any, surplus: int, axis: int) -> Any:
         last = value.narrow(axis, value.shape[axis] - 1, 1)
         return torch.cat([value, *([last] * surplus)], dim=axis)
     if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series):
-        return pandas.concat([value, value.iloc[[-1] * surplus]])
-    return value
+        is_numbered = tables.has_default_index(value)
+        return pandas.concat([value, value.iloc[[-1] * surplus]], ignore_index=is_numbered)
+    return row_values.repeated_last(value, axis, surplus) if dimensions(value) > axis else value
 
 
 def filled_up(
@@ -96,9 +98,19 @@ def without_surplus(result: Any, form: ResultForm | None, axis: int, count: int,
         )
     except BadShape as error:
         raise BadModelOutput(error.message) from error
-    if not leaves or any(leaf.rows != count + surplus for leaf in leaves):
+    is_all_rows = form is not None or _has_leaves_only(marked)
+    if not leaves or not is_all_rows or any(leaf.rows != count + surplus for leaf in leaves):
         raise BadModelOutput("the model's output does not follow the rows of the batch")
     return _cut(marked, count)
+
+
+def _has_leaves_only(marked: Any) -> bool:
+    """Whether all parts of a result are rows: others may have been computed from the surplus, too."""
+    if isinstance(marked, dict):
+        return all(map(_has_leaves_only, marked.values()))
+    if isinstance(marked, tuple):
+        return all(map(_has_leaves_only, marked))
+    return isinstance(marked, Leaf)
 
 
 def _cut(marked: Any, count: int) -> Any:
