@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from vtsserving._scoring import packages
-from vtsserving._scoring.csv_text import CsvLayout, parsed_columns, parsed_frame, record_starts
+from vtsserving._scoring.csv_text import EXACT_FLOAT, CsvLayout, parsed_columns, parsed_frame, record_starts
 from vtsserving.exceptions import BadInput
 
 Array = np.ndarray[Any, Any]
-
-EXACT_FLOAT: Final = 1 << 53
-"""Whole numbers up to this one are exact as float64."""
 
 
 class Chunk(Protocol):
@@ -234,9 +231,4 @@ def _fits_float(series: Any) -> bool:
 
 
 def _nullable(arrow_type: Any) -> str:
-    text = str(arrow_type)
-    return (
-        text.replace("uint", "UInt").replace("int", "Int")
-        if "uint" not in text
-        else text.replace("uint", "UInt")
-    )
+    return str(arrow_type).replace("uint", "UInt").replace("int", "Int")

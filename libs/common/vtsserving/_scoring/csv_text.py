@@ -16,10 +16,13 @@ MISSING: Final = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL",
 """What stands for a missing value in a column of anything but text; there, only an empty cell does."""
 
 TEXT: Final = "str"
+EXACT_FLOAT: Final = 1 << 53
+"""Whole numbers up to this one are exact as float64."""
 
 MAX_RECORD_BYTES: Final = 64 * 2**20
 """Longest record; a longer one is a quote that is never closed."""
 
+_WHOLE: Final = ("int64", "uint64", "Int64")
 _NEWLINE: Final = 10
 _QUOTE: Final = 34
 _RETURN: Final = 13
@@ -149,9 +152,7 @@ def parsed_frame(text: bytes, layout: CsvLayout, names: Sequence[str], rows: int
     try:
         frame = _read(text, layout, names)
     except ValueError as error:
-        loose = {name for name in layout.guessed if layout.dtypes[name].startswith(("int", "uint"))} & {
-            *names
-        }
+        loose = {name for name in layout.guessed if layout.dtypes[name] in _WHOLE} & {*names}
         if not loose:
             raise BadInput(_reason(error)) from error
         try:
@@ -183,12 +184,31 @@ def _read(text: bytes, layout: CsvLayout, names: Sequence[str]) -> Any:
         na_values={name: [""] if dtype == TEXT else list(MISSING) for name, dtype in dtypes.items()},
         on_bad_lines="error",
         low_memory=False,
-        float_precision="round_trip",
+        **_precision(pandas),
     )
     for name in times:
         convert = pandas.to_datetime if dtypes[name].startswith("datetime64") else pandas.to_timedelta
         frame[name] = convert(frame[name]).astype(dtypes[name])
     return frame
+
+
+def _settled(numbers: Any) -> Any:
+    """Nullable numbers as models know them: float64 with NaN, unless that cannot hold the whole numbers."""
+    if numbers.dtype.kind not in "iu":
+        return numbers.astype("float64")
+    if not numbers.isna().any():
+        return numbers.astype("int64")
+    return numbers if _are_long(numbers) else numbers.astype("float64")
+
+
+def _are_long(numbers: Any) -> bool:
+    """Whether float64 cannot hold some of a column's whole numbers."""
+    return bool((numbers.dropna().abs() > EXACT_FLOAT).any())
+
+
+def _precision(pandas: Any) -> dict[str, str]:
+    """What makes the parser give the very number that a text says: pandas 3 does so unasked, and warns when asked."""
+    return {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 3 else {}
 
 
 def _read_loosely(text: bytes, layout: CsvLayout, names: Sequence[str], loose: set[str]) -> Any:
@@ -197,13 +217,7 @@ def _read_loosely(text: bytes, layout: CsvLayout, names: Sequence[str], loose: s
     frame = _read(text, layout._replace(dtypes={**layout.dtypes, **dict.fromkeys(loose, TEXT)}), names)
     for name in loose:
         cells = frame[name].where(~frame[name].isin(MISSING), None)
-        numbers = pandas.to_numeric(cells, dtype_backend="numpy_nullable")
-        is_whole = numbers.dtype.kind in "iu"
-        is_long = is_whole and bool((numbers.dropna().abs() > 1 << 53).any())
-        if is_whole and not numbers.isna().any():
-            frame[name] = numbers.astype("int64")
-        else:
-            frame[name] = numbers if is_long else numbers.astype("float64")
+        frame[name] = _settled(pandas.to_numeric(cells, dtype_backend="numpy_nullable"))
     return frame
 
 
@@ -272,9 +286,20 @@ def guessed_dtypes(text: bytes, layout: CsvLayout, names: Sequence[str]) -> dict
         on_bad_lines="skip",
         encoding_errors="replace",
         low_memory=False,
+        dtype_backend="numpy_nullable",
     )
-    known = {name: frame[name].dtype for name in names}
-    return {name: dtype.name if dtype.kind in "biuf" else TEXT for name, dtype in known.items()}
+    return {name: _seen(frame[name]) for name in names}
+
+
+def _seen(column: Any) -> str:
+    """The dtype of a column that was read without one, as pandas has it when it reads a whole file.
+
+    Only long whole numbers with a missing one among them are nullable: float64 would change them.
+    """
+    kind = column.dtype.kind
+    if kind in "iu" and column.isna().any():
+        return "Int64" if _are_long(column) else "float64"
+    return {"b": "bool", "i": "int64", "u": "uint64", "f": "float64"}.get(kind, TEXT)
 
 
 def _guessed(text: bytes, layout: CsvLayout, name: str) -> str:

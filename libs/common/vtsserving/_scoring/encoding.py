@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vtsserving._scoring import packages
+from vtsserving._scoring.csv_text import EXACT_FLOAT
 from vtsserving._scoring.formats import DELIMITERS, Format
 from vtsserving._scoring.result_columns import Columns
 from vtsserving.exceptions import BadModelOutput
 
-EXACT_FLOAT: Final = 1 << 53
 _PLAIN: Final = ("bool", "int64", "int32", "float64", "float32")
 """Dtypes of pandas whose arrays have the same values."""
 

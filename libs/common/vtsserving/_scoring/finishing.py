@@ -115,12 +115,14 @@ def _finish_arrow(kept: Path, target: Path, kind: Format) -> None:
         raise BadModelOutput(f"the results of different rows differ in type: {str(error)[:200]}") from error
     with _writer(target, schema, kind) as writer:
         held: list[Any] = []
+        held_rows = held_bytes = 0
         for piece in _pieces(kept):
             table = pa.ipc.open_stream(piece).read_all()
             held.append(table if table.schema.equals(schema) else table.cast(schema))
-            if sum(map(len, held)) >= GROUP_ROWS or sum(one.nbytes for one in held) >= GROUP_BYTES:
+            held_rows, held_bytes = held_rows + table.num_rows, held_bytes + table.nbytes
+            if held_rows >= GROUP_ROWS or held_bytes >= GROUP_BYTES:
                 writer.write_table(pa.concat_tables(held).combine_chunks())
-                held = []
+                held, held_rows, held_bytes = [], 0, 0
         if held:
             writer.write_table(pa.concat_tables(held).combine_chunks())
 

@@ -78,7 +78,7 @@ class NpySource:
         """
         try:
             self._array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise BadInput(
                 f"{path.name} cannot be read as .npy: {' '.join(str(error).split())[:200]}"
             ) from error
