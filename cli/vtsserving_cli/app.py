@@ -51,6 +51,12 @@ def _add_serve(app: typer.Typer) -> None:
     add_serve(app)
 
 
+def _add_predict(app: typer.Typer) -> None:
+    from vtsserving_cli.predict import add_predict
+
+    add_predict(app)
+
+
 def _add_services(app: typer.Typer) -> None:
     from vtsserving_cli.services import build_services
 
@@ -78,6 +84,7 @@ def _add_config(app: typer.Typer) -> None:
 GROUPS: Final[dict[str, Callable[[typer.Typer], None]]] = {
     "models": _add_models,
     "serve": _add_serve,
+    "predict": _add_predict,
     "login": _add_login,
     "logout": _add_login,
     "contexts": _add_login,
@@ -107,6 +114,7 @@ def build(argv: list[str]) -> typer.Typer:
             "vtsserving models list",
             "vtsserving models get iris_clf:latest",
             "vtsserving serve iris_clf:latest",
+            "vtsserving predict iris_clf:latest in.parquet out.parquet",
             "vtsserving models export iris_clf:latest .",
             "vtsserving store serve --dir ./store",
         ),

@@ -112,6 +112,39 @@ def transfer_progress(title: str) -> Iterator[TransferBar | None]:
         yield TransferBar(bar, title)
 
 
+@contextlib.contextmanager
+def row_progress(title: str) -> Iterator[Callable[[float, int, int], None] | None]:
+    """Show how much of a file was scored.
+
+    Args:
+        title: what is being done.
+
+    Yields:
+        To be called with the share of the file that is done, from 0 to 1, and with the rows that are done and those of
+        them that failed; None where nothing is shown.
+    """
+    if not _wanted():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def show(share: float, rows: int, failed: int) -> None:
+            said = f"{title}, {rows:,} rows" + (f", {failed:,} failed" if failed else "")
+            bar.update(task, completed=share, description=said)
+
+        yield show
+
+
 def _wanted() -> bool:
     """Whether there is a terminal that takes a bar."""
     silenced = os.environ.get("VTSSERVING_NO_PROGRESS") or os.environ.get("TERM") == "dumb"

@@ -32,7 +32,7 @@ IMPURE = (
 FLOORS: dict[str, tuple[str, ...]] = {
     "vtsserving": (
         "vtsserving",
-        "service _embedded",
+        "service _embedded _scoring",
         "client _inference",
         "_packing",
         "models",
@@ -107,7 +107,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "vtsserving_cli": (
         "__main__",
         "main",
-        "config login serve services store",
+        "config login predict serve services store",
         "models",
         "app",
         "completion progress render parsing",
@@ -126,6 +126,7 @@ UPWARDS = {
     "vtsserving_cli.app imports vtsserving_cli.config",
     "vtsserving_cli.app imports vtsserving_cli.login",
     "vtsserving_cli.app imports vtsserving_cli.models.group",
+    "vtsserving_cli.app imports vtsserving_cli.predict",
     "vtsserving_cli.app imports vtsserving_cli.serve",
     "vtsserving_cli.app imports vtsserving_cli.services",
     "vtsserving_cli.app imports vtsserving_cli.store",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vtsserving._model.options import ModelOptions
     from vtsserving._model.signature import ModelSignature
     from vtsserving._model.tag import Tag
+    from vtsserving._scoring.score import ScoredFile, predict_file
     from vtsserving._store_client.remote_store import Store
     from vtsserving.client.async_client import AsyncClient
     from vtsserving.client.sync_client import Client
@@ -56,6 +57,7 @@ __all__ = [
     "ModelSignature",
     "Runnable",
     "Runner",
+    "ScoredFile",
     "Server",
     "Service",
     "Store",
@@ -68,6 +70,7 @@ __all__ = [
     "models",
     "onnx",
     "picklable_model",
+    "predict_file",
     "pytorch",
     "pytorch_lightning",
     "serve",
@@ -88,6 +91,8 @@ _HOMES: Final = {
     "ModelInfo": "_model.info",
     "ModelOptions": "_model.options",
     "ModelSignature": "_model.signature",
+    "ScoredFile": "_scoring.score",
+    "predict_file": "_scoring.score",
     "Server": "_embedded.server",
     "serve": "_embedded.server",
     "Runnable": "runner.runnable",

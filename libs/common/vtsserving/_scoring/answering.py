@@ -1,0 +1,199 @@
+"""Answers the rows of chunks: call, look at the result, encode; what fails is halved until single rows stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from vtsserving._contract.arguments import Arguments
+from vtsserving._model.contract import MethodContract
+from vtsserving._scoring.calls import CallPlan
+from vtsserving._scoring.chunks import Chunk
+from vtsserving._scoring.encoding import Part, encode
+from vtsserving._scoring.formats import Format
+from vtsserving._scoring.result_columns import columns_of, whole_array
+from vtsserving._wire import tables
+from vtsserving.exceptions import (
+    AuthError,
+    BadModelOutput,
+    IncompatibleEnvironment,
+    ModelError,
+    ModelFailed,
+    NotFound,
+    ProtocolError,
+    StorageError,
+    Unavailable,
+    VtsServingException,
+)
+
+FATAL: Final = (Unavailable, AuthError, NotFound, ProtocolError, StorageError, IncompatibleEnvironment)
+"""Errors that say nothing about rows: the run ends, and can be resumed."""
+
+Call = Callable[[list[Any], dict[str, Any]], Any]
+
+
+class FailedRow(NamedTuple):
+    """A row without an answer.
+
+    Attributes:
+        row: its number in the file, or in a chunk, from 0.
+        code: of the error.
+        message: of the error.
+    """
+
+    row: int
+    code: str
+    message: str
+
+
+class Answered(NamedTuple):
+    """A chunk that was computed.
+
+    Attributes:
+        rows: how many it has.
+        names: of the result's columns; None: no row was answered.
+        data: its answers, encoded.
+        failed: the rows that have none, numbered within the chunk.
+    """
+
+    rows: int
+    names: tuple[str, ...] | None
+    data: bytes
+    failed: tuple[FailedRow, ...]
+
+
+class Answerer:
+    """Answers chunks by a call; the same in this process, in a model process and in front of a gateway."""
+
+    def __init__(
+        self,
+        call: Call,
+        contract: MethodContract,
+        arguments: Arguments,
+        plan: CallPlan,
+        *,
+        output: Format,
+        kept: Sequence[str],
+        name: str,
+    ) -> None:
+        """Answer by `call`.
+
+        Args:
+            call: of the method, with positional and named arguments; checks them against the contract.
+            contract: of the method.
+            arguments: what is known of its arguments.
+            plan: how rows become arguments.
+            output: format of the output.
+            kept: columns that are copied to it.
+            name: of the result's column.
+        """
+        self._call = call
+        self._form = contract.result
+        self.arguments = arguments
+        self.plan = plan
+        self._output = output
+        self._kept = kept
+        self._name = name
+
+    def answer(self, chunk: Chunk, names: tuple[str, ...] | None) -> Answered:
+        """Compute a chunk.
+
+        Args:
+            chunk: some rows.
+            names: of the result's columns; None: the first answer says them.
+
+        Raises:
+            VtsServingException: an error that says nothing about rows.
+        """
+        parts: list[Part] = []
+        failed: list[FailedRow] = []
+        waiting = [chunk]
+        done = 0
+        while waiting:
+            some = waiting.pop()
+            try:
+                part, names = self._part(some, names)
+            except (KeyboardInterrupt, *FATAL):
+                raise
+            except BaseException as error:  # what a model raises, SystemExit included, must not end the run
+                if some.rows > 1:
+                    first, second = some.halves()
+                    waiting += [second, first]
+                    continue
+                failed.append(FailedRow(done, *described(error)))
+                part = self._gap(some)
+            parts.append(part)
+            done += some.rows
+        data = b"" if names is None else encode(_joined(parts), names, self._output)
+        return Answered(chunk.rows, names, data, tuple(failed))
+
+    def gap(self, chunk: Chunk, names: tuple[str, ...], error: BaseException) -> Answered:
+        """What stands for a single row whose computation ended its process."""
+        data = encode([self._gap(chunk)], names, self._output)
+        return Answered(chunk.rows, names, data, (FailedRow(0, *described(error)),))
+
+    def _gap(self, chunk: Chunk) -> Part:
+        return Part(chunk.rows, self._kept_of(chunk))
+
+    def _part(self, chunk: Chunk, names: tuple[str, ...] | None) -> tuple[Part, tuple[str, ...]]:
+        args, kwargs = self.plan.arguments(chunk)
+        result = in_order(self._call(args, kwargs), chunk.rows)
+        if self._output == "npy":
+            array = whole_array(result, chunk.rows, self._form)
+            # Arrays have no names; what all rows must have in common is their shape.
+            found: tuple[str, ...] = ("x".join(map(str, array.shape[1:])),)
+            part = Part(chunk.rows, {}, array=array)
+        else:
+            columns = columns_of(result, chunk.rows, self._form, self._name)
+            found = tuple(columns)
+            part = Part(chunk.rows, self._kept_of(chunk), columns)
+            if names is not None and set(found) == set(names):
+                found = names
+        if names is not None and found != names:
+            raise BadModelOutput(
+                f"the result has the columns {_some(found)}; the first rows' had {_some(names)}"
+            )
+        clash = next((one for one in found if one in self._kept), None)
+        if clash is not None:
+            raise BadModelOutput(
+                f"the result has the column {clash!r:.80}, and so have the kept ones; choose another name for it"
+            )
+        return part, found
+
+    def _kept_of(self, chunk: Chunk) -> dict[str, Any]:
+        return {name: chunk.as_written(name) for name in self._kept}
+
+
+def in_order(result: Any, rows: int) -> Any:
+    """A table whose labels are 0, 1, 2... in another order, put back into the order of the rows."""
+    if not tables.is_table(result) or len(result) != rows or tables.has_default_index(result):
+        return result
+    index = result.index
+    if not index.is_unique or set(index) != set(range(rows)):
+        return result
+    return result.sort_index()
+
+
+def described(error: BaseException) -> tuple[str, str]:
+    """Code and message of an error, as a caller gets them online."""
+    if isinstance(error, VtsServingException):
+        return error.wire_code, " ".join(error.message.split())
+    kind = ModelFailed if isinstance(error, Exception | SystemExit) else ModelError
+    return kind.code, " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """The same parts, with failed rows that follow each other in one where nothing is kept."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        is_gap = part.columns is None and part.array is None
+        if is_gap and not part.kept and last is not None and last.columns is None and last.array is None:
+            joined[-1] = Part(last.rows + part.rows, {})
+        else:
+            joined.append(part)
+    return joined
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(repr(name)[:60] for name in names[:5]) + (", ..." if len(names) > 5 else "")

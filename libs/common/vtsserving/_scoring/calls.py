@@ -1,0 +1,233 @@
+"""Rows of a file as the arguments of a call: as an array, a table or a list, or each column as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from vtsserving._contract.arguments import Arguments
+from vtsserving._model.argument import NOT_DESCRIBED
+from vtsserving._model.contract import MethodContract
+from vtsserving._scoring import packages
+from vtsserving._scoring.chunks import Chunk, CsvChunk
+from vtsserving._scoring.csv_text import TEXT
+from vtsserving.exceptions import BadInput, BadShape, InvalidArgument, WrongType
+
+RowsAs = Literal["array", "table", "list", "arguments"]
+ROWS_AS: Final = ("array", "table", "list", "arguments")
+"""What the rows of a file are for the method; `arguments`: each column is one."""
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """How calls are made from rows.
+
+    Attributes:
+        rows_as: what the rows are for the method.
+        columns: of the file that the method gets, in order; None: the file is one array.
+        dtypes: column to the dtype that the contract says; those of a CSV file are parsed as it.
+        ndim: dimensions of the array that is wanted; 0: that is not known.
+    """
+
+    rows_as: RowsAs
+    columns: tuple[str, ...] | None
+    dtypes: Mapping[str, str]
+    ndim: int = 0
+
+    def arguments(self, chunk: Chunk) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and named arguments of a call with the rows of a chunk.
+
+        Raises:
+            BadInput: a cell is not what its column's dtype says.
+        """
+        if self.columns is None:
+            return [chunk.frame(()) if self.rows_as == "table" else chunk.array()], {}
+        if self.rows_as == "table":
+            return [chunk.frame(self.columns)], {}
+        if self.rows_as == "arguments":
+            return [], {name: _plain(chunk.column(name)) for name in self.columns}
+        if self.rows_as == "list":
+            return [_list(chunk, self.columns)], {}
+        return [_array(chunk, self.columns, self.ndim)], {}
+
+
+def plan_calls(
+    contract: MethodContract,
+    arguments: Arguments,
+    names: Sequence[str] | None,
+    *,
+    chosen: Sequence[str] | None = None,
+    kept: Sequence[str] = (),
+    rows_as: str | None = None,
+) -> CallPlan:
+    """How calls are made from the rows of a file.
+
+    Args:
+        contract: of the method.
+        arguments: what is known of its arguments.
+        names: the file's columns; None: it is one array.
+        chosen: the columns that the method gets; None: those of the contract, or all that are not kept.
+        kept: columns that are copied to the output.
+        rows_as: what the rows are; None: as the contract says.
+
+    Raises:
+        InvalidArgument: an option names a column that there is not, or is impossible.
+    """
+    if rows_as is not None and rows_as not in ROWS_AS:
+        raise InvalidArgument(f"rows_as is {', '.join(ROWS_AS)}, not {rows_as!r:.40}")
+    first = contract.names[0] if contract.names else ""
+    described = contract.arguments.get(first, NOT_DESCRIBED)
+    spec = arguments.spec(0)
+    ndim = len(spec.shape) if spec is not None else 0
+    if names is None:
+        if chosen or kept:
+            raise InvalidArgument("a .npy file has no columns that could be chosen or kept")
+        return CallPlan("table" if rows_as == "table" else "array", None, {}, ndim)
+    known = [str(column["name"]) for column in described.columns]
+    missing = [name for name in (*(chosen or ()), *kept) if name not in names]
+    if missing:
+        raise InvalidArgument(f"the file has no column {missing[0]!r:.80}; it has {_some(names)}")
+    if chosen is None:
+        chosen = [name for name in names if name not in kept or name in known]
+    if not chosen:
+        raise InvalidArgument("no column is left for the method; keep fewer, or choose some")
+    found = rows_as or _rows_as(contract, described.type, bool(known), spec is not None, chosen)
+    dtypes = {str(column["name"]): _parsed_as(column) for column in described.columns if _parsed_as(column)}
+    if found == "array" and spec is not None:
+        dtypes = dict.fromkeys(chosen, TEXT if spec.dtype.kind == "U" else _number(spec.dtype))
+    if found == "arguments":
+        specs = {name: arguments.named.get(name) for name in chosen}
+        dtypes = {name: _number(one.dtype) for name, one in specs.items() if one and one.dtype.kind in "iuf"}
+    if found == "list" and described.type in ("texts", "bytes"):
+        dtypes = dict.fromkeys(chosen, TEXT)
+    return CallPlan(_known_as(found), tuple(chosen), dtypes, ndim)
+
+
+def _rows_as(
+    contract: MethodContract, kind: str, has_columns: bool, is_array: bool, chosen: Sequence[str]
+) -> str:
+    """What rows are, where nobody says so: what the contract describes, else what the framework takes."""
+    taken = [
+        name for name in contract.names if contract.arguments.get(name, NOT_DESCRIBED).kind != "parameter"
+    ]
+    if len(taken) > 1 and len(chosen) > 1 and set(chosen) <= set(contract.names):
+        return "arguments"
+    if kind == "table" or has_columns:
+        return "table"
+    if kind in ("texts", "bytes"):
+        return "list"
+    if kind == "tensor" or is_array or contract.lists == "arrays":
+        return "array"
+    if len(chosen) == 1:
+        return "list"
+    return "table" if packages.has_pandas() else "array"
+
+
+def _known_as(text: str) -> RowsAs:
+    for known in ("array", "table", "list"):
+        if text == known:
+            return known
+    return "arguments"
+
+
+def _parsed_as(column: Mapping[str, Any]) -> str:
+    """The dtype as which a column of a CSV file is parsed; a category has that of its categories."""
+    dtype = str(column.get("dtype") or "")
+    if dtype == "category":
+        categories = column.get("categories") or ()
+        is_text = not categories or any(isinstance(one, str) for one in categories)
+        return (
+            TEXT if is_text else "float64" if any(isinstance(one, float) for one in categories) else "int64"
+        )
+    return TEXT if dtype in ("object", "str", "string") or dtype.startswith("string[") else dtype
+
+
+def _number(dtype: np.dtype[Any]) -> str:
+    return "float64" if dtype.kind == "f" else str(dtype.name)
+
+
+def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
+    """The columns side by side: [rows, columns]; a single one [rows], or [rows, ...] where its cells are lists."""
+    found = (
+        chunk.columns(columns) if isinstance(chunk, CsvChunk) else [chunk.column(name) for name in columns]
+    )
+    if len(found) == 1 and (ndim == 1 or found[0].ndim > 1):
+        return np.array(found[0])
+    for name, column in zip(columns, found, strict=True):
+        if column.ndim > 1:
+            raise BadShape(f"the column {name!r:.80} holds lists, beside other columns; choose one of them")
+    kinds = {column.dtype.kind for column in found}
+    if "O" in kinds:
+        return _of_objects(found, columns)
+    if not kinds <= set("biuf"):
+        raise WrongType("columns of times are no array of numbers; convert them, or choose others")
+    joined = np.empty((chunk.rows, len(found)), np.result_type(*found))
+    for at, column in enumerate(found):
+        joined[:, at] = column
+    return joined
+
+
+def _of_objects(found: Sequence[Any], columns: Sequence[str]) -> Any:
+    texts = [_is_text(column) for column in found]
+    if all(texts):
+        return np.column_stack([np.array(column.tolist(), dtype="U") for column in found])
+    name = columns[texts.index(True)] if any(texts) else columns[0]
+    raise WrongType(
+        f"the column {name!r:.80} holds something else than numbers; choose the columns that the method takes"
+    )
+
+
+def _is_text(column: Any) -> bool:
+    return column.dtype.kind == "O" and all(isinstance(item, str) for item in column.tolist())
+
+
+def _list(chunk: Chunk, columns: Sequence[str]) -> list[Any]:
+    """A list with an item for each row: its value, or an object of its values by name."""
+    found = [chunk.column(name).tolist() for name in columns]
+    if len(found) == 1:
+        return list(found[0])
+    return [dict(zip(columns, row, strict=True)) for row in zip(*found, strict=True)]
+
+
+def _plain(column: Any) -> Any:
+    """A column as an argument: texts are a list."""
+    return column.tolist() if column.dtype.kind == "O" else np.array(column)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name)[:80] for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def check_once(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> None:
+    """Refuse a file of which no row could be right: its columns are not what the method takes.
+
+    Args:
+        arguments: what is known of the method's.
+        plan: how calls are made.
+        chunk: any rows of the file.
+
+    Raises:
+        BadInput: the error that such a request gets online.
+    """
+    args, kwargs = plan.arguments(chunk)
+    empty = [_no_rows(value) for value in args], {name: _no_rows(value) for name, value in kwargs.items()}
+    try:
+        arguments.conform(*empty)
+    except BadInput:
+        # Without rows, a list or an array of objects says less than with them: the whole call decides.
+        try:
+            arguments.conform(args, kwargs)
+        except BadShape as error:
+            if plan.rows_as != "array" or not plan.columns:
+                raise
+            raise BadShape(
+                f"{error.message}; the method gets {_some(plan.columns)}: choose its columns, or keep the others"
+            ) from error
+
+
+def _no_rows(value: Any) -> Any:
+    return value.iloc[:0] if hasattr(value, "iloc") else value[:0]

@@ -1,0 +1,90 @@
+"""Cutting CSV into records without parsing it, and parsing it by dtypes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vtsserving._scoring.csv_text import (
+    CsvLayout,
+    check_cells,
+    parsed_columns,
+    parsed_frame,
+    parsed_names,
+    record_starts,
+)
+from vtsserving.exceptions import BadInput
+
+pytestmark = pytest.mark.fast
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+
+
+def written(rows: list[list[str]], end: str = "\n") -> bytes:
+    sink = io.StringIO(newline="")
+    csv.writer(sink, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    return sink.getvalue().encode()
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1), st.sampled_from(["\n", "\r\n"]))
+def test_records_begin_where_a_parser_says(rows: list[list[str]], end: str) -> None:
+    text = written(rows, end)
+    starts = [*record_starts(text).tolist(), len(text)]
+    pieces = [text[start:stop] for start, stop in pairwise(starts)]
+    assert len(pieces) == len(rows)
+    layout = CsvLayout(("a", "b")).of_texts()
+    for piece, row in zip(pieces, rows, strict=True):
+        found = parsed_columns(piece, layout, ["a", "b"], 1)
+        assert [found["a"][0], found["b"][0]] == row
+
+
+def test_blank_lines_are_no_records() -> None:
+    assert record_starts(b"\na,b\n\r\n\nc,d").tolist() == [1, 8]
+    assert record_starts(b"").tolist() == []
+
+
+@pytest.mark.parametrize("text", [b"1,2\n3\n", b"1,2\n3,4,5\n", b"1\n2,3,4\n"])
+def test_a_record_with_too_few_or_too_many_cells_is_refused(text: bytes) -> None:
+    with pytest.raises(BadInput, match="cells for 2 columns"):
+        check_cells(text, CsvLayout(("a", "b")))
+
+
+def test_names_are_read_without_a_byte_order_mark_and_refused_twice() -> None:
+    assert parsed_names('\ufeffa;b,"c,d"\r\n'.encode(), ",") == ("a;b", "c,d")
+    with pytest.raises(BadInput, match="'a' twice"):
+        parsed_names(b"a,b,a\n", ",")
+
+
+def test_both_parsers_give_the_same_numbers_and_texts() -> None:
+    text = b"1,0.1,NA,2020-01-02T03:04:05\n-9007199254740993,1e-300,x,\n"
+    names = ["i", "f", "t"]
+    layout = CsvLayout(("i", "f", "t", "d"), dtypes={"i": "int64", "f": "float64", "t": "str"})
+    frame = parsed_frame(text, layout, names, 2)
+    plain = parsed_columns(text, layout, names, 2)
+    for name in names:
+        assert frame[name].tolist() == plain[name].tolist()
+    times = parsed_frame(text, CsvLayout(layout.names, dtypes={"d": "datetime64[ns]"}), ["d"], 2)["d"]
+    assert times.dtype == np.dtype("datetime64[ns]")
+    assert times.isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("parse", [parsed_frame, parsed_columns])
+def test_a_cell_that_is_no_number_is_refused(parse: object) -> None:
+    layout = CsvLayout(("a",), dtypes={"a": "float64"})
+    with pytest.raises(BadInput, match="could not convert"):
+        parse(b"1\nabc\n", layout, ["a"], 2)  # type: ignore[operator]
+
+
+def test_guessed_whole_numbers_may_be_missing_or_fractions_later() -> None:
+    layout = CsvLayout(("a", "b"), dtypes={"a": "int64", "b": "int64"}, guessed=("a", "b"))
+    frame = parsed_frame(b"1,9007199254740993\n,NA\n", layout, ["a", "b"], 2)
+    assert frame["a"].dtype == np.float64
+    assert str(frame["b"].dtype) == "Int64"
+    assert frame["b"][0] == 9007199254740993
+    assert parsed_frame(b"1.5,2\n", layout, ["a", "b"], 1)["a"].tolist() == [1.5]
