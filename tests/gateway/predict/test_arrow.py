@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = "pyarrow>=15"
+from support.arrow_process import install, with_arrow
 
 PROGRAM = """
 import numpy as np
@@ -64,26 +61,4 @@ pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeo
 
 
 def test_tables_come_and_go_as_arrow_streams(tmp_path: Path) -> None:
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(tmp_path),
-        PACKAGE,
-    ]
-    subprocess.run(install, check=True)
-    folders = [str(tmp_path), str(Path(__file__).parents[2])]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == "ok\n"
+    assert with_arrow(install(tmp_path), "-c", PROGRAM) == "ok\n"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vtsserving._codecs.columns import EXACT, pandas_module
 from vtsserving._codecs.ipc_message import sizes_of_message
+from vtsserving._codecs.parquet_sizes import check_parquet
 from vtsserving._codecs.table_limits import (
     MAX_TABLE_BYTES,
     MAX_TABLE_CELLS,
@@ -21,10 +22,10 @@ from vtsserving._codecs.table_limits import (
 )
 from vtsserving.exceptions import BadDtype, BadInput, EmptyBody, TooDeep, TooLarge, VtsServingException
 
-PARQUET_MAGIC: Final = b"PAR1"
 BATCH_ROWS: Final = 16_384
 """Rows of a Parquet file that are read at a time, so that what they take is seen early."""
 
+MAX_FIXED_BYTES: Final = 1_024
 MAX_BATCHES: Final = 65_536
 EXTENSION_NAME: Final = b"ARROW:extension:name"
 KNOWN_EXTENSIONS: Final = (
@@ -82,19 +83,13 @@ def read_parquet(body: bytes | bytearray) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not body.startswith(PARQUET_MAGIC):
-        raise (
-            BadInput("the body is no Parquet file: these begin with PAR1")
-            if body
-            else EmptyBody("the body is empty")
-        )
+    if not body:
+        raise EmptyBody("the body is empty")
+    check_parquet(body)
     try:
         buffer = pa.BufferReader(pa.py_buffer(body))
-        with pq.ParquetFile(
-            buffer, thrift_string_size_limit=len(body), thrift_container_size_limit=4 * 2**20
-        ) as file:
-            _check_file(file.metadata, len(body))
-        schema = file.schema_arrow
+        with pq.ParquetFile(buffer) as file:
+            schema = file.schema_arrow
         _check_schema(schema)
         texts = [field.name for field in schema if _is_text(pa, field.type)]
         buffer.seek(0)
@@ -136,6 +131,10 @@ def _check_field(field: Any, depth: int) -> None:
     text = str(getattr(kind, "id", "")) and str(kind)
     if text.startswith(("run_end_encoded", "list_view", "large_list_view", "dense_union", "sparse_union")):
         raise BadDtype(f"the column {field.name[:80]!r} has the type {text[:60]}, which is not taken")
+    if text.startswith("fixed_size_binary") and kind.byte_width > MAX_FIXED_BYTES:
+        raise BadDtype(
+            f"the column {field.name[:80]!r} has values of {kind.byte_width} bytes each; send binary"
+        )
     if extension is None:
         for at in range(kind.num_fields):
             _check_field(kind.field(at), depth + 1)
@@ -150,25 +149,6 @@ class _Anonymous:
 
     def __init__(self, name: str, kind: Any) -> None:
         self.name, self.type = name, kind
-
-
-def _check_file(metadata: Any, size: int) -> None:
-    """What the footer of a Parquet file claims."""
-    rows, columns = metadata.num_rows, metadata.num_columns
-    _check_cells(rows, columns)
-    if metadata.num_row_groups > MAX_BATCHES:
-        raise TooLarge(f"the table has more than {MAX_BATCHES:,} groups of rows")
-    total = 0
-    for group in range(metadata.num_row_groups):
-        described = metadata.row_group(group)
-        for at in range(described.num_columns):
-            column = described.column(at)
-            if column.file_path:
-                raise BadInput("the Parquet file names another file, which is not opened")
-            total += max(column.total_uncompressed_size, 0)
-            if column.num_values > MAX_TABLE_CELLS:
-                raise TooLarge(f"a column has more than {MAX_TABLE_CELLS:,} values")
-    _check_bytes(total)
 
 
 def _check_messages(pa: Any, body: bytes | bytearray) -> None:

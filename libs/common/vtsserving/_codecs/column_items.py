@@ -32,6 +32,7 @@ _ISO: Final = re.compile(
 _DURATION: Final = re.compile(
     r"-?P(?=.)(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d{1,9})?S)?)?", re.ASCII
 )
+_PERIOD: Final = re.compile(r"\d{4}[-0-9Q/:. T]{0,60}", re.ASCII)
 _INTERVAL: Final = re.compile(r"([\[(])\s*(\S{1,64})\s*,\s*(\S{1,64})\s*([\])])", re.ASCII)
 
 
@@ -239,6 +240,8 @@ def _periods(items: Items, dtype: Any, where: str) -> Any:
         try:
             if not is_missing(item) and not isinstance(item, str | pd.Period):
                 raise wrong(item, row, where, wanted)
+            if isinstance(item, str) and not _PERIOD.fullmatch(item):
+                raise _unreadable(item, row, where, wanted)
             found.append(pd.NaT if is_missing(item) else pd.Period(item, freq=dtype.freq))
         except WrongType:
             raise
