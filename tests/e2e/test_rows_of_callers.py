@@ -6,8 +6,7 @@ import contextlib
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -16,6 +15,7 @@ import pytest
 
 import vtsserving
 from support import row_cases
+from support.callers import ORDERS, TIMES
 from support.nats_server import NatsServer
 from support.row_cases import CASES, METHODS, METHODS_OF_JSON, RowCase
 from support.served_stack import ServedStack
@@ -63,20 +63,6 @@ def url(served: tuple[str, vtsserving.Model]) -> str:
 def in_process(case: RowCase, i: int) -> Any:
     args, kwargs = copy.deepcopy(case.calls[i])
     return FAILED if i in case.fails else case.function(*args, **kwargs)
-
-
-def all_at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(call, range(count)))
-
-
-def one_by_one(count: int, call: Callable[[int], Any]) -> list[Any]:
-    return [call(i) for i in range(count)]
-
-
-ORDERS = {"alone": one_by_one, "merged": all_at_once}
-TIMES = 3
-"""Each caller's calls: the first batch of a kind shows how its results follow rows."""
 
 
 @pytest.mark.parametrize("order", ORDERS)
