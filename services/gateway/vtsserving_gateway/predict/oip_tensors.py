@@ -193,10 +193,16 @@ def _name(names: list[str], index: int, count: int) -> str:
 def _array(value: Any, name: str) -> Array:
     if _is_tensor(value):
         return np.asarray(value)
-    if hasattr(value, "to_numpy") and _is_tensor(found := value.to_numpy()):
+    dtype = getattr(value, "dtype", None)
+    if hasattr(value, "to_numpy") and isinstance(dtype, np.dtype) and _is_tensor(found := value.to_numpy()):
         return np.asarray(found)
+    own: Any = getattr(dtype, "numpy_dtype", None)
+    if own is not None and own.kind == "f":
+        return np.asarray(value.to_numpy(own, na_value=np.nan))
     if not isinstance(value, list | tuple | bool | int | float | str | bytes):
         value = _plain(value, name)
+    if value is None:
+        raise BadModelOutput(f"the result {name!r} is missing, which no tensor can be")
     texts = uniform(value) if type(value) is list and value else None
     if texts is not None and isinstance(texts.items, list):
         return object_array(texts.items).reshape(texts.shape)
@@ -214,10 +220,15 @@ def _array(value: Any, name: str) -> Array:
     if any(isinstance(item, str | bytes | list | dict) for item in items):
         raise BadModelOutput(f"the result {name!r} is no tensor of one datatype")
     # Whole numbers beside one that is missing are fractions, as everywhere in numpy.
+    if any(isinstance(item, int) and abs(item) > _LARGEST_EXACT for item in items):
+        raise BadModelOutput(
+            f"the result {name!r} has a missing value beside whole numbers that no FP64 holds"
+        )
     numbers = [np.nan if item is None else item for item in items]
     return np.array(numbers, np.float64).reshape(array.shape)
 
 
+_LARGEST_EXACT: Final = 2**53
 _PLAIN: Final = (str, bytes, bool, int, float, type(None))
 
 
