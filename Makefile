@@ -38,11 +38,13 @@ check: venv-test ## format, lint, types, sizes, generated docs; no tests
 	@$(PY) scripts/size.py
 	@$(PY) scripts/generate_docs.py --check
 	@$(PY) scripts/wire_page.py --check
+	@$(PY) scripts/values_page.py --check
 	@echo "check: ok"
 
-docs: venv-test ## write docs/errors.md, docs/settings.md and docs/wire.md from the code
+docs: venv-test ## write docs/errors.md, settings.md and wire.md from the code, values.md from the tests' table
 	@$(PY) scripts/generate_docs.py
 	@$(PY) scripts/wire_page.py
+	@$(PY) scripts/values_page.py
 
 pictures: venv-test chromium ## take the pictures of the store's pages anew, for docs/store.md
 	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/pages/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)

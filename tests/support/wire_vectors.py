@@ -160,6 +160,26 @@ VALUES: Final[dict[str, Any]] = {
         },
         index=pd.Index([10, 20], dtype="int64", name="id"),
     ),
+    "dict with other keys": {2.5: 1, None: 2, (1, "a"): 3},
+    "days": np.array(["2024-01-02", "NaT"], "M8[D]"),
+    "bytes array": np.array([b"ab", b"c"]),
+    "records": np.array([(1, 2.5)], [("n", "<i4"), ("x", "<f8")]),
+    "objects": np.array([1, None, "a"], dtype=object),
+    "masked array": np.ma.masked_array([1, 2], [False, True], dtype="<i4", fill_value=7),
+    "complex number": np.complex64(1 + 2j),
+    "NA": pd.NA,
+    "NaT": pd.NaT,
+    "Index": pd.Index([3, 1], dtype="int64", name="i"),
+    "MultiIndex": pd.MultiIndex.from_arrays([np.array([1, 2]), np.array([True, False])], names=["a", None]),
+    "Series of categories": pd.Series(
+        pd.Categorical.from_codes([0, -1], categories=pd.Index([5, 3], dtype="int64"))
+    ),
+    "Series of Int64": pd.Series([1, None], dtype="Int64"),
+    "Series with a zone": pd.Series(pd.DatetimeIndex(np.array([0, 1], "M8[s]"), tz="Europe/Berlin")),
+    "Series of periods": pd.Series(pd.PeriodIndex(["2024-01"], freq="M")),
+    "Series of intervals": pd.Series(pd.arrays.IntervalArray.from_breaks(np.array([0, 1, 2]))),
+    "sparse Series": pd.Series(pd.arrays.SparseArray(np.array([0.0, 1.5]), fill_value=0.0)),
+    "DataFrame with named columns": pd.DataFrame({"a": np.array([1])}).rename_axis(columns="c"),
 }
 
 CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
@@ -170,6 +190,13 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
     "two arrays and a fixed argument": ((np.zeros((1, 2), "<f4"), {"x": np.ones(1, "u1")}), {"k": 3}, 0),
     "a Series": ((pd.Series([1.5, 2.5]),), {}, 0),
     "no batch axis": ((1,), {"k": "v"}, None),
+    "rows of a csr matrix": ((scipy.sparse.csr_array(np.array([[0, 1.5], [2, 0]])),), {}, 0),
+    "bytes": ((np.array([b"ab", b"c"]),), {}, 0),
+    "a table with labels": (
+        (pd.DataFrame({"a": np.array([1])}, index=pd.Index([7], dtype="int64", name="id")),),
+        {},
+        0,
+    ),
 }
 
 
@@ -293,6 +320,22 @@ def _sparse(form: str, is_array: bool, shape: list[int], *parts: Any) -> bytes:
 
 
 # Name: (what it should have been, bytes, and after them a byte so many times, the code of the error).
+def _of_fields(code: int, fields: list[Any]) -> bytes:
+    return bytes(msgpack.packb(msgpack.ExtType(code, encode_value(fields))))
+
+
+def _of_mapping(*items: Any) -> bytes:
+    return _of_fields(13, list(items))
+
+
+def _of_array(*fields: Any) -> bytes:
+    return _of_fields(21, list(fields))
+
+
+def _of_pandas(*fields: Any) -> bytes:
+    return _of_fields(15, list(fields))
+
+
 MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     "frame, empty": ("frame", b"", b"", 0, "bad_frame"),
     "frame, truncated in the prefix": ("frame", _CANCEL[:5], b"", 0, "bad_frame"),
@@ -382,6 +425,46 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     ),
     "head, hole a byte long": ("head", b"\xc7\x0d\x10" + bytes.fromhex(_HOLE) + b"\0", b"", 0, "bad_tensor"),
     "head, 600 levels": ("head", b"", b"\x91", 600, "too_deep"),
+    "value, mapping with a key twice": ("value", _of_mapping(1, 2, True, 3), b"", 0, "bad_frame"),
+    "value, mapping without a value": ("value", _of_mapping(1, 2, 3), b"", 0, "bad_frame"),
+    "value, mapping with a list for a key": ("value", _of_mapping([1], 2), b"", 0, "bad_frame"),
+    "value, array of objects by their addresses": (
+        "value",
+        _of_array("raw", [1], "|O", bytes(8)),
+        b"",
+        0,
+        "bad_frame",
+    ),
+    "value, array with bytes left": ("value", _of_array("raw", [1], "<M8[D]", bytes(9)), b"", 0, "bad_frame"),
+    "value, array of an unknown form": (
+        "value",
+        _of_array("view", [1], "<M8[D]", bytes(8)),
+        b"",
+        0,
+        "bad_frame",
+    ),
+    "value, masked array with a short mask": (
+        "value",
+        _of_array("masked", [2], np.zeros(2), np.zeros(1, bool), 0.0),
+        b"",
+        0,
+        "bad_frame",
+    ),
+    "value, category with a code too many": (
+        "value",
+        _of_pandas("array", ["category", [np.array([1], "i1"), ["tensor", np.zeros(1)], False]]),
+        b"",
+        0,
+        "bad_frame",
+    ),
+    "value, value of pandas of an unknown class": ("value", _of_pandas("frame", []), b"", 0, "bad_frame"),
+    "value, Arrow data of an unknown class": (
+        "value",
+        _of_fields(14, ["pyarrow.Tensor", "", b""]),
+        b"",
+        0,
+        "bad_frame",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -127,6 +128,7 @@ _EXACT: Final[dict[type[Any], Callable[[Any], Any]]] = {
     bytearray: _base64,
     memoryview: _base64,
     decimal.Decimal: str,
+    uuid.UUID: str,
     datetime.timedelta: _timedelta,
     datetime.time: datetime.time.isoformat,
     datetime.datetime: datetime.datetime.isoformat,

@@ -13,7 +13,7 @@ from vtsserving._codecs.arrow_tables import read_arrow, read_parquet
 from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.npy import read_npy, write_npy
-from vtsserving._wire import arrow_data, pandas_values
+from vtsserving._wire import arrow_data, pandas_values, tables
 from vtsserving._wire.values import decode_held, encode_value
 from vtsserving.exceptions import (
     BadFrame,
@@ -60,12 +60,17 @@ def _write_msgpack(value: Any) -> bytes:
 
 def _write_npy(value: Any) -> bytes:
     if isinstance(value, list):
-        value = np.array(value)
-    elif hasattr(value, "to_numpy"):
-        value = value.to_numpy()
+        try:
+            value = np.array(value)
+        except ValueError as error:
+            raise NotAcceptable(
+                "the result is a ragged list, which has no .npy form; accept JSON or msgpack"
+            ) from error
+    elif tables.is_table(value) or pandas_values.is_list(value):
+        value = _exact_numbers(value)
     is_array = isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray)
     if is_array and value.dtype.kind == "T" and not hasattr(value.dtype, "na_object"):
-        value = value.astype(np.str_)
+        value = np.array(value.tolist(), np.str_)
     elif is_array and value.dtype.name == "bfloat16":
         value = value.astype(np.float32)
     if not is_array or value.dtype.hasobject or value.dtype.kind == "T":
@@ -73,6 +78,13 @@ def _write_npy(value: Any) -> bytes:
             f"the result is a {type(value).__name__}, which has no .npy form; accept JSON or msgpack"
         )
     return write_npy(np.asarray(value))
+
+
+def _exact_numbers(table: Any) -> Any:
+    """The array of a table; of objects where whole numbers stand beside a missing one, which would cost them digits."""
+    dtypes = list(table.dtypes) if hasattr(table, "columns") else [table.dtype]
+    is_whole = any(getattr(dtype, "numpy_dtype", np.dtype("f8")).kind in "iub" for dtype in dtypes)
+    return table.to_numpy(object) if is_whole and bool(np.any(table.isna())) else table.to_numpy()
 
 
 def _write_arrow(value: Any) -> bytes:

@@ -206,10 +206,16 @@ def _name(names: list[str], index: int, count: int) -> str:
 def _output(value: Any, name: str) -> Output:
     if _is_tensor(value):
         return Output(np.asarray(value))
-    if hasattr(value, "to_numpy") and _is_tensor(found := value.to_numpy()):
+    dtype = getattr(value, "dtype", None)
+    if hasattr(value, "to_numpy") and isinstance(dtype, np.dtype) and _is_tensor(found := value.to_numpy()):
         return Output(np.asarray(found))
+    own: Any = getattr(dtype, "numpy_dtype", None)
+    if own is not None and own.kind == "f":
+        return Output(np.asarray(value.to_numpy(own, na_value=np.nan)))
     if not isinstance(value, list | tuple | bool | int | float | str | bytes):
         value = _plain(value, name)
+    if value is None:
+        raise BadModelOutput(f"the result {name!r} is missing, which no tensor can be")
     texts = uniform(value) if type(value) is list and value else None
     if texts is not None and isinstance(texts.items, list):
         return Output(object_array(texts.items).reshape(texts.shape))
@@ -227,6 +233,10 @@ def _output(value: Any, name: str) -> Output:
     if any(isinstance(item, str | bytes | list | dict) for item in items):
         return _json_items(value)
     # Whole numbers beside one that is missing are fractions, as everywhere in numpy.
+    if any(isinstance(item, int) and abs(item) > _LARGEST_EXACT for item in items):
+        raise BadModelOutput(
+            f"the result {name!r} has a missing value beside whole numbers that no FP64 holds"
+        )
     numbers = [np.nan if item is None else item for item in items]
     return Output(np.array(numbers, np.float64).reshape(array.shape))
 
@@ -237,6 +247,7 @@ def _json_items(value: Any) -> Output:
     return Output(object_array([to_json(item).decode() for item in items]), is_json=True)
 
 
+_LARGEST_EXACT: Final = 2**53
 _PLAIN: Final = (str, bytes, bool, int, float, type(None))
 
 

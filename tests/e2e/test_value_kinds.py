@@ -1,0 +1,209 @@
+"""Values of every kind through a served model, in every form: what docs/values.md says of each is what happens."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import httpx2
+import numpy as np
+import pandas as pd
+import pytest
+
+import vtsserving
+from support import value_kinds
+from support.first_release import serving
+from support.value_kinds import NONE, ValueKind, check_same, installed
+from vtsserving._wire.call_rule import CallRule
+from vtsserving._wire.leaves import cut
+from vtsserving._wire.rows import pack_call
+from vtsserving._wire.values import decode_value, encode_value
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+JSON, NPY, MSGPACK = "application/json", "application/x-npy", "application/msgpack"
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+class Values:
+    """Gives values of each kind, and returns what it gets."""
+
+    def predict(self, kind: Any) -> Any:
+        return value_kinds.kind_named(kind[0] if isinstance(kind, list) else kind).make()
+
+    def echo(self, x: Any) -> Any:
+        return x
+
+    def sees(self, x: Any) -> str:
+        return f"{type(x).__module__}.{type(x).__qualname__} {getattr(x, 'dtype', '')}"
+
+    def rows(self, x: Any) -> Any:
+        return x
+
+
+class Served(NamedTuple):
+    """A gateway, and the client of it."""
+
+    url: str
+    client: vtsserving.Client
+
+    def give(self, kind: ValueKind, accept: str) -> httpx2.Response:
+        headers = {"content-type": JSON, "accept": accept}
+        body = json.dumps({"args": [kind.name]})
+        return httpx2.post(
+            f"{self.url}/v1/models/values/predict", content=body, headers=headers, trust_env=False
+        )
+
+
+@pytest.fixture(scope="module", params=["embedded", "nats"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("values")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTSSERVING_HOME", str(folder / "home"))
+        form = {"batchable": True, "arguments": {"x": {"kind": "rows"}}, "result": {"axis": 0}}
+        vtsserving.picklable_model.save_model(
+            "values",
+            Values(),
+            signatures={**{name: {"batchable": False} for name in ("predict", "echo", "sees")}, "rows": form},
+            options={"max_wait_ms": 100},
+            external_modules=[value_kinds],
+        )
+        workers = ("--workers", "1") if request.param == "nats" else ()
+        with (
+            serving(folder, "serve", "values:latest", *workers) as url,
+            vtsserving.Client(url, timeout=60) as client,
+        ):
+            yield Served(url, client)
+
+
+def named(kinds: list[ValueKind]) -> Any:
+    return pytest.mark.parametrize("kind", kinds, ids=[kind.name for kind in kinds])
+
+
+def plain(value: Any) -> Any:
+    """What comes back of a result: arrays for tensors of torch."""
+    if type(value).__module__.startswith("torch"):
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    return list(value) if value_kinds.is_read_to_its_end(value) else value
+
+
+ALL = installed()
+
+
+@named(ALL)
+def test_a_result_has_the_json_form_that_the_page_says(served: Served, kind: ValueKind) -> None:
+    answer = served.give(kind, JSON)
+    if kind.json is None and kind.name.startswith("complex"):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "bad_model_output")
+    else:
+        assert (answer.status_code, answer.json()) == (200, kind.json)
+
+
+@named(ALL)
+def test_a_result_comes_back_through_the_client_as_it_was(served: Served, kind: ValueKind) -> None:
+    got = served.client.call_model("values", "predict", [kind.name], {})
+    right = plain(kind.make())
+    if getattr(got, "dtype", None) is not None and str(got.dtype) == "bfloat16" and kind.needs == "torch":
+        got = got.astype(np.float32)
+    check_same(got, right)
+
+
+@named(ALL)
+def test_a_result_has_an_npy_form_or_406(served: Served, kind: ValueKind) -> None:
+    answer = served.give(kind, NPY)
+    if kind.npy == NONE:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (406, "not_acceptable")
+        return
+    array = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    assert str(np.lib.format.dtype_to_descr(array.dtype)) == kind.npy
+    if array.dtype.names is None and not isinstance(kind.json, float) and array.dtype.kind in "biufU":
+        assert np.array_equal(array, np.array(kind.json, array.dtype), equal_nan=array.dtype.kind == "f")
+
+
+@named(ALL)
+def test_a_result_has_the_oip_datatypes_that_the_page_says(served: Served, kind: ValueKind) -> None:
+    sent = {"name": "kind", "shape": [1], "datatype": "BYTES", "data": [kind.name]}
+    answer = httpx2.post(f"{served.url}/v2/models/values/infer", json={"inputs": [sent]}, trust_env=False)
+    if not kind.oip:
+        assert answer.status_code == 500, answer.text
+        return
+    assert answer.status_code == 200, answer.text
+    assert [output["datatype"] for output in answer.json()["outputs"]] == kind.oip.split()
+
+
+@named(ALL)
+def test_a_result_has_an_arrow_form_or_406(served: Served, kind: ValueKind) -> None:
+    answer = served.give(kind, ARROW)
+    if not kind.arrow or importlib.util.find_spec("pyarrow") is None:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (406, "not_acceptable")
+        return
+    import pyarrow as pa
+
+    table = pa.ipc.open_stream(answer.content).read_all()
+    right = kind.make()
+    if isinstance(right, pd.DataFrame | pd.Series):
+        got = table.to_pandas()
+        wanted = right if isinstance(right, pd.DataFrame) else right.to_frame(str(right.name or 0))
+        if "Sparse" in str(right.dtypes):
+            wanted = wanted.sparse.to_dense()
+        if "Arrow" not in kind.name:
+            check_same(got, wanted)
+    assert table.num_rows == 2
+
+
+SENDABLE = [kind for kind in ALL if kind.sendable]
+
+
+@named(SENDABLE)
+def test_a_model_gets_what_a_client_sends(served: Served, kind: ValueKind) -> None:
+    sent = kind.make()
+    assert served.client.call_model("values", "sees", [sent], {}) == Values().sees(sent)
+
+
+@named(SENDABLE)
+def test_what_a_client_sends_comes_back(served: Served, kind: ValueKind) -> None:
+    if kind.needs == "torch":
+        return check_same(
+            plain(served.client.call_model("values", "echo", [kind.make()], {})), plain(kind.make())
+        )
+    return check_same(served.client.call_model("values", "echo", [kind.make()], {}), kind.make())
+
+
+def of_rows(value: Any) -> list[Any]:
+    """What several callers send: the first row, the second, and both."""
+    return [cut(value, 0, 0, 1), cut(value, 0, 1, 2), value, cut(value, 0, 0, 1)]
+
+
+@named([kind for kind in SENDABLE if kind.rows and kind.needs != "torch"])
+def test_callers_that_share_a_batch_get_their_own_back(served: Served, kind: ValueKind) -> None:
+    headers = {"content-type": MSGPACK, "accept": MSGPACK}
+    calls = of_rows(kind.make())
+
+    def ask(sent: Any) -> tuple[Any, int]:
+        body = encode_value({"args": [sent], "kwargs": {}})
+        url = f"{served.url}/v1/models/values/rows"
+        answer = httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return decode_value(answer.content), int(answer.headers["x-vts-batch-size"])
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        answers = list(pool.map(ask, calls))
+    for (got, _), sent in zip(answers, calls, strict=True):
+        check_same(got, sent)
+    heads = [pack_call((sent,), {}, CallRule(0)).head for sent in calls]
+    rows = [1, 1, 2, 1]
+    # Calls whose labels are in another one, too, are joined with others than these, if any waits.
+    if kind.name != "DataFrame with labels":
+        assert (len(set(heads)) < len(heads)) == any(
+            size > own for (_, size), own in zip(answers, rows, strict=True)
+        )
+
+
+def test_a_generator_without_an_end_is_an_error_that_says_so(served: Served) -> None:
+    answer: Callable[..., Any] = served.client.call_model
+    with pytest.raises(vtsserving.exceptions.ResultTooLarge, match="more than 100,000 items"):
+        answer("values", "predict", ["endless generator"], {})
