@@ -25,6 +25,78 @@ EXAMPLES: Final = (
 EXIT_SOME_FAILED: Final = 1
 
 
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="A .csv, .tsv, .parquet, .arrow (.feather), .arrows (stream) or .npy file.",
+        show_default=False,
+    ),
+]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="OUTPUT",
+        help="In any of these formats; replaced if it exists, when it is whole.",
+        show_default=False,
+    ),
+]
+MethodOption = Annotated[
+    str,
+    typer.Option("--method", "-m", help="__call__, the only one or predict by default.", show_default=False),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="COLUMN", help="Copy this column to the output; repeatable."),
+]
+KeepAllOption = Annotated[bool, typer.Option("--keep-all", help="Copy all columns to the output.")]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="COLUMN",
+        help="What the method gets, in order; repeatable. What its contract names by default, else all not kept.",
+    ),
+]
+RowsAsOption = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="array, table, list or arguments; what the contract says by default."),
+]
+ResultNameOption = Annotated[
+    str, typer.Option(metavar="NAME", help="The result's column, where it has no names of its own.")
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        "-p",
+        min=1,
+        max=64,
+        help="Model processes; the command's own by default. With --url: requests at a time, 4 by default.",
+    ),
+]
+BatchRowsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1_000_000,
+        help="Most rows of a call; 16384 by default, 1024 with --url, 8 MiB in any case.",
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(help="Let a running gateway compute; VTSSERVING_TOKEN is its token.", show_default=False),
+]
+InputFormatOption = Annotated[
+    str | None,
+    typer.Option(metavar="FORMAT", help="csv, tsv, parquet, arrow, arrows or npy; else by the name."),
+]
+OutputFormatOption = Annotated[str | None, typer.Option(metavar="FORMAT", help="Likewise.")]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Forget what a run that did not finish has left.")
+]
+
+
 def add_predict(app: typer.Typer) -> None:
     """Add the command to the app."""
     app.command("predict", epilog=examples(*EXAMPLES))(predict)
@@ -32,79 +104,20 @@ def add_predict(app: typer.Typer) -> None:
 
 def predict(
     tag: TagArgument,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="A .csv, .tsv, .parquet, .arrow (.feather), .arrows (stream) or .npy file.",
-            show_default=False,
-        ),
-    ],
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="OUTPUT",
-            help="In any of these formats; replaced if it exists, when it is whole.",
-            show_default=False,
-        ),
-    ],
-    method: Annotated[
-        str, typer.Option("--method", "-m", help="__call__, the only one or predict by default.")
-    ] = "",
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="COLUMN", help="Copy this column to the output; repeatable."),
-    ] = None,
-    keep_all: Annotated[bool, typer.Option("--keep-all", help="Copy all columns to the output.")] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="COLUMN",
-            help="What the method gets, in order; repeatable. What its contract names by default, else all not kept.",
-        ),
-    ] = None,
-    rows_as: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND", help="array, table, list or arguments; what the contract says by default."
-        ),
-    ] = None,
-    result_name: Annotated[
-        str, typer.Option(metavar="NAME", help="The result's column, where it has no names of its own.")
-    ] = "prediction",
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            "-p",
-            min=1,
-            max=64,
-            help="Model processes; the command's own by default. With --url: requests at a time, 4 by default.",
-        ),
-    ] = None,
-    batch_rows: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1_000_000,
-            help="Most rows of a call; 16384 by default, 1024 with --url, 8 MiB in any case.",
-        ),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="Let a running gateway compute; VTSSERVING_TOKEN is its token.", show_default=False
-        ),
-    ] = None,
-    input_format: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT", help="csv, tsv, parquet, arrow, arrows or npy; else by the name."),
-    ] = None,
-    output_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="Likewise.")] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what a run that did not finish has left.")
-    ] = False,
+    source: SourceArgument,
+    target: TargetArgument,
+    method: MethodOption = "",
+    keep: KeepOption = None,
+    keep_all: KeepAllOption = False,
+    column: ColumnOption = None,
+    rows_as: RowsAsOption = None,
+    result_name: ResultNameOption = "prediction",
+    processes: ProcessesOption = None,
+    batch_rows: BatchRowsOption = None,
+    url: UrlOption = None,
+    input_format: InputFormatOption = None,
+    output_format: OutputFormatOption = None,
+    restart: RestartOption = False,
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.table,
 ) -> None:
     """Score a file: call a model's method with all its rows.

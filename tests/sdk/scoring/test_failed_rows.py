@@ -78,20 +78,21 @@ def test_a_model_that_drops_a_row_fails_with_that_row(tmp_path: Path) -> None:
     ]
 
 
-def test_cells_and_records_that_cannot_be_read_fail_alone_and_keep_their_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bad", [0, 1, 250, 299])
+def test_a_cell_that_is_no_number_fails_alone_and_keeps_its_id(tmp_path: Path, bad: int) -> None:
     save_people()
     frame = people(300)
     frame.insert(0, "id", [f"{number:04d}" for number in range(300)])
     lines = frame.to_csv(index=False).splitlines()
-    lines[1 + 250] = "0250,old,1.5,NA"
+    lines[1 + bad] = f"{bad:04d},10,much,NA"
     (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
     vtsserving.predict_file("people", tmp_path / "in.csv", tmp_path / "out.csv", keep=["id"], batch_rows=128)
     out = listed(tmp_path / "out.csv")
     assert [one["id"] for one in out] == frame["id"].tolist()
-    assert [number for number, one in enumerate(out) if not one["prediction"]] == [250]
+    assert [number for number, one in enumerate(out) if not one["prediction"]] == [bad]
     failed = listed(tmp_path / "out.csv.failed.csv")
-    assert [one["row"] for one in failed] == ["250"]
-    assert "old" in failed[0]["error"]
+    assert [one["row"] for one in failed] == [str(bad)]
+    assert "much" in failed[0]["error"]
 
 
 def test_a_missing_whole_number_is_nan_in_npy_where_float64_holds_the_others(tmp_path: Path) -> None:

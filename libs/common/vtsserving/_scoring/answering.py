@@ -9,12 +9,13 @@ from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
 from vtsserving._scoring.calls import CallPlan
 from vtsserving._scoring.chunks import Chunk
-from vtsserving._scoring.encoding import Part, encode
+from vtsserving._scoring.encoding import Stretch, encode
 from vtsserving._scoring.formats import Format
 from vtsserving._scoring.result_columns import columns_of, whole_array
 from vtsserving._wire import tables
 from vtsserving.exceptions import (
     AuthError,
+    BadInput,
     BadModelOutput,
     IncompatibleEnvironment,
     ModelError,
@@ -105,7 +106,7 @@ class Answerer:
         Raises:
             VtsServingException: an error that says nothing about rows.
         """
-        parts: list[Part] = []
+        parts: list[Stretch] = []
         failed: list[FailedRow] = []
         waiting = [chunk]
         done = 0
@@ -132,21 +133,26 @@ class Answerer:
         data = encode([self._gap(chunk)], names, self._output)
         return Answered(chunk.rows, names, data, (FailedRow(0, *described(error)),))
 
-    def _gap(self, chunk: Chunk) -> Part:
-        return Part(chunk.rows, self._kept_of(chunk))
+    def _gap(self, chunk: Chunk) -> Stretch:
+        """Rows without results; where they cannot be read, without the kept columns, too."""
+        try:
+            kept = self._kept_of(chunk)
+        except BadInput:
+            kept = {name: [None] * chunk.rows for name in self._kept}
+        return Stretch(chunk.rows, kept)
 
-    def _part(self, chunk: Chunk, names: tuple[str, ...] | None) -> tuple[Part, tuple[str, ...]]:
+    def _part(self, chunk: Chunk, names: tuple[str, ...] | None) -> tuple[Stretch, tuple[str, ...]]:
         args, kwargs = self.plan.arguments(chunk)
         result = in_order(self._call(args, kwargs), chunk.rows)
         if self._output == "npy":
             array = whole_array(result, chunk.rows, self._form)
             # Arrays have no names; what all rows must have in common is their shape.
             found: tuple[str, ...] = ("x".join(map(str, array.shape[1:])),)
-            part = Part(chunk.rows, {}, array=array)
+            part = Stretch(chunk.rows, {}, array=array)
         else:
             columns = columns_of(result, chunk.rows, self._form, self._name)
             found = tuple(columns)
-            part = Part(chunk.rows, self._kept_of(chunk), columns)
+            part = Stretch(chunk.rows, self._kept_of(chunk), columns)
             if names is not None and set(found) == set(names):
                 found = names
         if names is not None and found != names:
@@ -182,14 +188,14 @@ def described(error: BaseException) -> tuple[str, str]:
     return kind.code, " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _joined(parts: list[Part]) -> list[Part]:
+def _joined(parts: list[Stretch]) -> list[Stretch]:
     """The same parts, with failed rows that follow each other in one where nothing is kept."""
-    joined: list[Part] = []
+    joined: list[Stretch] = []
     for part in parts:
         last = joined[-1] if joined else None
         is_gap = part.columns is None and part.array is None
         if is_gap and not part.kept and last is not None and last.columns is None and last.array is None:
-            joined[-1] = Part(last.rows + part.rows, {})
+            joined[-1] = Stretch(last.rows + part.rows, {})
         else:
             joined.append(part)
     return joined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,6 +19,9 @@ from vtsserving.exceptions import BadInput, BadShape, InvalidArgument, WrongType
 RowsAs = Literal["array", "table", "list", "arguments"]
 ROWS_AS: Final = ("array", "table", "list", "arguments")
 """What the rows of a file are for the method; `arguments`: each column is one."""
+
+MAX_TRIED: Final = 32
+"""Rows at either end of a chunk of which one has to fit, or no row of the file does."""
 
 
 @dataclass(frozen=True)
@@ -208,25 +211,55 @@ def check_once(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> None:
     Args:
         arguments: what is known of the method's.
         plan: how calls are made.
-        chunk: any rows of the file.
+        chunk: the first rows of the file.
 
     Raises:
         BadInput: the error that such a request gets online.
     """
-    args, kwargs = plan.arguments(chunk)
-    empty = [_no_rows(value) for value in args], {name: _no_rows(value) for name, value in kwargs.items()}
+    error = _misfit(arguments, plan, chunk)
+    if error is None:
+        return
+    # A row of them may be bad, or all are: single ones show it.
+    alone = [_misfit(arguments, plan, row) for row in _some_rows(chunk)]
+    if None not in alone:
+        raise error
+
+
+def _misfit(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> BadInput | None:
+    """The error of a call with these rows; None: the method would take them."""
     try:
-        arguments.conform(*empty)
-    except BadInput:
-        # Without rows, a list or an array of objects says less than with them: the whole call decides.
+        args, kwargs = plan.arguments(chunk)
         try:
+            arguments.conform(
+                [_no_rows(one) for one in args], {name: _no_rows(one) for name, one in kwargs.items()}
+            )
+        except BadInput:
+            # Without rows, a list or an array of objects says less than with them: the whole call decides.
             arguments.conform(args, kwargs)
-        except BadShape as error:
-            if plan.rows_as != "array" or not plan.columns:
-                raise
-            raise BadShape(
-                f"{error.message}; the method gets {_some(plan.columns)}: choose its columns, or keep the others"
-            ) from error
+    except BadShape as error:
+        if plan.rows_as != "array" or not plan.columns:
+            return error
+        return BadShape(
+            f"{error.message}; the method gets {_some(plan.columns)}: choose its columns, or keep the others"
+        )
+    except BadInput as error:
+        return error
+    return None
+
+
+def _some_rows(chunk: Chunk) -> Iterator[Chunk]:
+    """Single rows from the beginning and from the end of a chunk."""
+    for end in (0, -1):
+        some = chunk
+        while some.rows > MAX_TRIED:
+            some = some.halves()[end]
+        waiting = [some]
+        while waiting:
+            one = waiting.pop()
+            if one.rows > 1:
+                waiting += reversed(one.halves())
+            else:
+                yield one
 
 
 def _no_rows(value: Any) -> Any:

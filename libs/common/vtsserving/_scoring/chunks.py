@@ -181,7 +181,7 @@ class ArrowChunk:
         for name in names:
             values = self._values(name)
             # With a missing value among them, pandas makes these float64, which cannot hold long ids.
-            if values.null_count and pa.types.is_integer(values.type) and not _fits_float(frame[name]):
+            if values.null_count and pa.types.is_integer(values.type) and not _fits_float(values):
                 frame[name] = packages.pandas().array(values.to_pylist(), dtype=_nullable(values.type))
         return frame
 
@@ -226,8 +226,9 @@ def _stacked(items: list[Any], name: str) -> Array:
         raise BadInput(f"the lists in the column {name!r:.80} differ in length") from error
 
 
-def _fits_float(series: Any) -> bool:
-    return bool(series.dropna().abs().max() <= EXACT_FLOAT)
+def _fits_float(values: Any) -> bool:
+    ends = packages.pyarrow("pyarrow.compute").min_max(values).as_py()
+    return bool(max(abs(ends["min"] or 0), abs(ends["max"] or 0)) <= EXACT_FLOAT)
 
 
 def _nullable(arrow_type: Any) -> str:

@@ -21,7 +21,7 @@ _PLAIN: Final = ("bool", "int64", "int32", "float64", "float32")
 """Dtypes of pandas whose arrays have the same values."""
 
 
-class Part(NamedTuple):
+class Stretch(NamedTuple):
     """Consecutive rows that are answered, or that failed.
 
     Attributes:
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     array: np.ndarray[Any, Any] | None = None
 
 
-def encode(parts: Sequence[Part], names: Sequence[str], kind: Format) -> bytes:
+def encode(parts: Sequence[Stretch], names: Sequence[str], kind: Format) -> bytes:
     """The bytes of a chunk's answers.
 
     Args:
@@ -67,7 +67,7 @@ def header(kept: Sequence[str], names: Sequence[str], kind: Format) -> bytes:
 # --- CSV ---------------------------------------------------------------------------------------------------------
 
 
-def _csv(parts: Sequence[Part], names: Sequence[str], delimiter: str) -> bytes:
+def _csv(parts: Sequence[Stretch], names: Sequence[str], delimiter: str) -> bytes:
     sink = io.StringIO(newline="")
     writer = csv.writer(sink, delimiter=delimiter, lineterminator="\n")
     for part in parts:
@@ -121,7 +121,7 @@ def _text(value: Any) -> Any:
 # --- .npy --------------------------------------------------------------------------------------------------------
 
 
-def _npy(parts: Sequence[Part]) -> bytes:
+def _npy(parts: Sequence[Stretch]) -> bytes:
     known = [part.array for part in parts if part.array is not None]
     arrays = []
     for part in parts:
@@ -169,7 +169,7 @@ def _with_room(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 # --- Arrow -------------------------------------------------------------------------------------------------------
 
 
-def _arrow(parts: Sequence[Part], names: Sequence[str]) -> bytes:
+def _arrow(parts: Sequence[Stretch], names: Sequence[str]) -> bytes:
     pa = packages.pyarrow()
     found = []
     for part in parts:

@@ -23,7 +23,7 @@ from vtsserving._scoring.chunks import Chunk
 from vtsserving._scoring.csv_text import CsvLayout
 from vtsserving._scoring.encoding import header
 from vtsserving._scoring.finishing import empty_answers, finish, framed
-from vtsserving._scoring.formats import OF_PYARROW, format_of
+from vtsserving._scoring.formats import OF_PYARROW, Format, format_of
 from vtsserving._scoring.gateway_model import RETRIES, known_remotely, remote_call
 from vtsserving._scoring.local_model import Answering, Known, known_locally, loaded_call
 from vtsserving._scoring.processes import MAX_PROCESSES, ScoringProcesses
@@ -150,17 +150,7 @@ def predict_file(
             known = known_remotely(client, tag, method)
         else:
             known = known_locally(models.get(tag), method)
-        if keep == "all":
-            kept = opened.names or ()
-            columns = columns if columns is not None else _for_method(opened, known)
-        else:
-            kept = tuple(keep)
-        if kept and kinds[1] == "npy":
-            raise InvalidArgument("a .npy file has no room for columns that are kept; write .csv or .parquet")
-        plan = plan_calls(
-            known.contract, known.arguments(), opened.names, chosen=columns, kept=kept, rows_as=rows_as
-        )
-        answering = Answering(plan, kinds[1], tuple(kept), result_name)
+        answering = _answering(opened, known, kinds[1], columns, keep, rows_as, result_name)
         run = _Run(opened, known, answering, on_progress)
         unfinished = stack.enter_context(Unfinished(paths[1], restart=restart))
         run.begin(unfinished, paths[0], url)
@@ -179,6 +169,29 @@ def predict_file(
         unfinished.failed_file if done.failed else None,
         _clock.monotonic_s() - started_s,
     )
+
+
+def _answering(
+    source: Source,
+    known: Known,
+    output: Format,
+    columns: Sequence[str] | None,
+    keep: Sequence[str] | Literal["all"],
+    rows_as: str | None,
+    result_name: str,
+) -> Answering:
+    """How chunks are answered; arguments as of `predict_file`."""
+    if keep == "all":
+        kept = tuple(source.names or ())
+        columns = columns if columns is not None else _for_method(source, known)
+    else:
+        kept = tuple(keep)
+    if kept and output == "npy":
+        raise InvalidArgument("a .npy file has no room for columns that are kept; write .csv or .parquet")
+    plan = plan_calls(
+        known.contract, known.arguments(), source.names, chosen=columns, kept=kept, rows_as=rows_as
+    )
+    return Answering(plan, output, kept, result_name)
 
 
 class _Run:

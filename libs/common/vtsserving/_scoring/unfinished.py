@@ -35,7 +35,7 @@ FAILED_HEADER: Final = ("row", "code", "error")
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far a run is.
 
     Attributes:
@@ -87,7 +87,7 @@ class Unfinished:
                 self._lock.acquire(timeout=0)
             except Timeout as error:
                 raise InUse(f"another process is writing {output}") from error
-        self.progress = Progress()
+        self.progress = RunProgress()
         self._answers: IO[bytes] | None = None
         self._failed: IO[bytes] | None = None
         self._stepped_s = _clock.monotonic_s()
@@ -101,7 +101,7 @@ class Unfinished:
         for file in (self._answers, self._failed):
             if file is not None:
                 file.close()
-        if not self.progress.rows:
+        if self._answers is not None and not self.progress.rows:
             self.remove()  # nothing that a next run could go on with, as after an error in the command
         self._lock.release()
 
@@ -207,7 +207,7 @@ class Unfinished:
         except FileNotFoundError:
             return plan
         names = raw.pop("names")
-        self.progress = Progress(**raw, names=None if names is None else tuple(names))
+        self.progress = RunProgress(**raw, names=None if names is None else tuple(names))
         return plan
 
     def _check(self, known: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
