@@ -16,7 +16,7 @@ from vtsserving._contract.plain_values import plain
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
 from vtsserving._wire import tables, tensors
-from vtsserving.exceptions import BadInput, UnknownArgument
+from vtsserving.exceptions import BadInput, UnknownArgument, WrongType
 
 
 class Arguments:
@@ -162,6 +162,10 @@ class Arguments:
             return read_table(value, table, where)
         if table is not None and isinstance(value, np.ndarray):
             return table.of_array(value, where)
+        if table is not None and isinstance(value, tuple | str | bytes | int | float | np.generic):
+            raise WrongType(
+                f"{where} is a {type(value).__name__}, not a table; send records, [{{...}}], or rows, [[...]]"
+            )
         if spec is None or tensors.is_torch(value):
             return value
         if isinstance(value, np.ndarray | np.generic):
