@@ -72,7 +72,9 @@ def _first_other(items: Items, wanted: frozenset[type], where: str, name: str) -
 
 def _native(items: Items) -> Items:
     """Values of numpy, which a client's list may hold, as Python's own."""
-    return [item.item() if isinstance(item, np.generic) else item for item in items]
+    return [
+        item.item() if isinstance(item, np.generic | np.ndarray) and not item.ndim else item for item in items
+    ]
 
 
 def floats(items: Items, dtype: Any, where: str) -> Any:
@@ -138,7 +140,7 @@ def _object_texts(items: Items, dtype: Any, where: str) -> Any:
 
 
 def _texts(items: Items, where: str) -> Items:
-    found = [None if is_missing(item) else item for item in items]
+    found = [None if is_missing(item) else item for item in _native(items)]
     for row, item in enumerate(found):
         if item is not None and not isinstance(item, str):
             raise wrong(item, row, where, "a string")

@@ -31,6 +31,9 @@ MISSING: Final = frozenset(
 )
 """What stands for a missing value in a column that is not text; there, only the empty text does."""
 
+INT64_END: Final = 2**63
+UINT64_END: Final = 2**64
+
 _WHOLE: Final = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _NUMBER: Final = re.compile(
     r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,5})?|[+-]?(?:inf|infinity)", re.ASCII | re.IGNORECASE
@@ -100,7 +103,10 @@ def _guessed(texts: Sequence[str], where: str) -> Sequence[Any]:
     """Numbers if all are, else true and false if all are, else texts."""
     given = [text for text in texts if text not in MISSING]
     if given and all(_NUMBER.fullmatch(text.strip()) for text in given):
-        return _numbers(texts, where)
+        found = _numbers(texts, where)
+        # Digits that no number has room for are no number.
+        if not any(isinstance(item, int) and not -INT64_END <= item < UINT64_END for item in found):
+            return found
     if given and all(text.lower() in ("true", "false") for text in given):
         return _truths(texts, where)
     if not given:

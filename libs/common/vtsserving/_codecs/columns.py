@@ -22,6 +22,8 @@ MAX_NAMED: Final = 5
 EXACT: Final = 2**53
 """Whole numbers beyond this lose digits as float64."""
 
+INT64_END: Final = 2**63
+
 
 def pandas_module() -> Any:
     """pandas, without which no table can be read.
@@ -259,8 +261,9 @@ def inferred(items: Items) -> Any:
     pd = pandas_module()
     kinds = set(map(type, items))
     if int in kinds and kinds <= {int, type(None)} and len(kinds) == 2:
-        if any(item is not None and abs(item) > EXACT for item in items):
-            return pd.array(list(items), dtype="Int64")
+        largest = max(abs(item) for item in items if item is not None)
+        if largest > EXACT:
+            return pd.array(list(items), dtype="Int64" if largest < INT64_END else object)
     elif list in kinds or dict in kinds or tuple in kinds:
         array = np.empty(len(items), dtype=object)
         for row, item in enumerate(items):

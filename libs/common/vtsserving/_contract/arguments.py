@@ -17,7 +17,7 @@ from vtsserving._contract.plain_values import plain
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
 from vtsserving._wire import tables, tensors
-from vtsserving.exceptions import BadInput, UnknownArgument
+from vtsserving.exceptions import BadInput, UnknownArgument, WrongType
 
 
 class Arguments:
@@ -91,12 +91,12 @@ class Arguments:
         )
 
     def is_table(self, body: Mapping[Any, Any]) -> bool:
-        """Whether an object is the table that is the first argument, instead of a call.
+        """Whether an object is the table that is, or may be, the first argument, instead of a call.
 
         Raises:
             BadInput: it fits both; the message names them.
         """
-        table = self.table(0)
+        table = self.known_columns(0)
         return table is not None and not is_call(body, table)
 
     def _describe(self, name: str, argument: Argument) -> None:
@@ -162,11 +162,16 @@ class Arguments:
         if isinstance(value, list):
             is_known = self.table(index, name) is not None or _is_plain(value)
             return self.from_list(value, spec, where, index, name) if is_known else value
+        known = self.known_columns(index, name)
+        if known is not None and isinstance(value, dict):
+            return read_table(value, known, where)
         table = self.table(index, name)
-        if table is not None and isinstance(value, dict):
-            return read_table(value, table, where)
         if table is not None and isinstance(value, np.ndarray):
             return table.of_array(value, where)
+        if table is not None and isinstance(value, tuple | str | bytes | int | float | np.generic):
+            raise WrongType(
+                f"{where} is a {type(value).__name__}, not a table; send records, [{{...}}], or rows, [[...]]"
+            )
         if spec is None or tensors.is_torch(value) or type(value) is tensors.HeldTensor:
             return value
         if isinstance(value, np.ndarray | np.generic):
@@ -193,9 +198,11 @@ class Arguments:
             name: its name, where it was given by name.
         """
         table = self.table(index, name)
-        if table is None and isinstance(value, list) and value and isinstance(value[0], dict):
+        if table is None and (
+            isinstance(value, dict) or (value and isinstance(value, list) and isinstance(value[0], dict))
+        ):
             table = self.known_columns(index, name)
-        if table is not None and (isinstance(value, list | dict) or self.table(index, name)):
+        if table is not None and value is not None:
             return read_table(value, table, where)
         if spec is not None:
             return to_array(value, spec, where, takes_bools=True)

@@ -187,7 +187,7 @@ class Target:
 
     def _split(self, value: Any) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments of a body: a call, or a table alone."""
-        if self._is_table and isinstance(value, dict) and self.arguments.is_table(value):
+        if isinstance(value, dict) and self.arguments.is_table(value):
             return [value], {}
         return split_call(value)
 

@@ -25,19 +25,19 @@ def is_table(target: Target, inputs: Sequence[Any], content_type: Any) -> bool:
         inputs: of the request, not yet checked.
         content_type: of the request's parameters.
     """
-    names = [one.get("name") for one in inputs if isinstance(one, dict)]
+    names = {name for one in inputs if isinstance(one, dict) and isinstance(name := one.get("name"), str)}
     arguments = target.arguments
     known = arguments.known_columns(0)
     if known is not None and known.columns:
         texts = {str(name) for name in known.names}
-        if texts <= set(names):
+        if texts <= names:
             return _are_columns(inputs)
     if content_type == PANDAS:
         return _are_columns(inputs)
     contract = arguments.contract
     takes = {*contract.names, *contract.keywords}
     table = arguments.table(0)
-    return table is not None and not takes & set(names) and _are_columns(inputs)
+    return table is not None and not takes & names and _are_columns(inputs)
 
 
 def _are_columns(inputs: Sequence[Any]) -> bool:
