@@ -29,6 +29,7 @@ from vtsserving_store.http.routes import aliases as routes_aliases
 from vtsserving_store.http.routes import blobs as routes_blobs
 from vtsserving_store.http.routes import health as routes_health
 from vtsserving_store.http.routes import models as routes_models
+from vtsserving_store.http.routes import records as routes_records
 from vtsserving_store.http.routes import settings as routes_settings
 from vtsserving_store.http.routes import uploads as routes_uploads
 from vtsserving_store.http.routes.health import Readiness
@@ -146,6 +147,7 @@ def create_app(context: RouteContext, readiness: Readiness, metrics: StoreMetric
         description="Models, their versions, aliases, labels and files.",
         docs_url="/docs",
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     app.state.readiness = readiness
@@ -153,6 +155,7 @@ def create_app(context: RouteContext, readiness: Readiness, metrics: StoreMetric
     modules = (
         routes_health,
         routes_models,
+        routes_records,
         routes_settings,
         routes_pages,
         routes_aliases,
@@ -162,8 +165,9 @@ def create_app(context: RouteContext, readiness: Readiness, metrics: StoreMetric
     )
     for module in modules:
         app.include_router(module.router)
-    add_head(app, (route for module in modules for route in module.router.routes))
-    add_error_handlers(app)
+    routes = [route for module in modules for route in module.router.routes]
+    add_head(app, routes)
+    add_error_handlers(app, routes)
     app.add_exception_handler(routes_pages.PageError, routes_pages.show_problem)
     return app
 

@@ -16,6 +16,7 @@ from vtsserving_store.registry.index import Index
 from vtsserving_store.registry.labels import Labels
 from vtsserving_store.registry.options import ModelOptionRecords
 from vtsserving_store.registry.registry import Registry
+from vtsserving_store.registry.serving_records import ServingRecords
 from vtsserving_store.registry.tokens import Tokens
 from vtsserving_store.settings import StoreSettings
 from vtsserving_store.upkeep.gc import GarbageCollector
@@ -34,6 +35,7 @@ class StoreComponents:
     labels: Labels
     options: ModelOptionRecords
     registry: Registry
+    records: ServingRecords
     tokens: Tokens
     collector: GarbageCollector
 
@@ -62,6 +64,7 @@ class StoreComponents:
             labels=labels,
             options=options,
             registry=Registry(objects, content, leases, index, aliases, labels, options),
+            records=ServingRecords(objects, options),
             tokens=Tokens(objects),
             collector=GarbageCollector(objects, leases, grace_s=own.grace_s),
         )
@@ -69,5 +72,6 @@ class StoreComponents:
     def close(self) -> None:
         """Stop threads and close connections."""
         self.content.close()
+        self.records.close()
         self.index.close()
         self.objects.close()

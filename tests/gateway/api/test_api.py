@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
@@ -84,6 +86,32 @@ def test_unknown_things_are_404_in_the_one_shape(
 def test_other_methods_of_a_route_are_405(unharmed: ServedGateway) -> None:
     answer = unharmed.ask(post(b"", "/livez"))
     assert (answer.code, answer.status, answer.headers["allow"]) == ("method_not_allowed", 405, "GET, HEAD")
+
+
+def test_operations_have_names_that_a_client_can_be_made_of(unharmed: ServedGateway) -> None:
+    paths = unharmed.ask(get("/openapi.json")).json["paths"]
+    names = [operation["operationId"] for item in paths.values() for operation in item.values()]
+    assert len(set(names)) == len(names)
+    of_routes = {
+        path: item for path, item in paths.items() if "{" in path or not path.startswith("/v1/models/")
+    }
+    own = [name for item in of_routes.values() for name in operation_ids(item)]
+    assert [name for name in own if not re.fullmatch("[a-z]+(_[a-z]+){0,4}", name)] == []
+    assert {"list_models", "load_model", "oip_repository_index", "call_method"} <= set(own)
+
+
+def operation_ids(item: dict[str, Any]) -> list[str]:
+    return [operation["operationId"] for operation in item.values()]
+
+
+@pytest.mark.parametrize("path", ["system", "cuda"])
+def test_regions_of_shared_memory_cannot_be_registered_and_the_answer_says_what_to_do(
+    unharmed: ServedGateway, path: str
+) -> None:
+    answer = unharmed.ask(post(b"{}", f"/v2/{path}sharedmemory/region/mine/register"))
+    assert answer.status == 404
+    assert "shared memory" in answer.json["error"]
+    assert "binary data" in answer.json["error"]
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,16 @@ BAD = [
     ("binary size without data", one(parameters={"binary_data_size": 32}), "does not fit"),
     ("negative binary size", one(parameters={"binary_data_size": -1}), "does not fit"),
     ("both kinds of data", one(parameters={"binary_data_size": 0}), "both"),
+    (
+        "shared memory",
+        one(parameters={"shared_memory_region": "mine"}),
+        "'X' is in the region 'mine': shared memory",
+    ),
+    (
+        "shared memory for an output",
+        {"outputs": [{"name": "output", "parameters": {"shared_memory_region": "r"}}], **GOOD},
+        "send tensors within requests",
+    ),
 ]
 
 

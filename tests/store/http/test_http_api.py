@@ -330,6 +330,34 @@ def test_unknown_paths_and_methods_answer_in_the_one_form(shared_http: httpx2.Cl
     assert method.headers["allow"] == "GET, HEAD"
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/api/v1/models/m/versions/1", "DELETE GET HEAD PUT"),
+        ("/api/v1/models/m/settings", "GET HEAD PATCH"),
+        ("/api/v1/models/m/aliases/a", "DELETE GET HEAD PUT"),
+        ("/api/v1/tokens", "GET HEAD POST"),
+        ("/api/v1/uploads/u", "DELETE GET HEAD"),
+        ("/api/v1/events", "GET HEAD"),
+        ("/livez", "GET HEAD"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(
+    shared_http: httpx2.Client, path: str, methods: str
+) -> None:
+    answer = shared_http.request("TRACE", path)
+    assert (answer.status_code, error_code(answer)) == (405, "method_not_allowed")
+    assert sorted(answer.headers["allow"].split(", ")) == methods.split()
+    assert answer.json()["error"]["message"] == f"use {answer.headers['allow']}"
+
+
+def test_operations_have_short_names(shared_http: httpx2.Client) -> None:
+    paths = shared_http.get("/openapi.json").json()["paths"]
+    names = [operation["operationId"] for item in paths.values() for operation in item.values()]
+    assert len(set(names)) == len(names)
+    assert {"list_models", "show_version", "begin_push"} <= set(names)
+
+
 def test_head_answers_as_get_without_a_body(
     store: ThreadedStore, http: httpx2.Client, local: LocalStore
 ) -> None:

@@ -1,12 +1,13 @@
-"""HEAD beside GET: the same answer without its body (RFC 9110, 9.3.2)."""
+"""Methods of paths: HEAD beside GET, the same answer without its body (RFC 9110, 9.3.2), and all that a path has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 
 
 def add_head(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
@@ -41,3 +42,19 @@ def with_head(allow: str) -> str:
         return allow
     at = methods.index("GET") + 1
     return ", ".join([*methods[:at], "HEAD", *methods[at:]])
+
+
+def all_methods(routes: Iterable[BaseRoute], scope: Any) -> str:
+    """The value of an Allow header with the methods of all routes of a path; Starlette names those of the first one.
+
+    Args:
+        routes: of the application.
+        scope: of a request.
+    """
+    found = [
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.matches(scope)[0] is not Match.NONE
+        for method in sorted(route.methods or ())
+    ]
+    return with_head(", ".join(dict.fromkeys(found)))

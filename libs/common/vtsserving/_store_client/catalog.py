@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from itertools import islice
-from typing import Final
+from typing import Any
 
 from cachetools import LRUCache
 
 from vtsserving._catalog.catalog import MAX_ENTRIES, CachedCatalog, CatalogEntry
+from vtsserving._model.info import ModelInfo
 from vtsserving._model.settings import Configured, merge
 from vtsserving._store_client.client import RegistryClient
-from vtsserving.exceptions import IntegrityError, StoreUnavailable
-
-MAX_LISTED: Final = 200
-"""Most models that a listing shows, the newest first; each costs a request to the store."""
+from vtsserving.exceptions import IntegrityError, ModelNotFound, NotFound, StoreUnavailable
 
 
 class StoreCatalog(CachedCatalog):
@@ -56,8 +53,23 @@ class StoreCatalog(CachedCatalog):
             return entry
 
         def fetch_all(name: str | None) -> list[CatalogEntry]:
-            rows = client.versions() if name is None else client.name(name)["versions"]
-            return [fetch(f"{row['name']}:{row['version']}") for row in islice(rows, MAX_LISTED)]
+            try:
+                found = [entry_of(row) for row in client.records(name or "")]
+            except ModelNotFound:
+                raise
+            except NotFound:
+                # A store of 0.1 has no such list: one request for each version.
+                rows = client.versions() if name is None else client.name(name)["versions"]
+                return [fetch(f"{row['name']}:{row['version']}") for row in rows]
+            except (IntegrityError, KeyError, TypeError, AttributeError) as error:
+                raise StoreUnavailable(f"the store's answer is damaged: {error}") from error
+            with lock:
+                exact.update((entry.tag, entry) for entry in found)
+            return found
+
+        def entry_of(row: dict[str, Any]) -> CatalogEntry:
+            settings = merge(row["settings"], configured.of(row["name"]))
+            return CatalogEntry.of(ModelInfo.from_dict(row["info"], row["extra"]), row["digest"], settings)
 
         super().__init__(fetch, fetch_all)
 

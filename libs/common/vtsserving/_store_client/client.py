@@ -107,6 +107,10 @@ class RegistryClient:
         """
         return self._pages("/api/v1/versions", "versions", filters)
 
+    def records(self, name: str = "") -> Iterator[dict[str, Any]]:
+        """What serving needs of all versions, or of those of one name; see the route /api/v1/records."""
+        return self._pages("/api/v1/records", "records", {"name": name} if name else {})
+
     def models(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Names that have a fitting version: `name`, `versions` (how many), `latest` (a summary)."""
         return self._pages("/api/v1/models", "models", filters)

@@ -38,7 +38,7 @@ Functions = dict[str, Function]
 
 def find_functions() -> Conversation[Functions]:
     """The functions of the service that the gateway serves, by name."""
-    answer = yield Call("GET", "/openapi.json")
+    answer = yield Call("GET", "/openapi.json?models=false")
     document = read_json(answer)
     try:
         return _functions_of(document["paths"])

@@ -36,6 +36,7 @@ from vtsserving_gateway.predict.bound_routes import BoundRoutes
 from vtsserving_gateway.state import GatewayState
 
 ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+SHARED_MEMORY: Final = ("/v2/systemsharedmemory", "/v2/cudasharedmemory")
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -106,12 +107,13 @@ def _add_health(app: FastAPI, gateway: GatewayState, not_ready: Callable[[], str
         return Response(gateway.metrics.exposition(), media_type=METRICS_TYPE)
 
     unready: dict[int | str, dict[str, Any]] = {503: error_answer("Not ready; the message says why.")}
-    app.add_api_route("/livez", live, **reads)
-    app.add_api_route("/readyz", ready, responses=unready, **reads)
+    app.add_api_route("/livez", live, operation_id="livez", **reads)
+    app.add_api_route("/readyz", ready, responses=unready, operation_id="readyz", **reads)
     app.add_api_route("/healthz", ready, responses=unready, operation_id="healthz", **reads)
     app.add_api_route(
         "/metrics",
         metrics,
+        operation_id="metrics",
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}},
         **reads,
@@ -151,6 +153,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own errors: no such route, or another HTTP method."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.NOT_FOUND and request.scope["path"].startswith(SHARED_MEMORY):
+        return refusal(request, NotFound(oip_codec.NO_SHARED_MEMORY), headers)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return refusal(request, NotFound("no such route; /docs lists all"), headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from importlib.resources import files
 from typing import Final
+from urllib.parse import quote
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 
 from vtsserving.exceptions import VtsServingException
 from vtsserving_gateway.api.model_documents import model_paths
 from vtsserving_gateway.http.json_text import answer
 from vtsserving_gateway.state import GatewayState
+
+NEXT: Final = "x-vts-next"
+"""Key of the document's `info`: where the next one is."""
 
 _FILES: Final = {
     "/docs": ("docs.html", "text/html; charset=utf-8"),
@@ -31,13 +35,22 @@ _HEADERS: Final = {
 def add_documents(app: FastAPI, gateway: GatewayState) -> None:
     """Add the routes; the document is made for each request, since models come and go."""
 
-    async def openapi() -> Response:
+    async def openapi(request: Request) -> Response:
         document = app.openapi()
+        wanted = request.query_params
+        if wanted.get("models") == "false":
+            return answer(document)
         try:
             entries = await gateway.catalog.models()
         except VtsServingException:
             entries = []  # the rest of the document is as good without the store
-        return answer({**document, "paths": {**document["paths"], **model_paths(entries)}})
+        found = model_paths(entries, wanted.get("cursor", ""))
+        document = {**document, "paths": {**document["paths"], **found.paths}}
+        if found.cursor:
+            following = f"/openapi.json?cursor={quote(found.cursor, safe='')}"
+            words = f"{document['info']['description']} More models stand in `{following}`."
+            document["info"] = {**document["info"], "description": words, NEXT: following}
+        return answer(document)
 
     app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     for path, (name, media_type) in _FILES.items():

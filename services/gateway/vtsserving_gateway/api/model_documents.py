@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vtsserving._catalog.catalog import CatalogEntry
 from vtsserving._codecs.json_arrays import ArraySpec
@@ -19,33 +19,45 @@ from vtsserving.exceptions import IntegrityError, NewerFormat
 from vtsserving_gateway.api.openapi import BINARY, call_operation, error_answer
 from vtsserving_gateway.predict.decode import Target
 
-MAX_MODELS: Final = 100
-"""Most models that the document lists, the newest first."""
+MAX_MODELS: Final = 1_000
+"""Most models in one document; a cursor leads to more."""
 
 _TYPES: Final = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "U": "string"}
 _ZEROS: Final = {"b": False, "i": 0, "u": 0, "f": 0.0, "U": ""}
 
 
-def model_paths(entries: Iterable[CatalogEntry]) -> dict[str, Any]:
-    """The path items of the newest version of each model.
+class ModelPaths(NamedTuple):
+    """The models of one document.
+
+    Attributes:
+        paths: `/v1/models/{name}/{method}` to its path item, with the name and method filled in.
+        cursor: for the next document; empty where this is the last.
+    """
+
+    paths: dict[str, Any]
+    cursor: str
+
+
+def model_paths(entries: Iterable[CatalogEntry], cursor: str = "") -> ModelPaths:
+    """The path items of the newest version of each model, by name.
 
     Args:
-        entries: newest first.
-
-    Returns:
-        `/v1/models/{name}/{method}` to its path item, with the name and method filled in.
+        entries: the newest of each name before the others.
+        cursor: of the document before.
     """
     newest: dict[str, CatalogEntry] = {}
     for entry in entries:
-        newest.setdefault(entry.name, entry)
+        if entry.name > cursor:
+            newest.setdefault(entry.name, entry)
     paths: dict[str, Any] = {}
-    for entry in list(newest.values())[:MAX_MODELS]:
-        for method in entry.signatures:
+    names = sorted(newest)
+    for name in names[:MAX_MODELS]:
+        for method in newest[name].signatures:
             try:
-                paths[f"/v1/models/{entry.name}/{method}"] = {"post": _operation(entry, method)}
+                paths[f"/v1/models/{name}/{method}"] = {"post": _operation(newest[name], method)}
             except (NewerFormat, IntegrityError):
                 break  # it cannot be called here; `GET /v1/models/{tag}` says why
-    return paths
+    return ModelPaths(paths, names[MAX_MODELS - 1] if len(names) > MAX_MODELS else "")
 
 
 def _operation(entry: CatalogEntry, method: str) -> dict[str, Any]:

@@ -73,11 +73,16 @@ class ModelRoutes:
             504: error_answer("It was not done in time, and goes on."),
         }
         looked: dict[int | str, dict[str, Any]] = {status: errors[status] for status in (404, 503)}
-        add = app.add_api_route
-        add("/v1/models", self.models, methods=["GET"], responses={503: errors[503]}, tags=["models"])
-        add("/v1/models/{tag}", self.describe, methods=["GET"], responses=looked, tags=["models"])
-        add(LOADED, self.load, methods=["PUT"], responses=errors, tags=["models"])
-        add(LOADED, self.unload, methods=["DELETE"], responses=errors, tags=["models"])
+        unavailable: dict[int | str, dict[str, Any]] = {503: errors[503]}
+        for path, method, handler, operation, answers in (
+            ("/v1/models", "GET", self.models, "list_models", unavailable),
+            ("/v1/models/{tag}", "GET", self.describe, "describe_model", looked),
+            (LOADED, "PUT", self.load, "load_model", errors),
+            (LOADED, "DELETE", self.unload, "unload_model", errors),
+        ):
+            app.add_api_route(
+                path, handler, methods=[method], operation_id=operation, responses=answers, tags=["models"]
+            )
 
     async def models(self) -> Response:
         """All models, newest first, and how they are: ready, loading, unloading, failed or not loaded."""

@@ -62,11 +62,11 @@ class OipRoutes:
     def add_to(self, app: FastAPI) -> None:
         """Add the routes; `stats` comes before what would take it for a model."""
         get: dict[str, Any] = {"methods": ["GET"], "tags": ["open inference protocol"], "responses": _ERRORS}
-        app.add_api_route("/v2", self.server, **get)
+        app.add_api_route("/v2", self.server, operation_id="oip_server", **get)
         app.add_api_route("/v2/", self.server, **get, include_in_schema=False)
-        app.add_api_route("/v2/health/live", self.live, **get)
-        app.add_api_route("/v2/health/ready", self.ready, **get)
-        app.add_api_route("/v2/models/stats", self.all_statistics, **get)
+        app.add_api_route("/v2/health/live", self.live, operation_id="oip_live", **get)
+        app.add_api_route("/v2/health/ready", self.ready, operation_id="oip_ready", **get)
+        app.add_api_route("/v2/models/stats", self.all_statistics, operation_id="oip_all_statistics", **get)
         for end, handler in (
             ("", self.model),
             ("/ready", self.model_ready),
@@ -77,10 +77,11 @@ class OipRoutes:
             app.add_api_route(MODEL + end, _of_latest(handler), operation_id=f"oip_{name}", **get)
             app.add_api_route(VERSION + end, handler, operation_id=f"oip_{name}_of_version", **get)
         post = {**get, "methods": ["POST"]}
-        app.add_api_route("/v2/repository/index", self.index, **post)
+        app.add_api_route("/v2/repository/index", self.index, operation_id="oip_repository_index", **post)
         empty = {**post, "response_class": Response}
-        app.add_api_route("/v2/repository/models/{model}/load", self.load, **empty)
-        app.add_api_route("/v2/repository/models/{model}/unload", self.unload, **empty)
+        for verb, change in (("load", self.load), ("unload", self.unload)):
+            path = f"/v2/repository/models/{{model}}/{verb}"
+            app.add_api_route(path, change, operation_id=f"oip_{verb}_model", **empty)
 
     async def server(self) -> Response:
         """Name, version and extensions."""

@@ -37,6 +37,9 @@ from vtsserving_gateway.predict.oip_tensors import (
 from vtsserving_gateway.predict.results import numpy_value
 from vtsserving_gateway.predict.routes import Route, known_tag, unquoted
 
+NO_SHARED_MEMORY: Final = (
+    "shared memory of client and server is not supported here; send tensors within requests, as binary data"
+)
 PREFIX: Final = b"/v2/models/"
 PREFERRED_METHOD: Final = "predict"
 """What an inference calls where a model has several methods; else its only one."""
@@ -65,6 +68,15 @@ def parse_infer(url: bytes) -> Route:
     if len(parts) == 4 and parts[1] == "versions" and parts[3] == "infer":
         return route_of(parts[0], parts[2])
     raise NotFound("no such route; an inference is POST /v2/models/{model}[/versions/{version}]/infer")
+
+
+def _check_memory(parameters: Mapping[str, Any], kind: str, name: Any) -> None:
+    """Refuse a tensor that is not in the request; `parameters` are the tensor's."""
+    region = parameters.get("shared_memory_region")
+    if region is not None:
+        raise BadInput(
+            f"the {kind} {str(name)[:80]!r} is in the region {str(region)[:80]!r}: {NO_SHARED_MEMORY}"
+        )
 
 
 def route_of(model: str, version: str = "") -> Route:
@@ -158,6 +170,7 @@ class OipCodec:
         if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
             raise BadInput("each output is an object with a name")
         parameters = _of_type(raw, "parameters", dict) or {}
+        _check_memory(parameters, "output", raw["name"])
         if parameters.get("classification"):
             raise BadInput("classification is not supported")
         binary = parameters.get("binary_data", self._binary_by_default)
@@ -170,6 +183,7 @@ class OipCodec:
         position = 0
         for item in raw:
             parameters = (_of_type(item, "parameters", dict) or {}) if isinstance(item, dict) else {}
+            _check_memory(parameters, "input", item.get("name") if parameters else None)
             size = parameters.get("binary_data_size")
             part = None
             if size is not None:

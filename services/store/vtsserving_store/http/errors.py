@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
 
-from vtsserving._runtime.http_head import with_head
+from vtsserving._runtime.http_head import all_methods
 from vtsserving.exceptions import AuthError, Forbidden, VtsServingException
 
 _log = logging.getLogger(__name__)
@@ -19,8 +21,14 @@ _log = logging.getLogger(__name__)
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Let every error of the application become an answer of one form."""
+def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Let every error of the application become an answer of one form.
+
+    Args:
+        app: the application.
+        routes: its routes, for what a path allows.
+    """
+    app.state.routes = routes
     app.add_exception_handler(VtsServingException, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -79,7 +87,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     code = _CODES.get(error.status_code, "bad_request")
     message = {404: f"no such path: {request.url.path[:200]!a}"}.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
-    headers.update({name: with_head(value) for name, value in headers.items() if name.lower() == "allow"})
+    if error.status_code == 405:
+        headers = {"allow": all_methods(request.app.state.routes, request.scope)}
+        message = f"use {headers['allow']}"
     return error_answer(request, error.status_code, code, message, headers)
 
 

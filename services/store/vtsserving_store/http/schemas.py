@@ -98,6 +98,24 @@ class VersionsAnswer(BaseModel):
     next: str | None = Field(description="Pass it as `cursor` for more; null at the end.")
 
 
+class RecordAnswer(BaseModel):
+    """What serving needs of one version."""
+
+    name: str
+    version: str
+    digest: str
+    info: dict[str, Any] = Field(description="The values of model.yaml.")
+    extra: dict[str, Any] = Field(description="What the manifest says beside its files.")
+    settings: dict[str, Any] = Field(description="Options that were changed since it was saved.")
+
+
+class RecordsAnswer(BaseModel):
+    """Versions, by name, newest first within a name."""
+
+    records: list[RecordAnswer]
+    next: str | None = Field(description="Pass it as `cursor` for more; null at the end.")
+
+
 class NameAnswer(BaseModel):
     """One name."""
 

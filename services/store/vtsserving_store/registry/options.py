@@ -22,6 +22,11 @@ class ModelOptionRecords:
         record = self._series.last(keys.settings(name))
         return settings.of_version(record.value, version) if record else {}
 
+    def of_all(self, name: str = "") -> dict[str, dict[str, Any]]:
+        """What counts for each name that has changed options, or for one name."""
+        found = self._series.last_of_each(keys.SETTINGS, within=f"{name}/" if name else "")
+        return {series: record.value for series, record in found.items()}
+
     def history(self, name: str) -> list[dict[str, Any]]:
         """All changes, newest first."""
         return [

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
@@ -22,6 +20,7 @@ from vtsserving_store.http.dependencies import (
     error_responses,
     read_body,
 )
+from vtsserving_store.http.paging import Cursor, Limit, after_cursor, cursor_of, read_cursor, sealed
 from vtsserving_store.http.schemas import (
     LabelsAnswer,
     LabelsBody,
@@ -34,7 +33,6 @@ from vtsserving_store.objects import keys
 from vtsserving_store.registry.registry import MAX_MANIFEST_BYTES
 from vtsserving_store.registry.version_record import Summary, VersionRecord
 
-MAX_PAGE: Final = 1000
 router = APIRouter(prefix="/api/v1", tags=["models"])
 
 Search = Annotated[str, Query(max_length=200, description="Part of the name or description.")]
@@ -43,8 +41,6 @@ LabelFilter = Annotated[
 ]
 Module = Annotated[str, Query(max_length=200, description="Only models of this framework module.")]
 Hidden = Annotated[bool, Query(description="Packed runners, too.")]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
-Cursor = Annotated[str, Query(max_length=300, description="`next` of the page before.")]
 
 
 @router.get("/models", response_model=ModelsAnswer, responses=error_responses())
@@ -59,14 +55,14 @@ def list_models(
     cursor: Cursor = "",
 ) -> dict[str, Any]:
     """Names that have a fitting version, sorted."""
-    after = _read_cursor(cursor, 1)
+    after = read_cursor(cursor, 1)
     by_name: dict[str, list[Summary]] = {}
     for summary in here.parts.index.fitting(q, label, module, hidden=hidden):
         by_name.setdefault(summary.name, []).append(summary)
     names = [name for name in by_name if not after or name > after[0]]
     page = names[:limit]
     models = [{"name": n, "versions": len(by_name[n]), "latest": by_name[n][0].to_dict()} for n in page]
-    return {"models": models, "next": _cursor(page[-1]) if len(names) > limit else None}
+    return {"models": models, "next": cursor_of(page[-1]) if len(names) > limit else None}
 
 
 @router.get("/versions", response_model=VersionsAnswer, responses=error_responses())
@@ -81,17 +77,12 @@ def list_versions(
     cursor: Cursor = "",
 ) -> dict[str, Any]:
     """Versions of all models, by name, newest first within a name."""
-    after = _read_cursor(cursor, 3)
-    found = here.parts.index.fitting(q, label, module, hidden=hidden)
-    if after:
-        name, time, version = after
-        found = (s for s in found if s.name > name or (s.name == name and s[:2] < (time, version)))
-    page = list(found)
+    page = list(after_cursor(here.parts.index.fitting(q, label, module, hidden=hidden), cursor))
     more = len(page) > limit
     last = page[limit - 1] if more else None
     return {
         "versions": [summary.to_dict() for summary in page[:limit]],
-        "next": _cursor(last.name, last.creation_time, last.version) if last else None,
+        "next": cursor_of(last.name, last.creation_time, last.version) if last else None,
     }
 
 
@@ -107,7 +98,7 @@ def show_name(here: InContext, _: CanPull, name: Name) -> dict[str, Any]:
 def show_version(here: InContext, _: CanPull, name: Name, ref: Ref) -> Response:
     """One version, with its manifest and info; `Content-Digest` covers the answer."""
     version = here.parts.registry.get(name, ref)
-    return _sealed(_version_body(here, version))
+    return sealed(_version_body(here, version))
 
 
 @router.get(
@@ -157,7 +148,7 @@ async def commit(
     if push and not keys.is_id(push):
         raise BadRequest(f"{push!a:.80} is not the id of a push")
     body, created = await run_sync(work)
-    return _sealed(body, 201 if created else 200)
+    return sealed(body, 201 if created else 200)
 
 
 @router.delete(
@@ -206,26 +197,3 @@ def _version_body(here: RouteContext, version: VersionRecord) -> dict[str, Any]:
         "pushed_at": version.pushed_at,
         "pushed_by": version.pushed_by,
     }
-
-
-def _sealed(body: dict[str, Any], status: int = 200) -> Response:
-    """An answer that tells its own digest, so that damage on the way is noticed."""
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
-    return Response(content, status, {"content-digest": f"sha-256=:{digest}:"}, "application/json")
-
-
-def _cursor(*parts: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, length: int) -> list[str]:
-    if not cursor:
-        return []
-    try:
-        parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, RecursionError):
-        parts = None
-    if not isinstance(parts, list) or len(parts) != length or not all(isinstance(p, str) for p in parts):
-        raise BadRequest("the cursor is not one of ours: pass `next` of the page before, unchanged")
-    return parts
