@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from support.buses import BusWorld
-from support.client_environment import interpreter_with
+from support.client_environment import client_interpreter
 from support.runner_models import GATE, open_gate, save, trouble
 from support.waiting import eventually
 from vtsserving._catalog.catalog import LocalCatalog
@@ -28,8 +28,6 @@ from vtsserving_runner.models.source import LocalSource
 from vtsserving_runner.settings import RunnerSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-TRITONCLIENT_PACKAGE = "tritonclient[http]>=2.50,<3"
 
 
 class Stack:
@@ -256,7 +254,7 @@ asyncio.run(main())
 
 
 def test_tritonclient_loads_and_unloads(run: Callable[..., None], tmp_path: Path) -> None:
-    python = interpreter_with("tritonclient", TRITONCLIENT_PACKAGE)
+    python = client_interpreter("tritonclient")
     model = save("model", trouble(tmp_path))
     LocalStore().set_alias(model.tag, "stable")
 

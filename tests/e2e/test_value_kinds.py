@@ -85,10 +85,15 @@ def named(kinds: list[ValueKind]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """What comes back of a result: arrays for tensors of torch."""
+    """What comes back of a result: arrays for tensors of torch, of which those of bfloat16 are compared as float32."""
     if type(value).__module__.startswith("torch"):
-        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+        return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
     return list(value) if value_kinds.is_read_to_its_end(value) else value
+
+
+def check_answer(got: Any, kind: ValueKind) -> None:
+    is_half = kind.needs == "torch" and str(got.dtype) == "bfloat16"
+    check_same(got.astype(np.float32) if is_half else got, plain(kind.make()))
 
 
 ALL = installed()
@@ -105,11 +110,7 @@ def test_a_result_has_the_json_form_that_the_page_says(served: Served, kind: Val
 
 @named(ALL)
 def test_a_result_comes_back_through_the_client_as_it_was(served: Served, kind: ValueKind) -> None:
-    got = served.client.call_model("values", "predict", [kind.name], {})
-    right = plain(kind.make())
-    if getattr(got, "dtype", None) is not None and str(got.dtype) == "bfloat16" and kind.needs == "torch":
-        got = got.astype(np.float32)
-    check_same(got, right)
+    check_answer(served.client.call_model("values", "predict", [kind.name], {}), kind)
 
 
 @named(ALL)
@@ -127,7 +128,9 @@ def test_a_result_has_an_npy_form_or_406(served: Served, kind: ValueKind) -> Non
 @named(ALL)
 def test_a_result_has_the_oip_datatypes_that_the_page_says(served: Served, kind: ValueKind) -> None:
     sent = {"name": "kind", "shape": [1], "datatype": "BYTES", "data": [kind.name]}
-    answer = httpx2.post(f"{served.url}/v2/models/values/infer", json={"inputs": [sent]}, trust_env=False)
+    answer = httpx2.post(
+        f"{served.url}/v2/models/values/infer", json={"inputs": [sent]}, trust_env=False, timeout=60
+    )
     if not kind.oip:
         assert answer.status_code == 500, answer.text
         return
@@ -166,11 +169,7 @@ def test_a_model_gets_what_a_client_sends(served: Served, kind: ValueKind) -> No
 
 @named(SENDABLE)
 def test_what_a_client_sends_comes_back(served: Served, kind: ValueKind) -> None:
-    if kind.needs == "torch":
-        return check_same(
-            plain(served.client.call_model("values", "echo", [kind.make()], {})), plain(kind.make())
-        )
-    return check_same(served.client.call_model("values", "echo", [kind.make()], {}), kind.make())
+    check_answer(served.client.call_model("values", "echo", [kind.make()], {}), kind)
 
 
 def of_rows(value: Any) -> list[Any]:
@@ -190,17 +189,19 @@ def test_callers_that_share_a_batch_get_their_own_back(served: Served, kind: Val
         assert answer.status_code == 200, answer.text
         return decode_value(answer.content), int(answer.headers["x-vts-batch-size"])
 
-    with ThreadPoolExecutor(len(calls)) as pool:
-        answers = list(pool.map(ask, calls))
-    for (got, _), sent in zip(answers, calls, strict=True):
-        check_same(got, sent)
-    heads = [pack_call((sent,), {}, CallRule(0)).head for sent in calls]
-    rows = [1, 1, 2, 1]
-    # Calls whose labels are in another one, too, are joined with others than these, if any waits.
-    if kind.name != "DataFrame with labels":
-        assert (len(set(heads)) < len(heads)) == any(
-            size > own for (_, size), own in zip(answers, rows, strict=True)
-        )
+    heads = {pack_call((sent,), {}, CallRule(0)).head for sent in calls}
+    # Calls whose labels are in another one, too, may have to be computed alone.
+    can_join = len(heads) < len(calls) and kind.name != "DataFrame with labels"
+    rows, joined = (1, 1, 2, 1), False
+    for _ in range(10):
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = list(pool.map(ask, calls))
+        for (got, _), sent in zip(answers, calls, strict=True):
+            check_same(got, sent)
+        joined = any(size > own for (_, size), own in zip(answers, rows, strict=True))
+        if joined or not can_join:
+            break
+    assert joined or not can_join
 
 
 def test_a_generator_without_an_end_is_an_error_that_says_so(served: Served) -> None:

@@ -32,4 +32,4 @@ def test_a_block_prints_what_it_says(block: str, tmp_path: Path, monkeypatch: py
 
 
 def test_the_page_has_its_examples() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5

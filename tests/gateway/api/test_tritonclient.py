@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from support.backend import entry, rows_spec
-from support.client_environment import interpreter_with
+from support.client_environment import client_interpreter
 from support.served_gateway import served
-
-PACKAGE = "tritonclient[http]>=2.50,<3"
 
 SYNC = """
 import json, sys
@@ -60,7 +58,22 @@ for model, version, inputs in (
         client.infer(model, inputs, model_version=version)
     except InferenceServerException as error:
         refused.append([error.status(), error.message()])
+shared = []
+outside = http.InferInput("X", [2, 4], "FP64")
+outside.set_shared_memory("mine", 64)
+wanted = http.InferRequestedOutput("output")
+wanted.set_shared_memory("mine", 64)
+for attempt in (
+    lambda: client.register_system_shared_memory("mine", "/mine", 64),
+    lambda: client.infer("iris", [outside]),
+    lambda: client.infer("iris", [given], outputs=[wanted]),
+):
+    try:
+        attempt()
+    except InferenceServerException as error:
+        shared.append([error.status(), error.message()])
 print(json.dumps({
+    "shared": shared,
     "echoed": echoed,
     "versions": [
         client.infer("iris", [given], model_version=version).get_response()["model_version"]
@@ -108,7 +121,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def python() -> Path:
     """An interpreter with tritonclient and without vtsserving."""
-    return interpreter_with("tritonclient", PACKAGE)
+    return client_interpreter("tritonclient")
 
 
 def run(python: Path, program: str, port: int) -> Any:
@@ -149,6 +162,8 @@ def test_tritonclient_gets_what_it_expects(python: Path) -> None:
     assert found["statistics"]["inference_stats"]["success"]["count"] >= 36
     assert {model["name"] for model in found["index"]} == {"iris", "echo", "away"}
     assert [status for status, _ in found["refused"]] == ["404", "404", "400", "400"]
+    assert [status for status, _ in found["shared"]] == ["404", "400", "400"]
+    assert all("send tensors within requests" in message for _, message in found["shared"])
     assert [row for row in found["echoed"] if row[1:] != [True, True]] == []
     assert found["versions"] == ["v1", "v1", "1"]
     assert found["unready"] == [False, False]

@@ -74,7 +74,7 @@ class CastColumn(Column):
         series = values if isinstance(values, pd.Series) else pd.Series(values)
         if self.categories is not None or self.nullable is False:
             return None
-        if kind in "iufb" and not _are_texts(series):
+        if kind == "b" or (kind in "iuf" and not _are_texts(series)):
             return None
         try:
             return _as_given(values, series.astype(self.target))

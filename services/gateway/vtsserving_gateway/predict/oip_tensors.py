@@ -185,7 +185,8 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Output]:
     if getattr(getattr(value, "dtype", None), "names", None):
         value = {name: value[name] for name in value.dtype.names}
     if arrow_data.class_of(value) in ("polars.DataFrame", "pyarrow.Table", "pyarrow.RecordBatch"):
-        named = {name: value[name] for name in getattr(value, "schema", value).names}
+        names_of_columns = getattr(value, "column_names", None) or value.columns
+        named = {name: value[name] for name in names_of_columns}
     elif isinstance(value, Mapping):
         named = {json_forms.key_text(key): item for key, item in value.items()}
     elif hasattr(value, "columns") and hasattr(value, "dtypes"):

@@ -12,7 +12,7 @@ from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import FRAME_HOLE, Leaf, dimensions
+from vtsserving._wire.leaves import FRAME_HOLE, Leaf, dimensions, ranges
 from vtsserving._wire.values import encode_value
 from vtsserving.exceptions import BadModelOutput
 
@@ -132,6 +132,24 @@ def table_dtypes(head: bytes) -> bytes | None:
     """
     kinds = [list(one.table[:3]) for one in layout(head).placeholders if one.kind == FRAME_HOLE]
     return encode_value(kinds) if kinds else None
+
+
+def complete_entries(result: Any, form: ResultForm, counts: Sequence[int]) -> list[int]:
+    """The positions of the requests in whose rows no table of a result misses a value.
+
+    Args:
+        result: of sum(counts) rows.
+        form: how it follows rows.
+        counts: rows of each request.
+    """
+    leaves: list[Leaf] = []
+    mark(result, form, sum(counts), leaves)
+    missing = np.zeros(sum(counts), bool)
+    for leaf in leaves:
+        if tables.is_table(leaf.value):
+            found = leaf.value.isna()
+            missing |= (found if tables.is_series(found) else found.any(axis=1)).to_numpy(bool)
+    return [i for i, (start, stop) in enumerate(ranges(counts)) if not missing[start:stop].any()]
 
 
 def in_order(result: Any, args: Sequence[Any]) -> Any:

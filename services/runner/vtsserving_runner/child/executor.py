@@ -31,19 +31,18 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving_runner.child.answers import (
+    complete_entries,
     in_order,
     packed_result,
     refuse_dropped_rows,
     single_result,
     table_dtypes,
 )
+from vtsserving_runner.child.entries import MAX_TRIED, are_equal, first_unlike
 from vtsserving_runner.child.failures import as_failure, reason, tell
 from vtsserving_runner.child.learned_forms import ALONE, Known, LearnedForms
 from vtsserving_runner.child.padding import filled_up, surplus_rows, without_surplus
 from vtsserving_runner.process.framing import now_us
-
-MAX_TRIED: Final = 4
-"""Most entries in which it is seen how results follow rows; the rest of their batch comes after them."""
 
 MAX_BODY_BYTES: Final = (1 << 32) - 1
 """Sizes of bodies are 32 bits on the wire."""
@@ -109,7 +108,7 @@ class BatchExecutor:
         # Requests without a batch axis are never merged; each is its own call.
         form = self._forms.of(batch.method, batch.head) if batch.head and contract.batchable else ALONE
         if form is None:
-            is_equal = _are_equal(batch, index)
+            is_equal = are_equal(batch, index)
             known = self._forms.of_equal if is_equal else self._forms.of
             form = known(batch.method, batch.head)
             if form is None:
@@ -132,7 +131,7 @@ class BatchExecutor:
         try:
             result = self._call(work, index, form)
             head, bodies = packed_result(result, work.counts(index), form)
-            self._check_dtypes(work, index, head, form)
+            self._check_dtypes(work, index, result, head, form)
             answer = work.result(index, head, bodies)
         except BaseException:  # what a model raises, SystemExit included, must not end its process
             self._alive()
@@ -142,7 +141,9 @@ class BatchExecutor:
             return
         yield answer
 
-    def _check_dtypes(self, work: _Work, index: Sequence[int], head: bytes, form: ResultForm) -> None:
+    def _check_dtypes(
+        self, work: _Work, index: Sequence[int], result: Any, head: bytes, form: ResultForm
+    ) -> None:
         """See to it that the tables of a merged result have the dtypes that a request's own result has.
 
         A missing value in one caller's rows changes the dtype of a whole column, and so do strangers' categories.
@@ -154,12 +155,17 @@ class BatchExecutor:
         if found is None:
             return
         batch = work.batch
-        if not self._forms.dtypes(batch.method, batch.head):
-            i = index[0]
+        known = self._forms.dtypes(batch.method, batch.head)
+        if not known:
+            whole = complete_entries(result, form, work.counts(index))
+            if not whole:
+                return  # all have a missing value, so that none has the dtype of another
+            i = index[whole[0]]
             own = packed_result(self._call(work, [i], form), (batch.rows[i],), form)[0]
             self._alive()
-            self._forms.saw_dtypes(batch.method, batch.head, table_dtypes(own))
-        if self._forms.dtypes(batch.method, batch.head) != found:
+            known = table_dtypes(own) or b""
+            self._forms.saw_dtypes(batch.method, batch.head, known, complete=True)
+        if known != found:
             raise BadModelOutput("the merged result has other dtypes than a request's own")
 
     def _alone(self, work: _Work, i: int) -> Iterator[Answer]:
@@ -192,7 +198,9 @@ class BatchExecutor:
                 rows_head = batch.head if contract.batchable else b""
                 head, body = single_result(result, rows_head, count, known, axis)
             if known is not None and head:
-                self._forms.saw_dtypes(batch.method, batch.head, table_dtypes(head))
+                dtypes = table_dtypes(head)
+                complete = dtypes is not None and bool(complete_entries(result, known, (count,)))
+                self._forms.saw_dtypes(batch.method, batch.head, dtypes, complete=complete)
             return work.result([i], head, [body]), result
         except (BadModelOutput, ResultTooLarge) as error:
             tell("bad_model_output", batch, [i], error)
@@ -216,7 +224,7 @@ class BatchExecutor:
         """
         batch = work.batch
         index = yield from work.in_time(index)
-        tried = index[:MAX_TRIED] if equal else _unlike(batch, index)
+        tried = index[:MAX_TRIED] if equal else first_unlike(batch, index)
         if len(tried) < 2:
             return index
         try:
@@ -379,18 +387,3 @@ class _Work:
         return Fault(
             self.batch.batch_id, self.elapsed_us(), False, error.wire_code, error.message, tuple(index)
         )
-
-
-def _are_equal(batch: Batch, index: Sequence[int]) -> bool:
-    first = batch.bodies[index[0]]
-    return all(batch.bodies[i] == first for i in index)
-
-
-def _unlike(batch: Batch, index: Sequence[int]) -> list[int]:
-    """The first entries of a batch, so that not all of them are equal; fewer than two if all are."""
-    first = index[0] if index else -1
-    other = next((i for i in index[1:] if batch.bodies[i] != batch.bodies[first]), None)
-    if other is None:
-        return []
-    near = [i for i in index[:MAX_TRIED] if i != other][: MAX_TRIED - 1]
-    return sorted({*near, other})

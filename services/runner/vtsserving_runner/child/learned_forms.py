@@ -64,19 +64,21 @@ class LearnedForms:
         """The dtypes of tables in a request's own results; empty: they were not seen yet."""
         return self._dtypes.get((method, short_name(head))) or b""
 
-    def saw_dtypes(self, method: str, head: bytes, found: bytes | None) -> None:
+    def saw_dtypes(self, method: str, head: bytes, found: bytes | None, *, complete: bool) -> None:
         """Remember those of one request's own result; requests whose results differ in them share no batch.
 
         Args:
             method: that was called.
             head: of the request.
             found: the dtypes; None: there is no table in the result.
+            complete: whether nothing is missing in the result: its dtypes are then those of what it holds.
         """
         if found is None:
             return
         known = self.dtypes(method, head)
         if not known:
-            self._dtypes[(method, short_name(head))] = found
+            if complete:
+                self._dtypes[(method, short_name(head))] = found
         elif known != found:
             self.learn(method, head, None)
 
