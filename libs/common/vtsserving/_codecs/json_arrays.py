@@ -112,7 +112,7 @@ def to_array(value: Any, spec: ArraySpec, where: str, *, takes_bools: bool = Fal
     dtype = spec.dtype
     wanted = _WANTED_TYPES.get(dtype.kind, _NUMBERS)
     if takes_bools and dtype.kind == "f":
-        wanted = _NUMBERS | _BOOLEANS
+        wanted = wanted | _BOOLEANS
     if not kinds <= wanted:
         raise _wrong_type(value, wanted, _WANTED[dtype.kind], where)
     spec.check_shape(shape, where)
