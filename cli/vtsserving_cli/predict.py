@@ -169,4 +169,6 @@ def _tell(scored: ScoredFile, output: ListFormat) -> None:
         return
     Console.out(f"Scored {scored.rows:,} rows with {scored.tag}: {scored.output}")
     if scored.failed:
-        Console.warn(f"{scored.failed:,} rows failed; {scored.failed_file} has their numbers and errors")
+        Console.warn(
+            f"{scored.failed:,} of them failed: {scored.failed_file} has the number and the error of each"
+        )

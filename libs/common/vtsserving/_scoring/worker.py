@@ -60,7 +60,7 @@ class Pipe:
                 return None
             head_bytes, body_bytes = _SIZES.unpack(sizes)
             head, body = self._reader.read(head_bytes), self._reader.read(body_bytes)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: this side closed it meanwhile
             return None
         if len(head) < head_bytes or len(body) < body_bytes:
             return None
