@@ -150,12 +150,12 @@ def predict(
             restart=restart,
             on_progress=report,
         )
-    _tell(scored, output)
+    _report(scored, output)
     if scored.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _tell(scored: ScoredFile, output: ListFormat) -> None:
+def _report(scored: ScoredFile, output: ListFormat) -> None:
     if output is not ListFormat.table:
         record = {
             "output": str(scored.output),

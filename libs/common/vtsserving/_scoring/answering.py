@@ -129,7 +129,7 @@ class Answerer:
         return Answered(chunk.rows, names, data, tuple(failed))
 
     def gap(self, chunk: Chunk, names: tuple[str, ...], error: BaseException) -> Answered:
-        """What stands for a single row whose computation ended its process."""
+        """The answer in place of a single row whose computation ended its process."""
         data = encode([self._gap(chunk)], names, self._output)
         return Answered(chunk.rows, names, data, (FailedRow(0, *described(error)),))
 

@@ -23,7 +23,7 @@ class Chunk(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
 
     def halves(self) -> tuple[Chunk, Chunk]:
         """The same rows in two chunks; only where there are several."""

@@ -13,7 +13,7 @@ from vtsserving._scoring import packages
 from vtsserving.exceptions import BadInput
 
 MISSING: Final = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
-"""What stands for a missing value in a column of anything but text; there, only an empty cell does."""
+"""Texts that stand for a missing value in a column of anything but text; there, only an empty cell does."""
 
 TEXT: Final = "str"
 EXACT_FLOAT: Final = 1 << 53
@@ -29,7 +29,7 @@ _RETURN: Final = 13
 
 
 class CsvLayout(NamedTuple):
-    """What is known of a CSV file.
+    """The form of a CSV file.
 
     Attributes:
         names: of its columns.
@@ -65,7 +65,7 @@ class CsvLayout(NamedTuple):
 
 
 def record_starts(text: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Where records begin, in bytes; blank lines are none.
+    """Positions at which records begin, in bytes; blank lines do not count.
 
     Args:
         text: whole records, of which the last may lack its newline.
@@ -207,7 +207,7 @@ def _are_long(numbers: Any) -> bool:
 
 
 def _precision(pandas: Any) -> dict[str, str]:
-    """What makes the parser give the very number that a text says: pandas 3 does so unasked, and warns when asked."""
+    """The option for exact numbers: pandas 3 parses them so by default, and warns when it is given."""
     return {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 3 else {}
 
 

@@ -21,7 +21,7 @@ from vtsserving._scoring.worker import Pipe, answered_of
 from vtsserving.exceptions import ModelCrashed, ModelLoadFailed, from_code
 
 MAX_ENDS: Final = 100
-"""How often processes of a run may end by themselves before it gives up."""
+"""Most processes of a run that may end by themselves before it gives up."""
 
 MAX_PROCESSES: Final = 64
 

@@ -43,7 +43,7 @@ Answer = Callable[[Chunk, "tuple[str, ...] | None"], "list[Answered]"]
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """What scoring a file gave.
+    """The outcome of scoring a file.
 
     Attributes:
         output: the file that was written.
@@ -63,7 +63,7 @@ class ScoredFile:
 
 
 class Done(NamedTuple):
-    """How far a run is.
+    """The state of a run after a chunk.
 
     Attributes:
         position: in the input: bytes of a CSV file, rows of any other.
@@ -180,7 +180,7 @@ def _answering(
     rows_as: str | None,
     result_name: str,
 ) -> Answering:
-    """How chunks are answered; arguments as of `predict_file`."""
+    """Decide how chunks are answered; arguments as of `predict_file`."""
     if keep == "all":
         kept = tuple(source.names or ())
         columns = columns if columns is not None else _for_method(source, known)

@@ -75,7 +75,7 @@ class Pipe:
 
 
 def head_of(answered: Answered) -> dict[str, Any]:
-    """What travels beside the encoded answers."""
+    """The head of a message that has the encoded answers as its body."""
     names = None if answered.names is None else list(answered.names)
     return {"rows": answered.rows, "names": names, "failed": [list(row) for row in answered.failed]}
 
