@@ -167,7 +167,7 @@ class Answerer:
         return part, found
 
     def _kept_of(self, chunk: Chunk) -> dict[str, Any]:
-        return {name: chunk.as_written(name) for name in self._kept}
+        return chunk.as_written(self._kept) if self._kept else {}
 
 
 def in_order(result: Any, rows: int) -> Any:

@@ -153,12 +153,17 @@ def _number(dtype: np.dtype[Any]) -> str:
 
 
 def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
-    """The columns side by side: [rows, columns]; a single one [rows], or [rows, ...] where its cells are lists."""
+    """The columns side by side: [rows, columns]; a single one [rows], or [rows, ...] where its cells are lists.
+
+    A single column of texts is [rows], too, unless two dimensions are wanted: so text models take it.
+    """
     found = (
         chunk.columns(columns) if isinstance(chunk, CsvChunk) else [chunk.column(name) for name in columns]
     )
     if len(found) == 1 and (ndim == 1 or found[0].ndim > 1):
         return np.array(found[0])
+    if len(found) == 1 and not ndim and _is_text(found[0]):
+        return np.array(found[0].tolist(), dtype="U")
     for name, column in zip(columns, found, strict=True):
         if column.ndim > 1:
             raise BadShape(f"the column {name!r:.80} holds lists, beside other columns; choose one of them")
