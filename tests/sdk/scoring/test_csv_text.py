@@ -17,6 +17,7 @@ from vtsserving._scoring.csv_text import (
     parsed_columns,
     parsed_frame,
     parsed_names,
+    record_count,
     record_starts,
 )
 from vtsserving.exceptions import BadInput
@@ -42,6 +43,11 @@ def test_records_begin_where_a_parser_says(rows: list[list[str]], end: str) -> N
     for piece, row in zip(pieces, rows, strict=True):
         found = parsed_columns(piece, layout, ["a", "b"], 1)
         assert [found["a"][0], found["b"][0]] == row
+
+
+@given(st.text(st.sampled_from('a,"\n\r'), max_size=12))
+def test_records_are_counted_as_they_are_cut(text: str) -> None:
+    assert record_count(text.encode()) == len(record_starts(text.encode()))
 
 
 def test_blank_lines_are_no_records() -> None:

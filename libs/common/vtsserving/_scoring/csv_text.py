@@ -92,6 +92,23 @@ def record_ends(text: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
     return newlines.astype(np.int64) + 1
 
 
+def record_count(text: bytes) -> int:
+    """Count the records; as `record_starts`, and cheaper where nothing is quoted and no line is blank."""
+    is_plain = b'"' not in text and b"\n\n" not in text and b"\n\r" not in text
+    if is_plain and text[:1] not in (b"\n", b"\r"):
+        return text.count(b"\n") + (bool(text) and not text.endswith(b"\n"))
+    return len(record_starts(text))
+
+
+def _is_regular(data: np.ndarray[Any, Any], delimiter: int, columns: int) -> bool:
+    """Whether text without quotes has the same number of cells in each line, in one pass over it."""
+    marks = data[np.flatnonzero((data == _NEWLINE) | (data == delimiter))]
+    if not len(marks) or len(marks) % columns or data[-1] != _NEWLINE:
+        return False
+    lines = marks.reshape(-1, columns)
+    return bool((lines[:, -1] == _NEWLINE).all() and (lines[:, :-1] == delimiter).all())
+
+
 def check_cells(text: bytes, layout: CsvLayout) -> None:
     """Refuse records with more or fewer cells than the file has columns: parsers fill these up, or drop some.
 
@@ -102,8 +119,10 @@ def check_cells(text: bytes, layout: CsvLayout) -> None:
     Raises:
         BadInput: says how many cells a record has.
     """
-    starts = record_starts(text)
     data = np.frombuffer(text, np.uint8)
+    if b'"' not in text and _is_regular(data, ord(layout.delimiter), len(layout.names)):
+        return
+    starts = record_starts(text)
     between = np.flatnonzero(data == ord(layout.delimiter))
     if b'"' in text:
         quotes = np.flatnonzero(data == _QUOTE)
@@ -181,7 +200,7 @@ def _read(text: bytes, layout: CsvLayout, names: Sequence[str]) -> Any:
         sep=layout.delimiter,
         dtype={**dtypes, **dict.fromkeys(times, TEXT)},
         keep_default_na=False,
-        na_values={name: [""] if dtype == TEXT else list(MISSING) for name, dtype in dtypes.items()},
+        na_values=_missing(dtypes),
         on_bad_lines="error",
         low_memory=False,
         **_precision(pandas),
@@ -204,6 +223,13 @@ def _settled(numbers: Any) -> Any:
 def _are_long(numbers: Any) -> bool:
     """Whether float64 cannot hold some of a column's whole numbers."""
     return bool((numbers.dropna().abs() > EXACT_FLOAT).any())
+
+
+def _missing(dtypes: Mapping[str, str]) -> list[str] | dict[str, list[str]]:
+    """The texts that are missing values, by column only where columns differ: the parser prepares each list anew."""
+    if TEXT not in dtypes.values():
+        return list(MISSING)
+    return {name: [""] if dtype == TEXT else list(MISSING) for name, dtype in dtypes.items()}
 
 
 def _precision(pandas: Any) -> dict[str, str]:

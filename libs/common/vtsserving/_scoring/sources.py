@@ -19,8 +19,8 @@ from vtsserving._scoring.csv_text import (
     CsvLayout,
     guessed_dtypes,
     parsed_names,
+    record_count,
     record_ends,
-    record_starts,
 )
 from vtsserving._scoring.formats import DELIMITERS, Format
 from vtsserving.exceptions import BadInput, InvalidArgument
@@ -134,7 +134,7 @@ class CsvSource:
     def chunks(self, position: int, rows: int) -> Iterator[Read]:
         """See Source."""
         for text, end in self._texts(max(position, self.start), rows):
-            count = len(record_starts(text))
+            count = record_count(text)
             if count:
                 yield Read(CsvChunk(text, count, self.layout), end)
 
