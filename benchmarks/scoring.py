@@ -177,9 +177,8 @@ def compare(kind: str, rows: int, folder: Path, rounds: int) -> Compared:
         for name, program in programs.items():
             target = folder / f"{name}.{kind}"
             seen[name].append(_run(program, tag, source, target))
-        equal = equal and bool(
-            np.array_equal(*(_results(folder / f"{name}.{kind}", kind) for name in programs))
-        )
+        by_loop, by_product = (_results(folder / f"{name}.{kind}", kind) for name in programs)
+        equal = equal and bool(np.array_equal(by_loop, by_product))
 
     def median(name: str, figure: str) -> float:
         return statistics.median(one[figure] for one in seen[name])

@@ -150,12 +150,12 @@ def predict(
             restart=restart,
             on_progress=report,
         )
-    _tell(scored, output)
+    _report(scored, output)
     if scored.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _tell(scored: ScoredFile, output: ListFormat) -> None:
+def _report(scored: ScoredFile, output: ListFormat) -> None:
     if output is not ListFormat.table:
         record = {
             "output": str(scored.output),
@@ -169,4 +169,6 @@ def _tell(scored: ScoredFile, output: ListFormat) -> None:
         return
     Console.out(f"Scored {scored.rows:,} rows with {scored.tag}: {scored.output}")
     if scored.failed:
-        Console.warn(f"{scored.failed:,} rows failed; {scored.failed_file} has their numbers and errors")
+        Console.warn(
+            f"{scored.failed:,} of them failed: {scored.failed_file} has the number and the error of each"
+        )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vtsserving
-from support.command_line import CommandLine, Terminal
-from support.runner_models import RAISE
+from support.command_line import CommandLine, Terminal, command
+from support.runner_models import GATE, RAISE
 from support.scored_models import people, save_people, save_trouble
+from support.supervisor import descendants, process_state
 from vtsserving._local_store.store import LocalStore
 
 pytestmark = pytest.mark.slow
@@ -49,7 +54,7 @@ def test_rows_that_failed_are_told_and_the_exit_code_shows_it(
     out = tmp_path / "out.csv"
     ended = vts("predict", "trouble", str(tmp_path / "in.npy"), str(out))
     assert ended.code == 1
-    assert f"1 rows failed; {out}.failed.csv has their numbers and errors" in ended.err
+    assert f"1 of them failed: {out}.failed.csv has the number and the error of each" in ended.err
     assert out.read_text() == "prediction_0,prediction_1\n2.0,4.0\n,\n"
 
 
@@ -125,3 +130,34 @@ def test_a_gateway_computes(vts: CommandLine, store: LocalStore, tmp_path: Path)
         assert vts("predict", "trouble", *names, "--url", server.url).code == 0
     assert np.load(tmp_path / "out.npy").tolist() == [[2.0, 2.0]] * 5
     assert vts("predict", "trouble", *names, "--url", "ftp://nowhere").code == 2
+
+
+def test_an_interrupt_ends_a_run_whose_processes_hang(store: LocalStore, tmp_path: Path) -> None:
+    save_trouble(tmp_path)
+    rows = np.ones((100, 2))
+    rows[50, 0] = GATE  # the gate is never opened
+    np.save(tmp_path / "in.npy", rows)
+    names = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
+    process = subprocess.Popen(
+        command("predict", "trouble", *names, "--processes", "2", "--batch-rows", "10"),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        within(60, lambda: (tmp_path / "calls").exists() and str(GATE) in (tmp_path / "calls").read_text())
+        children = descendants(process.pid)
+        assert len(children) == 2
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors.decode() == "Error: interrupted\n"
+    within(10, lambda: all(process_state(pid) in ("", "Z") for pid in children))
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -17,8 +17,10 @@ from vtsserving._scoring.csv_text import (
     parsed_columns,
     parsed_frame,
     parsed_names,
+    record_count,
     record_starts,
 )
+from vtsserving._scoring.encoding import Stretch, encode
 from vtsserving.exceptions import BadInput
 
 pytestmark = pytest.mark.fast
@@ -42,6 +44,11 @@ def test_records_begin_where_a_parser_says(rows: list[list[str]], end: str) -> N
     for piece, row in zip(pieces, rows, strict=True):
         found = parsed_columns(piece, layout, ["a", "b"], 1)
         assert [found["a"][0], found["b"][0]] == row
+
+
+@given(st.text(st.sampled_from('a,"\n\r'), max_size=12))
+def test_records_are_counted_as_they_are_cut(text: str) -> None:
+    assert record_count(text.encode()) == len(record_starts(text.encode()))
 
 
 def test_blank_lines_are_no_records() -> None:
@@ -88,3 +95,15 @@ def test_guessed_whole_numbers_may_be_missing_or_fractions_later() -> None:
     assert str(frame["b"].dtype) == "Int64"
     assert frame["b"][0] == 9007199254740993
     assert parsed_frame(b"1.5,2\n", layout, ["a", "b"], 1)["a"].tolist() == [1.5]
+
+
+def test_written_cells_are_quoted_where_they_must_be() -> None:
+    def text(column: object) -> str:
+        return encode([Stretch(2, {}, {"p": column})], ("p",), "csv").decode()
+
+    assert text(np.array([1, -2])) == "1\n-2\n"
+    assert text(np.array([0.1, 1e300])) == "0.1\n1e+300\n"
+    assert text(np.array([0.1, 3], np.float32)) == "0.1\n3.0\n"
+    assert text(np.ones((2, 2))) == '"[1.0, 1.0]"\n"[1.0, 1.0]"\n'
+    assert text(['a "b"', None]) == '"a ""b"""\n""\n'
+    assert text([b"\0", np.datetime64("2026-01-02")]) == "AA==\n2026-01-02\n"

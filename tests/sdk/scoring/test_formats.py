@@ -181,3 +181,28 @@ def test_an_impossible_command_says_what_to_do(
     assert [
         path.name for path in tmp_path.iterdir() if "unfinished" in path.name or "lock" in path.name
     ] == []
+
+
+@pytest.mark.parametrize("example", [None, ["good", "bad"]], ids=["without example", "with example"])
+def test_a_text_pipeline_takes_a_column_of_texts(tmp_path: Path, example: list[str] | None) -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(CountVectorizer(), MultinomialNB()).fit(["very good", "so bad"], ["pos", "neg"])
+    vtsserving.sklearn.save_model("mood", model, signatures={"predict": {}}, input_example=example)
+    (tmp_path / "in.csv").write_text('id,text\n1,"good, really"\n2,bad\n')
+    vtsserving.predict_file("mood", tmp_path / "in.csv", tmp_path / "out.csv", keep=["id"])
+    assert cells(tmp_path / "out.csv") == [["id", "prediction"], ["1", "pos"], ["2", "neg"]]
+
+
+def test_a_file_with_the_contract_s_missing_values_gives_what_pandas_gives(tmp_path: Path) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    frame = people(300)[["age", "fare"]].astype("float64")
+    frame.loc[::7, "age"] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=5).fit(frame, frame["fare"] > 0.5)
+    vtsserving.sklearn.save_model("trees", model, signatures={"predict": {}})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    vtsserving.predict_file("trees", tmp_path / "in.csv", tmp_path / "out.npy", batch_rows=50)
+    assert np.array_equal(np.load(tmp_path / "out.npy"), model.predict(frame))

@@ -16,7 +16,9 @@ import pytest
 import vtsserving
 from support.command_line import command
 from support.scored_models import save_trouble
-from vtsserving.exceptions import InUse, InvalidArgument
+from vtsserving._scoring.answering import FailedRow
+from vtsserving._scoring.unfinished import Unfinished
+from vtsserving.exceptions import IntegrityError, InUse, InvalidArgument
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -162,3 +164,38 @@ def test_two_runs_do_not_write_one_output(tmp_path: Path, rows: np.ndarray) -> N
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["recorded", "not yet recorded"])
+def test_a_run_that_ended_between_its_output_and_its_folder_s_end_is_done(
+    tmp_path: Path, is_recorded: bool
+) -> None:
+    output, plan = tmp_path / "out.csv", {"tag": "iris:1"}
+    with Unfinished(output, restart=False) as run:
+        run.begin(plan)
+        run.append(b"prediction\n1\n", [FailedRow(0, "model_failed", "poison")])
+        run.progress.rows = 1
+        run.step(now=True)
+        before = (run.folder / "progress.json").read_bytes()
+        run.publish(run.answers_file)
+        if not is_recorded:
+            (run.folder / "progress.json").write_bytes(before)
+    with Unfinished(output, restart=False) as run:
+        run.begin(plan)
+        assert run.progress.is_written
+        run.remove()
+    assert output.read_bytes() == b"prediction\n1\n"
+    assert (tmp_path / "out.csv.failed.csv").read_text() == "row,code,error\n0,model_failed,poison\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.failed.csv"]
+
+
+def test_answers_that_were_cut_are_an_error(tmp_path: Path) -> None:
+    with Unfinished(tmp_path / "out.csv", restart=False) as run:
+        run.begin({})
+        run.append(b"prediction\n1\n", [])
+        run.progress.rows = 1
+        run.step(now=True)
+        os.truncate(run.answers_file, 3)
+    wanted = pytest.raises(IntegrityError, match="has 3 bytes, 13 were written; start anew")
+    with Unfinished(tmp_path / "out.csv", restart=False) as run, wanted:
+        run.begin({})

@@ -129,7 +129,7 @@ class Answerer:
         return Answered(chunk.rows, names, data, tuple(failed))
 
     def gap(self, chunk: Chunk, names: tuple[str, ...], error: BaseException) -> Answered:
-        """What stands for a single row whose computation ended its process."""
+        """The answer in place of a single row whose computation ended its process."""
         data = encode([self._gap(chunk)], names, self._output)
         return Answered(chunk.rows, names, data, (FailedRow(0, *described(error)),))
 
@@ -167,7 +167,7 @@ class Answerer:
         return part, found
 
     def _kept_of(self, chunk: Chunk) -> dict[str, Any]:
-        return {name: chunk.as_written(name) for name in self._kept}
+        return chunk.as_written(self._kept) if self._kept else {}
 
 
 def in_order(result: Any, rows: int) -> Any:

@@ -18,7 +18,7 @@ from vtsserving.exceptions import BadInput, BadShape, InvalidArgument, WrongType
 
 RowsAs = Literal["array", "table", "list", "arguments"]
 ROWS_AS: Final = ("array", "table", "list", "arguments")
-"""What the rows of a file are for the method; `arguments`: each column is one."""
+"""Kinds of arguments that the rows of a file may be; `arguments`: each column is one."""
 
 MAX_TRIED: Final = 32
 """Rows at either end of a chunk of which one has to fit, or no row of the file does."""
@@ -26,7 +26,7 @@ MAX_TRIED: Final = 32
 
 @dataclass(frozen=True)
 class CallPlan:
-    """How calls are made from rows.
+    """A way to make calls from rows.
 
     Attributes:
         rows_as: what the rows are for the method.
@@ -66,7 +66,7 @@ def plan_calls(
     kept: Sequence[str] = (),
     rows_as: str | None = None,
 ) -> CallPlan:
-    """How calls are made from the rows of a file.
+    """Decide how calls are made from the rows of a file.
 
     Args:
         contract: of the method.
@@ -112,7 +112,7 @@ def plan_calls(
 def _rows_as(
     contract: MethodContract, kind: str, has_columns: bool, is_array: bool, chosen: Sequence[str]
 ) -> str:
-    """What rows are, where nobody says so: what the contract describes, else what the framework takes."""
+    """The kind of argument where nobody says it: as the contract describes, else as the framework takes it."""
     taken = [
         name for name in contract.names if contract.arguments.get(name, NOT_DESCRIBED).kind != "parameter"
     ]
@@ -153,12 +153,17 @@ def _number(dtype: np.dtype[Any]) -> str:
 
 
 def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
-    """The columns side by side: [rows, columns]; a single one [rows], or [rows, ...] where its cells are lists."""
+    """The columns side by side: [rows, columns]; a single one [rows], or [rows, ...] where its cells are lists.
+
+    A single column of texts is [rows], too, unless two dimensions are wanted: so text models take it.
+    """
     found = (
         chunk.columns(columns) if isinstance(chunk, CsvChunk) else [chunk.column(name) for name in columns]
     )
     if len(found) == 1 and (ndim == 1 or found[0].ndim > 1):
         return np.array(found[0])
+    if len(found) == 1 and not ndim and _is_text(found[0]):
+        return np.array(found[0].tolist(), dtype="U")
     for name, column in zip(columns, found, strict=True):
         if column.ndim > 1:
             raise BadShape(f"the column {name!r:.80} holds lists, beside other columns; choose one of them")
@@ -166,7 +171,7 @@ def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
     if "O" in kinds:
         return _of_objects(found, columns)
     if not kinds <= set("biuf"):
-        raise WrongType("columns of times are no array of numbers; convert them, or choose others")
+        raise WrongType("an array of numbers cannot hold columns of times; convert them, or choose others")
     joined = np.empty((chunk.rows, len(found)), np.result_type(*found))
     for at, column in enumerate(found):
         joined[:, at] = column

@@ -23,7 +23,7 @@ class Chunk(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
 
     def halves(self) -> tuple[Chunk, Chunk]:
         """The same rows in two chunks; only where there are several."""
@@ -37,8 +37,8 @@ class Chunk(Protocol):
     def frame(self, names: Sequence[str]) -> Any:
         """Some columns as a pandas DataFrame, numbered from 0."""
 
-    def as_written(self, name: str) -> Any:
-        """The values of one column as they are copied to the output: exactly what the file has."""
+    def as_written(self, names: Sequence[str]) -> dict[str, Any]:
+        """The values of some columns as they are copied to the output: exactly what the file has."""
 
     def encoded(self) -> bytes:
         """The bytes in which it travels."""
@@ -72,9 +72,9 @@ class ArrayChunk:
         """See Chunk; columns are numbered."""
         return packages.pandas().DataFrame(np.array(self._array))
 
-    def as_written(self, name: str) -> Any:
+    def as_written(self, names: Sequence[str]) -> dict[str, Any]:
         """See Chunk."""
-        return self.column(name)
+        return {name: self.column(name) for name in names}
 
     def encoded(self) -> bytes:
         """See Chunk."""
@@ -134,9 +134,10 @@ class CsvChunk:
         """See Chunk."""
         return parsed_frame(self._text, self._layout, names, self._rows)
 
-    def as_written(self, name: str) -> Any:
+    def as_written(self, names: Sequence[str]) -> dict[str, Any]:
         """See Chunk; the text of each cell."""
-        return parsed_columns(self._text, self._layout.of_texts(), [name], self._rows)[name].tolist()
+        found = parsed_columns(self._text, self._layout.of_texts(), names, self._rows)
+        return {name: column.tolist() for name, column in found.items()}
 
     def encoded(self) -> bytes:
         """See Chunk."""
@@ -185,9 +186,9 @@ class ArrowChunk:
                 frame[name] = packages.pandas().array(values.to_pylist(), dtype=_nullable(values.type))
         return frame
 
-    def as_written(self, name: str) -> Any:
+    def as_written(self, names: Sequence[str]) -> dict[str, Any]:
         """See Chunk."""
-        return self._values(name)
+        return {name: self._values(name) for name in names}
 
     def encoded(self) -> bytes:
         """See Chunk."""

@@ -13,7 +13,7 @@ from vtsserving._scoring import packages
 from vtsserving.exceptions import BadInput
 
 MISSING: Final = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
-"""What stands for a missing value in a column of anything but text; there, only an empty cell does."""
+"""Texts that stand for a missing value in a column of anything but text; there, only an empty cell does."""
 
 TEXT: Final = "str"
 EXACT_FLOAT: Final = 1 << 53
@@ -29,7 +29,7 @@ _RETURN: Final = 13
 
 
 class CsvLayout(NamedTuple):
-    """What is known of a CSV file.
+    """The form of a CSV file.
 
     Attributes:
         names: of its columns.
@@ -65,7 +65,7 @@ class CsvLayout(NamedTuple):
 
 
 def record_starts(text: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Where records begin, in bytes; blank lines are none.
+    """Positions at which records begin, in bytes; blank lines do not count.
 
     Args:
         text: whole records, of which the last may lack its newline.
@@ -92,6 +92,23 @@ def record_ends(text: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
     return newlines.astype(np.int64) + 1
 
 
+def record_count(text: bytes) -> int:
+    """Count the records; as `record_starts`, and cheaper where nothing is quoted and no line is blank."""
+    is_plain = b'"' not in text and b"\n\n" not in text and b"\n\r" not in text
+    if is_plain and text[:1] not in (b"\n", b"\r"):
+        return text.count(b"\n") + (bool(text) and not text.endswith(b"\n"))
+    return len(record_starts(text))
+
+
+def _is_regular(data: np.ndarray[Any, Any], delimiter: int, columns: int) -> bool:
+    """Whether text without quotes has the same number of cells in each line, in one pass over it."""
+    marks = data[np.flatnonzero((data == _NEWLINE) | (data == delimiter))]
+    if not len(marks) or len(marks) % columns or data[-1] != _NEWLINE:
+        return False
+    lines = marks.reshape(-1, columns)
+    return bool((lines[:, -1] == _NEWLINE).all() and (lines[:, :-1] == delimiter).all())
+
+
 def check_cells(text: bytes, layout: CsvLayout) -> None:
     """Refuse records with more or fewer cells than the file has columns: parsers fill these up, or drop some.
 
@@ -102,8 +119,10 @@ def check_cells(text: bytes, layout: CsvLayout) -> None:
     Raises:
         BadInput: says how many cells a record has.
     """
-    starts = record_starts(text)
     data = np.frombuffer(text, np.uint8)
+    if b'"' not in text and _is_regular(data, ord(layout.delimiter), len(layout.names)):
+        return
+    starts = record_starts(text)
     between = np.flatnonzero(data == ord(layout.delimiter))
     if b'"' in text:
         quotes = np.flatnonzero(data == _QUOTE)
@@ -181,7 +200,7 @@ def _read(text: bytes, layout: CsvLayout, names: Sequence[str]) -> Any:
         sep=layout.delimiter,
         dtype={**dtypes, **dict.fromkeys(times, TEXT)},
         keep_default_na=False,
-        na_values={name: [""] if dtype == TEXT else list(MISSING) for name, dtype in dtypes.items()},
+        na_values=_missing(dtypes),
         on_bad_lines="error",
         low_memory=False,
         **_precision(pandas),
@@ -206,8 +225,15 @@ def _are_long(numbers: Any) -> bool:
     return bool((numbers.dropna().abs() > EXACT_FLOAT).any())
 
 
+def _missing(dtypes: Mapping[str, str]) -> list[str] | dict[str, list[str]]:
+    """The texts that are missing values, by column only where columns differ: the parser prepares each list anew."""
+    if TEXT not in dtypes.values():
+        return list(MISSING)
+    return {name: [""] if dtype == TEXT else list(MISSING) for name, dtype in dtypes.items()}
+
+
 def _precision(pandas: Any) -> dict[str, str]:
-    """What makes the parser give the very number that a text says: pandas 3 does so unasked, and warns when asked."""
+    """The option for exact numbers: pandas 3 parses them so by default, and warns when it is given."""
     return {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 3 else {}
 
 

@@ -76,8 +76,16 @@ def _csv(parts: Sequence[Stretch], names: Sequence[str], delimiter: str) -> byte
             columns += [[""] * part.rows] * len(names)
         else:
             columns += [part.columns[name] for name in names]
+        if len(columns) == 1 and _are_numbers(columns[0]):
+            numbers = map(str, cells(columns[0]))  # which never need quotes
+            sink.write("".join(f"{number}\n" for number in numbers))
+            continue
         writer.writerows(zip(*map(cells, columns), strict=True))
     return sink.getvalue().encode()
+
+
+def _are_numbers(column: Any) -> bool:
+    return isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "iuf"
 
 
 def cells(column: Any) -> Iterable[Any]:

@@ -18,7 +18,7 @@ _SIZE: Final = struct.Struct("<Q")
 
 GROUP_ROWS: Final = 1 << 20
 GROUP_BYTES: Final = 64 * 2**20
-"""What is written at a time: a row group of Parquet has at most so many rows, and no more bytes than this."""
+"""Rows and bytes at which a row group of Parquet is written."""
 
 
 def framed(data: bytes, kind: Format) -> bytes:
@@ -50,7 +50,7 @@ def finish(kept: Path, target: Path, kind: Format) -> Path:
 
 
 def empty_answers(names: list[str], kind: Format) -> bytes:
-    """What stands for the answers of a file without rows."""
+    """Answers of a file without rows."""
     if kind == "npy":
         sink = io.BytesIO()
         np.save(sink, np.zeros(0))

@@ -11,11 +11,11 @@ from vtsserving.client.sync_client import Client
 from vtsserving.exceptions import InvalidSignature, NotAGateway
 
 RETRIES: Final = 60
-"""How often a call is repeated while the gateway is busy or away, within its timeout."""
+"""Most repetitions of a call while the gateway is busy or away, within its timeout."""
 
 
 def known_remotely(client: Client, tag: str, method: str) -> Known:
-    """What a gateway knows of a method.
+    """Ask a gateway what it knows of a method.
 
     Args:
         client: of the gateway.

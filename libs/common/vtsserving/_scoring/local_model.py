@@ -18,7 +18,7 @@ from vtsserving.exceptions import InvalidArgument, MethodNotFound
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a method before it is called.
+    """A method before it is called.
 
     Attributes:
         tag: exact, of the model.
@@ -41,7 +41,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Answering:
-    """How chunks are answered; the same for every process of a run.
+    """A way to answer chunks; the same for every process of a run.
 
     Attributes:
         plan: how rows become arguments.
@@ -88,7 +88,7 @@ class Answering:
 def known_of(
     tag: str, digest: str, contracts: Mapping[str, MethodContract], specs: Mapping[str, Any], method: str
 ) -> Known:
-    """What is known of a method.
+    """Choose a method.
 
     Args:
         tag: exact, of the model.
@@ -120,7 +120,7 @@ def known_of(
 
 
 def known_locally(model: Model, method: str) -> Known:
-    """What is known of a method of a model in the local store; raises as `known_of`."""
+    """Choose a method of a model in the local store; raises as `known_of`."""
     info = model.info
     return known_of(str(model.tag), model.digest, info.contracts, info.input_specs, method)
 

@@ -21,7 +21,7 @@ from vtsserving._scoring.worker import Pipe, answered_of
 from vtsserving.exceptions import ModelCrashed, ModelLoadFailed, from_code
 
 MAX_ENDS: Final = 100
-"""How often processes of a run may end by themselves before it gives up."""
+"""Most processes of a run that may end by themselves before it gives up."""
 
 MAX_PROCESSES: Final = 64
 
@@ -111,6 +111,7 @@ class ScoringProcesses:
         self._threads = threads
         self._answerer = answerer
         self._ends = 0
+        self._is_closed = False
         self._idle: queue.SimpleQueue[ScoringProcess | None] = queue.SimpleQueue()
         self._all: list[ScoringProcess] = []
         try:
@@ -148,6 +149,9 @@ class ScoringProcesses:
                 done.append(answered)
                 names = names or answered.names
                 continue
+            if self._is_closed:
+                self._idle.put(None)
+                raise ModelCrashed("the run was ended while this chunk was computed")
             how = process.end()
             try:
                 self._replace(process, how)
@@ -165,7 +169,8 @@ class ScoringProcesses:
         return done
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes, those that compute included."""
+        self._is_closed = True
         for process in self._all:
             process.end()
 

@@ -43,7 +43,7 @@ Answer = Callable[[Chunk, "tuple[str, ...] | None"], "list[Answered]"]
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """What scoring a file gave.
+    """The outcome of scoring a file.
 
     Attributes:
         output: the file that was written.
@@ -63,7 +63,7 @@ class ScoredFile:
 
 
 class Done(NamedTuple):
-    """How far a run is.
+    """The state of a run after a chunk.
 
     Attributes:
         position: in the input: bytes of a CSV file, rows of any other.
@@ -180,7 +180,7 @@ def _answering(
     rows_as: str | None,
     result_name: str,
 ) -> Answering:
-    """How chunks are answered; arguments as of `predict_file`."""
+    """Decide how chunks are answered; arguments as of `predict_file`."""
     if keep == "all":
         kept = tuple(source.names or ())
         columns = columns if columns is not None else _for_method(source, known)
@@ -237,11 +237,11 @@ class _Run:
         if not progress.rows:
             check_once(self._known.arguments(), self._answering.plan, first.chunk)
         with contextlib.ExitStack() as stack:
-            answer, at_once = self._answer(stack, client, processes)
+            answer, at_once, abort = self._answer(stack, client, processes)
             # The first chunk says what the columns of the result are; what comes after it can be computed at once.
             self._take(first, answer(first.chunk, progress.names))
             if at_once:
-                self._answer_together(reads, answer, at_once)
+                self._answer_together(reads, answer, at_once, abort)
             else:
                 for read in stack.enter_context(_ahead(reads)):
                     self._take(read, answer(read.chunk, progress.names))
@@ -261,15 +261,15 @@ class _Run:
 
     def _answer(
         self, stack: contextlib.ExitStack, client: Client | None, processes: int | None
-    ) -> tuple[Answer, int]:
-        """What answers chunks, and how many it takes at once; 0: in this thread."""
+    ) -> tuple[Answer, int, Callable[[], None]]:
+        """Something that answers chunks, how many it takes at once (0: in this thread), and how to end it amid them."""
         known = self._known
         if client is not None:
             answerer = self._answering.answerer(known, remote_call(client, known))
-            return _one(answerer), processes or REMOTE_REQUESTS
+            return _one(answerer), processes or REMOTE_REQUESTS, client.close
         model = models.get(known.tag)
         if processes is None:
-            return _one(self._answering.answerer(known, loaded_call(model, known.method))), 0
+            return _one(self._answering.answerer(known, loaded_call(model, known.method))), 0, _nothing
         setup = {
             "tag": known.tag,
             "method": known.method,
@@ -280,9 +280,11 @@ class _Run:
         gaps = self._answering.answerer(known, _no_call)
         running = ScoringProcesses(processes, setup, model.info.options.threads, gaps)
         stack.callback(running.close)
-        return running.answer, processes
+        return running.answer, processes, running.close
 
-    def _answer_together(self, reads: Iterator[Read], answer: Answer, at_once: int) -> None:
+    def _answer_together(
+        self, reads: Iterator[Read], answer: Answer, at_once: int, abort: Callable[[], None]
+    ) -> None:
         """Several chunks at the same time; what they give is kept in their order."""
         names = self._unfinished.progress.names
         waiting: deque[tuple[Read, Future[list[Answered]]]] = deque()
@@ -297,6 +299,9 @@ class _Run:
             while waiting:
                 done, future = waiting.popleft()
                 self._take(done, future.result())
+        except BaseException:
+            abort()  # a call that never returns must not hold up an interrupt
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -332,6 +337,10 @@ class _Run:
 
 def _one(answerer: Answerer) -> Answer:
     return lambda chunk, names: [answerer.answer(chunk, names)]
+
+
+def _nothing() -> None:
+    """End nothing: the model is called in the thread that is interrupted."""
 
 
 def _no_call(args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -19,8 +19,8 @@ from vtsserving._scoring.csv_text import (
     CsvLayout,
     guessed_dtypes,
     parsed_names,
+    record_count,
     record_ends,
-    record_starts,
 )
 from vtsserving._scoring.formats import DELIMITERS, Format
 from vtsserving.exceptions import BadInput, InvalidArgument
@@ -32,7 +32,7 @@ CHUNK_BYTES: Final = 8 * 2**20
 READ_BYTES: Final = 2**20
 
 _INDEX_LEVEL: Final = re.compile(r"__index_level_\d+__")
-"""What pandas calls the columns that hold an index."""
+"""Names that pandas gives the columns that hold an index."""
 
 
 class Read(NamedTuple):
@@ -74,7 +74,7 @@ class NpySource:
         """Open it.
 
         Raises:
-            BadInput: it is no array of numbers, booleans, texts or times with at least one axis.
+            BadInput: it is not an array of numbers, booleans, texts or times with at least one axis.
         """
         try:
             self._array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -134,7 +134,7 @@ class CsvSource:
     def chunks(self, position: int, rows: int) -> Iterator[Read]:
         """See Source."""
         for text, end in self._texts(max(position, self.start), rows):
-            count = len(record_starts(text))
+            count = record_count(text)
             if count:
                 yield Read(CsvChunk(text, count, self.layout), end)
 
@@ -170,7 +170,7 @@ class ParquetSource:
         """Open it.
 
         Raises:
-            BadInput: it is none.
+            BadInput: it cannot be read.
             MissingDependency: pyarrow is not installed.
         """
         self._file = _opened(path, lambda: _parquet(path))
@@ -209,7 +209,7 @@ class ArrowSource:
         """Open it.
 
         Raises:
-            BadInput: it is none.
+            BadInput: it cannot be read.
             MissingDependency: pyarrow is not installed.
         """
         self._path = path
@@ -275,7 +275,7 @@ def open_source(path: Path, kind: Format) -> Source:
 
 
 def _fitting(rows: int, row_bytes: int) -> int:
-    """How many rows a chunk has: so many that it is no larger than CHUNK_BYTES."""
+    """Rows of a chunk, so many that it is not larger than CHUNK_BYTES."""
     return max(1, min(rows, CHUNK_BYTES // row_bytes))
 
 

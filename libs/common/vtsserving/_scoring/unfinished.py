@@ -36,7 +36,7 @@ FAILED_HEADER: Final = ("row", "code", "error")
 
 @dataclass
 class RunProgress:
-    """How far a run is.
+    """The state of a run.
 
     Attributes:
         position: in the input, where it goes on.

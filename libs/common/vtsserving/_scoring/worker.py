@@ -60,7 +60,7 @@ class Pipe:
                 return None
             head_bytes, body_bytes = _SIZES.unpack(sizes)
             head, body = self._reader.read(head_bytes), self._reader.read(body_bytes)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: this side closed it meanwhile
             return None
         if len(head) < head_bytes or len(body) < body_bytes:
             return None
@@ -75,7 +75,7 @@ class Pipe:
 
 
 def head_of(answered: Answered) -> dict[str, Any]:
-    """What travels beside the encoded answers."""
+    """The head of a message that has the encoded answers as its body."""
     names = None if answered.names is None else list(answered.names)
     return {"rows": answered.rows, "names": names, "failed": [list(row) for row in answered.failed]}
 
