@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from vtsserving._codecs.columns import Column
 from vtsserving._codecs.json_arrays import ArraySpec
 from vtsserving._model.argument import NOT_DESCRIBED, Kind
 from vtsserving._model.contract_text import kind_of_array
@@ -23,8 +26,14 @@ class Input(NamedTuple):
 
 
 def inputs_of(target: Target) -> list[Input]:
-    """The inputs of which dtype and shape are known, in the order of the method's arguments."""
+    """The inputs of which dtype and shape are known, in the order of the arguments; a table has its columns."""
     contract = target.method.contract
+    table = target.arguments.table(0)
+    if table is not None and table.columns and contract.names:
+        kind = kind_of_array(contract, contract.names[0], 0)
+        return [
+            Input(ArraySpec(str(column.name), _dtype_of(column), (-1,)), kind) for column in table.columns
+        ]
     specs = target.inputs
     if specs is None:
         named = [*contract.names, *contract.keywords]
@@ -32,6 +41,13 @@ def inputs_of(target: Target) -> list[Input]:
         specs = [spec for spec in found if spec is not None]
     positions = {name: at for at, name in enumerate(contract.names or [spec.name for spec in specs])}
     return [Input(spec, kind_of_array(contract, spec.name, positions.get(spec.name, -1))) for spec in specs]
+
+
+def _dtype_of(column: Column) -> np.dtype[Any]:
+    """The dtype in which the protocol has a column: numbers as they are, everything else as text."""
+    found = getattr(column.target, "numpy_dtype", column.target)
+    is_number = isinstance(found, np.dtype) and found.kind in "biuf"
+    return found if is_number else np.dtype("U")
 
 
 def _spec(target: Target, name: str, at: int) -> ArraySpec | None:
