@@ -186,6 +186,17 @@ def test_inputs_of_the_protocol_are_columns(world: Served, parameters: dict[str,
     assert np.allclose(np.reshape(answer.json()["outputs"][0]["data"], (3, 2)), world.right(frame))
 
 
+def test_the_metadata_of_the_protocol_names_the_columns_as_they_are_sent(world: Served) -> None:
+    with urllib.request.urlopen(f"{world.stack.url}/v2/models/titanic") as response:
+        inputs = json.loads(response.read())["inputs"]
+    assert [(one["name"], one["datatype"], one["shape"]) for one in inputs] == [
+        ("age", "FP64", [-1]),
+        ("fare", "FP64", [-1]),
+        ("sex", "BYTES", [-1]),
+        ("zip", "BYTES", [-1]),
+    ]
+
+
 def test_many_callers_at_once_get_their_own_rows(world: Served) -> None:
     frames = [passengers(60).iloc[at : at + 1 + at % 3] for at in range(24)]
     sent = [list(forms(frame).values())[at % 14] for at, frame in enumerate(frames)]

@@ -28,7 +28,7 @@ def column(dtype: str, **more: Any) -> Column:
 
 ITEMS: list[tuple[str, list[Any], Any]] = [
     ("float64", [1, 2.5, None, float("nan")], np.array([1, 2.5, np.nan, np.nan])),
-    ("float32", [0.1, None], np.array([0.1, np.nan], np.float32)),
+    ("float32", [0.1, None, True], np.array([0.1, np.nan, 1.0], np.float32)),
     ("int64", [9007199254740993, 2.0], np.array([9007199254740993, 2])),
     ("uint64", [2**64 - 1], np.array([2**64 - 1], np.uint64)),
     ("int8", [-128, 127], np.array([-128, 127], np.int8)),
@@ -73,7 +73,7 @@ def test_a_column_of_the_same_values_as_objects_becomes_the_recorded_dtype(
     ("dtype", "items", "said"),
     [
         ("float64", [1.0, "2"], "row 1 is a string; expected a number"),
-        ("float64", [True], "row 0 is true or false; expected a number"),
+        ("float64", [[1.0]], "row 0 is a list; expected a number"),
         ("float32", [1.0, 1e300], "row 1 is too large for float32"),
         ("int64", [1, None], "row 1 is missing; expected an integer"),
         ("int64", [1.5], "row 0 is 1.5; expected an integer"),

@@ -71,7 +71,7 @@ def read_arrow(body: bytes | bytearray) -> Any:
             _check_schema(reader.schema)
             _check_messages(pa, body)
             table = pa.Table.from_batches(_bounded(reader, len(reader.schema)), reader.schema)
-        return _frame_of(table)
+        return frame_of_arrow(table)
     except VtsServingException:
         raise
     except _MALFORMED as error:
@@ -96,7 +96,7 @@ def read_parquet(body: bytes | bytearray) -> Any:
         with pq.ParquetFile(buffer, read_dictionary=texts, pre_buffer=False) as file:
             batches = file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
             table = pa.Table.from_batches(_bounded(batches, len(schema)), file.schema_arrow)
-        return _frame_of(_plain_texts(pa, table, schema))
+        return frame_of_arrow(_plain_texts(pa, table, schema))
     except VtsServingException:
         raise
     except _MALFORMED as error:
@@ -249,13 +249,13 @@ def _plain_texts(pa: Any, table: Any, schema: Any) -> Any:
     return table.replace_schema_metadata(schema.metadata)
 
 
-def _frame_of(table: Any) -> Any:
-    """The DataFrame; whole numbers beside a missing one are objects first, which lose no digit."""
+def frame_of_arrow(table: Any) -> Any:
+    """The DataFrame of a table or batch of pyarrow; whole numbers beside a missing one lose no digit."""
     pd = pandas_module()
     frame = table.to_pandas(integer_object_nulls=True, use_threads=False)
     exact = {}
-    for at, column in enumerate(table.column_names):
-        kind = table.column(at).type
+    for at, column in enumerate(table.schema.names):
+        kind = table.schema.field(at).type
         if not (kind.__class__.__name__ == "DataType" and str(kind).startswith(("int", "uint", "bool"))):
             continue
         place = [place for place, name in enumerate(frame.columns) if name == column]

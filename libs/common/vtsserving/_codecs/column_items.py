@@ -24,7 +24,7 @@ NAMES: Final = {
     dict: "an object",
     type(None): "missing",
 }
-_NUMBERS: Final[frozenset[type]] = frozenset((int, float, type(None)))
+_NUMBERS: Final[frozenset[type]] = frozenset((int, float, bool, type(None)))
 _WHOLE: Final[frozenset[type]] = frozenset((int,))
 _ISO: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII
@@ -78,7 +78,7 @@ def _native(items: Items) -> Items:
 
 
 def floats(items: Items, dtype: Any, where: str) -> Any:
-    """Floating numbers; a missing one is NaN."""
+    """Floating numbers, of which true and false are 1 and 0; a missing one is NaN."""
     if not _NUMBERS.issuperset(map(type, items)):
         items = [None if is_missing(item) else item for item in _native(items)]
         if not _NUMBERS.issuperset(map(type, items)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vtsserving._codecs.arrow_tables import frame_of_arrow
 from vtsserving._codecs.csv_text import TextTable
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
 from vtsserving._codecs.table import Table
@@ -165,6 +166,8 @@ class Arguments:
         known = self.known_columns(index, name)
         if known is not None and isinstance(value, dict):
             return read_table(value, known, where)
+        if known is not None and type(value).__module__.startswith(("pyarrow.", "polars.")):
+            return _from_columns(value, known, where)
         table = self.table(index, name)
         if table is not None and isinstance(value, np.ndarray):
             return table.of_array(value, where)
@@ -268,6 +271,15 @@ class Arguments:
         names = self.contract.names
         found = self.contract.arguments.get(names[index]) if 0 <= index < len(names) else None
         return found or NOT_DESCRIBED
+
+
+def _from_columns(value: Any, table: Table, where: str) -> Any:
+    """The recorded frame of a table of pyarrow or polars; what is none of these, as it is."""
+    if hasattr(value, "schema") and hasattr(value, "to_pandas"):
+        if hasattr(value, "to_dicts"):  # polars, whose own way to pandas needs pyarrow
+            return table.of_named(value.to_dict(as_series=False), where)
+        return table.of_frame(frame_of_arrow(value), where)
+    return value
 
 
 def _is_plain(value: list[Any]) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from vtsserving._codecs.columns import Column
 from vtsserving._codecs.json_arrays import ArraySpec
 from vtsserving._model.argument import NOT_DESCRIBED, Kind
 from vtsserving._model.contract_text import kind_of_array
@@ -23,13 +26,19 @@ class Input(NamedTuple):
 
 
 def inputs_of(target: Target) -> list[Input]:
-    """The inputs of which dtype and shape are known, in the order of the method's arguments.
+    """The inputs of which dtype and shape are known, in the order of the arguments; a table has its columns.
 
     None where a call must name one of several methods.
     """
     if not target.is_default:
         return []
     contract = target.method.contract
+    table = target.arguments.table(0)
+    if table is not None and table.columns and contract.names:
+        kind = kind_of_array(contract, contract.names[0], 0)
+        return [
+            Input(ArraySpec(str(column.name), _dtype_of(column), (-1,)), kind) for column in table.columns
+        ]
     specs = target.inputs
     if specs is None:
         named = [*contract.names, *contract.keywords]
@@ -42,6 +51,13 @@ def inputs_of(target: Target) -> list[Input]:
 def outputs_of(target: Target) -> list[ArraySpec]:
     """The recorded outputs; none of several methods."""
     return target.outputs if target.is_default else []
+
+
+def _dtype_of(column: Column) -> np.dtype[Any]:
+    """The dtype in which the protocol has a column: numbers as they are, everything else as text."""
+    found = getattr(column.target, "numpy_dtype", column.target)
+    is_number = isinstance(found, np.dtype) and found.kind in "biuf"
+    return found if is_number else np.dtype("U")
 
 
 def _spec(target: Target, name: str, at: int) -> ArraySpec | None:
