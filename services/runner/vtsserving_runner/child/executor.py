@@ -19,7 +19,7 @@ from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
 from vtsserving._wire.iterators import is_iterator, listed
 from vtsserving._wire.joined_labels import JoinedLabels, SharedLabels
-from vtsserving._wire.layout import layout
+from vtsserving._wire.layout import layout, table_dtypes
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
     BadModelOutput,
@@ -34,7 +34,6 @@ from vtsserving_runner.child.answers import (
     packed_result,
     refuse_dropped_rows,
     single_result,
-    table_dtypes,
 )
 from vtsserving_runner.child.entries import MAX_TRIED, are_equal, first_unlike
 from vtsserving_runner.child.failures import as_failure, reason, tell
