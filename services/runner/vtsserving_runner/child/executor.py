@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from vtsserving._contract.result_rows import Undecided, copied, observe
 from vtsserving._contract.seen_results import form_in_parts, holds_for_one_row
 from vtsserving._model.contract import MethodContract
@@ -332,7 +334,7 @@ class BatchExecutor:
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
         result = method_of(self._model, method)(*args, **kwargs)
-        if is_iterator(result):
+        if type(result) is not np.ndarray and is_iterator(result):
             result = listed(result)
         form = contract.result
         if head and (form is None or form.ordered):
