@@ -54,9 +54,8 @@ class Served(NamedTuple):
     def give(self, kind: ValueKind, accept: str) -> httpx2.Response:
         headers = {"content-type": JSON, "accept": accept}
         body = json.dumps({"args": [kind.name]})
-        return httpx2.post(
-            f"{self.url}/v1/models/values/predict", content=body, headers=headers, trust_env=False
-        )
+        url = f"{self.url}/v1/models/values/predict"
+        return httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=60)
 
 
 @pytest.fixture(scope="module", params=["embedded", "nats"])

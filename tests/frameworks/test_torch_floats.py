@@ -72,3 +72,40 @@ def test_json_s_fractions_are_taken_without_an_input_example(
     runner = saved.to_runner()
     runner.init_local()
     assert runner.run(np.array([[1.5]])).tolist() == [[3.5]]
+
+
+KINDS = ("float64", "float32", "float16", ">f4", "bfloat16")
+
+
+def _array(kind: str, values: Any) -> Any:
+    import ml_dtypes
+
+    return np.array(values).astype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_any_fractions_fit_any_module_of_fractions(dtype: str, kind: str) -> None:
+    answer = TorchCaller(twice_plus_half(dtype))(_array(kind, [[1.5], [4.0]]))
+    assert str(answer.dtype).removeprefix("torch.") == dtype
+    assert answer.tolist() == [[3.5], [8.5]]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "int64", "int8", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_frozen_script_takes_numbers_of_any_kind(dtype: str, kind: str) -> None:
+    import torch
+
+    frozen = torch.jit.freeze(torch.jit.script(twice_plus_half(dtype).eval()))
+    assert TorchCaller(frozen)(_array(kind, [[1], [0]])).tolist() == [[2.5], [0.5]]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "int64", "int8", "bool"])
+def test_a_quantised_module_gives_what_it_gives_for_float32(kind: str) -> None:
+    import torch
+
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    module = torch.ao.quantization.quantize_dynamic(layers, {torch.nn.Linear}, dtype=torch.qint8)
+    rows = np.array([[1, 0, 1, 1]])
+    right = module(torch.tensor(rows, dtype=torch.float32)).detach().numpy()
+    assert np.array_equal(TorchCaller(module)(_array(kind, rows)), right)

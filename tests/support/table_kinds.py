@@ -42,7 +42,9 @@ COLUMNS: dict[str, Callable[[random.Random, int], Any]] = {
     "float64": lambda rng, n: pd.Series(_some(rng, n, rng.random, np.nan), dtype="float64"),
     "float32": lambda rng, n: pd.Series(_some(rng, n, rng.random, np.nan), dtype="float32"),
     "bool": lambda rng, n: pd.Series([rng.random() < 0.5 for _ in range(n)]),
-    "str": lambda rng, n: pd.Series(_some(rng, n, lambda: rng.choice(["", "a", "1E5", "NA", "é\0"])), dtype="str"),
+    "str": lambda rng, n: pd.Series(
+        _some(rng, n, lambda: rng.choice(["", "a", "1E5", "NA", "é\0"])), dtype="str"
+    ),
     "string": lambda rng, n: pd.Series(_some(rng, n, lambda: rng.choice("ab")), dtype="string"),
     "objects": lambda rng, n: _objects(_some(rng, n, lambda: rng.choice(["a", 1, 2.5, (1, "b"), b"c"]))),
     "category": _categories,
@@ -53,7 +55,9 @@ COLUMNS: dict[str, Callable[[random.Random, int], Any]] = {
     "zoned": lambda rng, n: _times(rng, n, "s").dt.tz_localize(rng.choice(["UTC", "Asia/Tokyo"])),
     "duration": lambda rng, n: pd.Series(np.array([rng.randrange(10**9) for _ in range(n)]).view("m8[ms]")),
     "period": lambda rng, n: pd.Series(
-        pd.arrays.PeriodArray(np.array([rng.randrange(900) for _ in range(n)]), pd.PeriodDtype(rng.choice("MD")))
+        pd.arrays.PeriodArray(
+            np.array([rng.randrange(900) for _ in range(n)]), pd.PeriodDtype(rng.choice("MD"))
+        )
     ),
     "interval": lambda rng, n: pd.Series(
         pd.arrays.IntervalArray.from_tuples([(a, a + 2) for a in [rng.randrange(9) for _ in range(n)]])
@@ -93,7 +97,9 @@ RESULTS: dict[str, Callable[[Any], Any]] = {
     "numbered anew": lambda x: x.reset_index(drop=True),
     "labels as columns": lambda x: x.reset_index(names=[f"own {i}" for i in range(x.index.nlevels)]),
     "missing": lambda x: x.isna(),
-    "renamed": lambda x: x.set_axis([f"c{i}" for i in range(x.shape[1])], axis=1).rename_axis(columns="names"),
+    "renamed": lambda x: x.set_axis([f"c{i}" for i in range(x.shape[1])], axis=1).rename_axis(
+        columns="names"
+    ),
     "array": lambda x: x.isna().to_numpy().sum(axis=1),
     "list": lambda x: x.iloc[:, 0].isna().tolist(),
     "pair": lambda x: (x, x.iloc[:, :1].isna()),
@@ -154,7 +160,6 @@ def random_contract(rng: random.Random) -> dict[str, Any]:
         "result": result,
         "declared": result in ROWS and rng.random() < 0.3,
         "limit": rng.choice([2, 3, 8, 16, 64]),
-        "pad_to": rng.random() < 0.2,
     }
 
 
@@ -175,6 +180,6 @@ def signature(contract: dict[str, Any]) -> dict[str, Any]:
 
 
 def options(contracts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Batches of each method's limit, which wait a moment for company."""
+    """Batches of each method's limit, which wait a moment for company, and are filled up to sizes that suit some."""
     limits = {f"m{i}": {"max_batch_size": one["limit"]} for i, one in enumerate(contracts)}
-    return {"max_wait_ms": 30, "method_configs": limits}
+    return {"max_wait_ms": 30, "method_configs": limits, "pad_to": [4, 16]}

@@ -11,7 +11,7 @@ from typing import Final
 from vtsserving._contract.seen_results import described_form
 from vtsserving._inference.request import Ticket
 from vtsserving._recent import RecentDict
-from vtsserving._wire.layout import layout, short_name
+from vtsserving._wire.layout import layout, short_name, table_dtypes
 from vtsserving._wire.rows import Packed, first_rows, pieces
 
 MODEL_ERRORS: Final = frozenset(("bad_model_output", "model_failed"))
@@ -69,7 +69,10 @@ class LargeCalls:
         whole, rest, ticket.rest = ticket.whole, ticket.rest, []
         if whole is None:
             return []
-        is_cut = all(part.answer is not None and _follows_rows(part.answer) for part in ticket.parts)
+        answers = [part.answer for part in ticket.parts if part.answer is not None]
+        is_cut = len(answers) == len(ticket.parts) and all(map(_follows_rows, answers))
+        # Tables of other dtypes cannot be joined as the call of the whole would give them.
+        is_cut = is_cut and len({table_dtypes(answer.head) for answer in answers}) <= 1
         if rest or not is_cut:
             self._known[_kind(ticket, whole)] = is_cut
         if is_cut:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ _WHOLE_NUMBERS: Final = (
 
 _HALF_BYTES: Final = 2
 
+_TYPE: Final = re.compile(r"type|implemented for|Long|Double|Float")
+"""What torch's errors speak of where the dtype of an argument is the reason."""
+
 _LAYERS: Final = "torch.nn.modules."
 """Where torch's own layers live."""
 
@@ -36,8 +40,8 @@ class TorchCaller:
     """A module whose methods take arrays as well as tensors and compute without gradients.
 
     Where no argument is a tensor, results are arrays: whoever sends arrays need not have torch.
-    Arrays of fractions become the dtype of the module's parameters, whatever theirs is; tensors stay as they are. Whole
-    numbers and bools stay what they are unless the module refuses them.
+    Arrays of float64, which is what numpy and JSON make of any fraction, become the dtype of the module's parameters,
+    and so do other fractions that the module refuses; tensors stay as they are.
 
     Attributes:
         module: the module, in evaluation mode.
@@ -71,30 +75,47 @@ class TorchCaller:
     def _compute(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], torch: Any) -> Any:
         """Call a method; again with its arrays in other dtypes if it refuses those that they have.
 
-        JSON and numpy do not say whether 1 stands for a fraction. A frozen or quantised module has no parameters that
-        say which fractions it computes with, so it is given those that torch makes by default.
+        A frozen or quantised module has no parameters that say which fractions it computes with, nor whether a whole
+        number stands for a fraction: it is given those that torch makes by default, and then others.
         """
-        tensors = self._to_tensors((args, kwargs), torch, self._floats)
+        tensors = self._to_tensors((args, kwargs), torch)
         try:
             return method(*tensors[0], **tensors[1])
-        except RuntimeError:
-            floats = self._floats or torch.get_default_dtype()
-            for whole in (False, True):
+        except RuntimeError as error:
+            if not _TYPE.search(str(error)):
+                raise
+            tried = [_dtypes(tensors, torch)]
+            for floats, whole in self._other_dtypes(torch):
                 other = self._to_tensors((args, kwargs), torch, floats, whole=whole)
-                if _dtypes(other, torch) == _dtypes(tensors, torch):
+                if _dtypes(other, torch) in tried:
                     continue
+                tried.append(_dtypes(other, torch))
                 with contextlib.suppress(RuntimeError):
                     return method(*other[0], **other[1])
             raise
 
-    def _to_tensors(self, value: Any, torch: Any, floats: Any, *, whole: bool = False) -> Any:
-        """Arrays as tensors: fractions in the dtype `floats`, unless it is None; whole numbers, too, if `whole`."""
+    def _other_dtypes(self, torch: Any) -> Iterator[tuple[Any, bool]]:
+        """The dtypes of fractions to try, and whether whole numbers and bools become such."""
+        if self._floats is not None:
+            yield self._floats, False
+            return
+        for floats in (torch.get_default_dtype(), torch.float64, torch.float16):
+            yield floats, False
+            yield floats, True
+
+    def _to_tensors(self, value: Any, torch: Any, floats: Any = None, *, whole: bool = False) -> Any:
+        """Arrays as tensors: fractions in the dtype `floats`, and whole numbers, too, if `whole`.
+
+        Without `floats`, only float64 becomes what the parameters are.
+        """
         import numpy as np
 
         if isinstance(value, torch.Tensor):
             return value.to(self._device)
         if isinstance(value, np.ndarray) and (value.dtype.kind in "biufc" or value.dtype.name == "bfloat16"):
             tensor = _tensor_of(value, torch)
+            if floats is None:
+                return tensor.to(self._device, self._floats if tensor.dtype == torch.float64 else None)
             changes = tensor.is_floating_point() or (whole and not tensor.is_complex())
             return tensor.to(self._device, floats if changes else None)
         if isinstance(value, dict):

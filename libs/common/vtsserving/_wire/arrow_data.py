@@ -191,7 +191,9 @@ def _read_polars(kind: str, stream: bytes) -> Any:
     try:
         frame = polars.read_ipc_stream(io.BytesIO(stream), use_pyarrow=False)
         return frame if kind == "DataFrame" else frame.to_series()
-    except Exception as error:  # polars has a tree of errors of its own
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # polars has a tree of errors of its own, and one that is not an Exception
         raise BadFrame(f"unreadable Arrow data: {type(error).__name__}") from error
 
 

@@ -39,7 +39,7 @@ class JoinedLabels:
         joined = pd.concat(list(parts), ignore_index=True)
         if all(map(tables.has_default_index, parts)):
             return joined
-        labels = parts[0].index.append([part.index for part in parts[1:]])
+        labels = tables.joined_index(parts)
         if labels.nunique(dropna=False) != sum(part.index.nunique(dropna=False) for part in parts):
             if not self._renumbers:
                 raise SharedLabels

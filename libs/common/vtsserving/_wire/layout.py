@@ -99,7 +99,10 @@ def concatenated(parts: list[Any], axis: int) -> Any:
     if all(map(tables.is_table, parts)):
         import pandas as pd
 
-        return pd.concat(parts, ignore_index=all(map(tables.has_default_index, parts)))
+        joined = pd.concat(parts, ignore_index=True)
+        if not all(map(tables.has_default_index, parts)):
+            joined.index = tables.joined_index(parts)
+        return joined
     if all(map(tensors.is_torch, parts)):
         import torch
 
@@ -301,6 +304,17 @@ def _slicer(placeholder: Placeholder, data: memoryview, rows: int) -> Callable[[
         return lambda start, stop: b""
     array = np.frombuffer(data, np.uint8).reshape(outer, rows, inner_bytes)
     return lambda start, stop: array[:, start:stop].tobytes()
+
+
+@lru_cache(maxsize=512)
+def table_dtypes(head: bytes) -> bytes | None:
+    """The names and dtypes of all tables in a value, as bytes; None if there is none.
+
+    Args:
+        head: of the value.
+    """
+    kinds = [list(one.table[:3]) for one in layout(head).placeholders if one.kind == FRAME_HOLE]
+    return values.encode_value(kinds) if kinds else None
 
 
 def short_name(head: bytes) -> bytes:

@@ -57,7 +57,9 @@ def concatenated(parts: list[Any]) -> Any:
     if any(kind != kinds[0] for kind in kinds):
         raise TypeError("they are of different types")
     if kinds[0][0] == "index":
-        return parts[0].append(parts[1:])
+        labels = parts[0].append(parts[1:])
+        is_same = hasattr(labels, "levels") or labels.dtype == parts[0].dtype
+        return labels if is_same else labels.astype(parts[0].dtype)
     import pandas as pd
 
     return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array

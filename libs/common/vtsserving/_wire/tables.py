@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from vtsserving._wire.limits import MAX_ROWS
@@ -80,7 +81,16 @@ def has_plain_names(table: Any) -> bool:
 
 
 def _is_inferred(names: Any) -> bool:
-    return bool(names.dtype == sys.modules["pandas"].Index(list(names)).dtype)
+    found = sys.modules["pandas"].Index(list(names))
+    return bool(names.dtype == found.dtype and not hasattr(found, "levels"))
+
+
+def joined_index(parts: Sequence[Any]) -> Any:
+    """The labels of several tables of one kind, one after the other, of the dtype that they have."""
+    labels = parts[0].index.append([part.index for part in parts[1:]])
+    # pandas makes texts of objects that are texts.
+    is_same = hasattr(labels, "levels") or labels.dtype == parts[0].index.dtype
+    return labels if is_same else labels.astype(parts[0].index.dtype)
 
 
 def _kind_of_index(index: Any) -> list[Any]:
@@ -186,7 +196,7 @@ def _decode_index(column: Any) -> Any:
         return index
     if kind != "range":
         values = unpack_column(column)
-        return pd.Index(values, dtype=values.dtype)
+        return pd.Index(values, dtype=values.dtype, tupleize_cols=False)
     start, stop, step = content
     if any(type(bound) is not int for bound in content):
         raise BadFrame("a range of something else than integers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
 from vtsserving._wire.leaves import FRAME_HOLE, Leaf, dimensions, ranges
-from vtsserving._wire.values import encode_value
 from vtsserving.exceptions import BadModelOutput
 
 _FIRST_AXIS = ResultForm(0)
@@ -119,19 +117,8 @@ def other_sizes(head: bytes) -> set[int]:
         if at != one.axis
     }
     return sizes | {
-        len(one.table[1]) for one in placeholders if len(one.table) == 3 and one.table[0] == "DataFrame"
+        len(one.table[1]) for one in placeholders if one.kind == FRAME_HOLE and one.table[0] == "DataFrame"
     }
-
-
-@lru_cache(maxsize=512)
-def table_dtypes(head: bytes) -> bytes | None:
-    """The names and dtypes of all tables in a result, as bytes; None if there is none.
-
-    Args:
-        head: of the result.
-    """
-    kinds = [list(one.table[:3]) for one in layout(head).placeholders if one.kind == FRAME_HOLE]
-    return encode_value(kinds) if kinds else None
 
 
 def complete_entries(result: Any, form: ResultForm, counts: Sequence[int]) -> list[int]:
@@ -157,6 +144,8 @@ def in_order(result: Any, args: Sequence[Any]) -> Any:
     if not args or not tables.is_table(result) or not tables.is_table(args[0]):
         return result
     wanted, found = args[0].index, result.index
+    if tables.has_default_index(result):
+        return result  # numbered anew, which is not an order
     if len(wanted) != len(found) or wanted.equals(found) or not wanted.is_unique or not found.is_unique:
         return result
     return result.loc[wanted] if set(wanted) == set(found) else result

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from vtsserving._contract.owned import owned
 from vtsserving._contract.result_rows import Undecided, copied, observe
 from vtsserving._contract.seen_results import form_in_parts, holds_for_one_row
@@ -21,7 +23,7 @@ from vtsserving._wire.bodies import refusal, unreadable
 from vtsserving._wire.frames import Batch, Buffer, Fault, Result
 from vtsserving._wire.iterators import is_iterator, listed
 from vtsserving._wire.joined_labels import JoinedLabels, SharedLabels
-from vtsserving._wire.layout import layout
+from vtsserving._wire.layout import layout, table_dtypes
 from vtsserving._wire.rows import Packed
 from vtsserving.exceptions import (
     BadModelOutput,
@@ -36,7 +38,6 @@ from vtsserving_runner.child.answers import (
     packed_result,
     refuse_dropped_rows,
     single_result,
-    table_dtypes,
 )
 from vtsserving_runner.child.entries import MAX_TRIED, are_equal, first_unlike
 from vtsserving_runner.child.failures import as_failure, reason, tell
@@ -334,7 +335,7 @@ class BatchExecutor:
         if kwargs:
             kwargs = {key: owned(value) for key, value in kwargs.items()}
         result = method_of(self._model, method)(*args, **kwargs)
-        if is_iterator(result):
+        if type(result) is not np.ndarray and is_iterator(result):
             result = listed(result)
         form = contract.result
         if head and (form is None or form.ordered):
