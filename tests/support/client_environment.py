@@ -17,7 +17,7 @@ else:
 from support.source_tree import REPOSITORY
 
 FOLDER: Final = REPOSITORY / ".venv" / "clients"
-INSTALL_TIMEOUT_S: Final = 400.0
+INSTALL_TIMEOUT_S: Final = 550.0
 
 
 VERSIONS: Final = REPOSITORY / "tests" / "frameworks" / "versions.toml"

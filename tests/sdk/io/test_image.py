@@ -14,6 +14,7 @@ from PIL import Image as PilImage
 from vtsserving.exceptions import VtsServingException
 from vtsserving.io import Image
 from vtsserving.io.base import Body
+from vtsserving.io.specs import from_spec
 
 pytestmark = pytest.mark.fast
 
@@ -243,3 +244,20 @@ def test_a_damaged_file_is_an_image_or_the_clients_fault(form: str) -> None:
             read(bytes(data), pilmode=chance.choice(("RGB", "L", None)))
         except VtsServingException as error:
             assert 400 <= error.status < 500, error
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F", "I;16"]
+)
+def test_a_client_sends_an_image_in_its_mode(mode: str) -> None:
+    image = PilImage.new(mode, (4, 3), 1 if mode in ("1", "L", "I", "F", "I;16") else None)
+    content = from_spec(Image(pilmode=None).to_spec()).write(image)
+    arrived = read(content.data, content.media_type, pilmode=None)
+    assert (arrived.mode, arrived.size, arrived.tobytes()) == (mode, (4, 3), image.tobytes())
+
+
+def test_the_spec_names_only_types_that_clients_of_0_1_know() -> None:
+    assert "image/avif" not in Image().to_spec()["media_types"]
+    assert (
+        from_spec({"type": "Image", "media_types": ["image/jxl", "image/png"]}).media_types[0] == "image/png"
+    )

@@ -21,15 +21,18 @@ from vtsserving.io.image_pixels import converted, upright
 MAX_PIXELS: Final = 64 * 1024 * 1024
 """Largest image that is decoded, pixels: a small file can unpack to gigabytes."""
 
+TIFF: Final = "image/tiff"
+AVIF: Final = "image/avif"
 _FORMATS: Final = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",
     "image/webp": "WEBP",
     "image/gif": "GIF",
     "image/bmp": "BMP",
-    "image/tiff": "TIFF",
-    "image/avif": "AVIF",
+    TIFF: "TIFF",
+    AVIF: "AVIF",
 }
+_MODES_OF_PNG: Final = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 _OTHER_NAMES: Final = {
     "image/jpg": "image/jpeg",
     "image/jpe": "image/jpeg",
@@ -79,6 +82,7 @@ class Image(IODescriptor):
         if unknown:
             raise InvalidArgument(f"{unknown[0]!r} is not supported; supported are {', '.join(_FORMATS)}")
         self._mode = pilmode
+        self._keeps_mode = False
         self._kinds = f"an image ({', '.join(self.media_types)})"
 
     @classmethod
@@ -132,15 +136,40 @@ class Image(IODescriptor):
         pil = _pil()
         try:
             image = value if isinstance(value, pil.Image) else pil.fromarray(value)
+            media_type = self._written_as(image)
             file = io.BytesIO()
-            image.save(file, format=_FORMATS[self.media_types[0]])
+            image.save(file, format=_FORMATS[media_type])
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             if not isinstance(value, pil.Image) and not hasattr(value, "__array_interface__"):
                 raise BadModelOutput(
                     f"expected a PIL image or an array, got {type(value).__name__}"
                 ) from error
             raise BadModelOutput(f"the image cannot be written as {self.media_types[0]}: {error}") from error
-        return Content(file.getvalue(), self.media_types[0])
+        return Content(file.getvalue(), media_type)
+
+    def _written_as(self, image: Any) -> str:
+        """The media type that holds an image of its mode without loss, if the other side reads one."""
+        if self._keeps_mode and image.mode not in _MODES_OF_PNG and TIFF in self.media_types:
+            return TIFF
+        return self.media_types[0]
+
+    @classmethod
+    def of_client(cls, media_types: Sequence[str]) -> Image:
+        """A descriptor that writes without loss where the other side reads that: a function gets what the caller has.
+
+        Args:
+            media_types: that the other side reads.
+        """
+        known = [one for one in media_types if one in _FORMATS] or ["image/png"]
+        written = "image/png" if "image/png" in known else known[0]
+        made = cls(None, written, allowed_mime_types=known)
+        made._keeps_mode = written == "image/png"
+        return made
+
+    def to_spec(self) -> dict[str, Any]:
+        """See IODescriptor.to_spec; without what clients of 0.1 do not know, unless nothing else is written."""
+        known = [one for one in self.media_types if one != AVIF or one == self.media_types[0]]
+        return {**super().to_spec(), "media_types": known}
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""

@@ -76,7 +76,7 @@ class NumpyNdarray(IODescriptor):
             InvalidArgument: the sample holds something else than numbers, booleans or text.
         """
         array = np.asarray(sample)
-        if _without_width(array).kind not in _KINDS:
+        if _without_width(array).kind in "OVc":
             raise InvalidArgument(
                 f"the sample has dtype {array.dtype}; it must hold numbers, booleans or text"
             )

@@ -60,9 +60,7 @@ def _of(spec: Mapping[str, Any]) -> IODescriptor:
     if kind == "NumpyNdarray":
         return NumpyNdarray()
     if kind == "Image":
-        # Without loss where the other side reads it: what a function gets is what the caller has.
-        written = "image/png" if "image/png" in media_types else media_types[0]
-        return Image(None, written, allowed_mime_types=media_types)
+        return Image.of_client(media_types)
     if kind == "Text":
         return Text()
     if kind == "JSON" or media_types[0] == "application/json":
