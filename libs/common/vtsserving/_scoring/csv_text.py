@@ -9,11 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from vtsserving._codecs.column_texts import MISSING
 from vtsserving._scoring import packages
 from vtsserving.exceptions import BadInput
-
-MISSING: Final = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
-"""Texts that stand for a missing value in a column of anything but text; there, only an empty cell does."""
 
 TEXT: Final = "str"
 EXACT_FLOAT: Final = 1 << 53
