@@ -50,7 +50,7 @@ BODIES = [
     ("above int64, no spec", FREE, b"[9223372036854775808]", 400, "bad_number"),
     ("text", IRIS, b'[["1",2,3,4]]', 422, "wrong_type"),
     ("true for an integer", "/v1/models/bytes", b"[[true,2]]", 422, "wrong_type"),
-    ("null", IRIS, b"[[null,2,3,4]]", 422, "wrong_type"),
+    ("null for an integer", "/v1/models/bytes", b"[[null,2]]", 422, "wrong_type"),
     ("an object in a row", IRIS, b"[[{},2,3,4]]", 422, "wrong_type"),
     ("half for an integer", "/v1/models/bytes", b"[[1.5,2]]", 422, "wrong_type"),
     ("numbers and text, no spec", FREE, b'[1,"a"]', 422, "wrong_type"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from support.damaged_requests import described
 from support.served_gateway import Answer, ServedGateway, post, served
 from vtsserving._codecs.table_limits import MAX_TABLE_COLUMNS
+from vtsserving._wire.rows import unpack_call
 from vtsserving._wire.values import encode_value
+from vtsserving.exceptions import UnsupportedMediaType
+from vtsserving_gateway.predict.decode import Target
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "dtype": "float64", "nullable": True},
@@ -199,6 +203,19 @@ def test_the_forms_that_errors_advise_are_read(gateway: ServedGateway) -> None:
     )
     assert "rows like [[...]] or objects like [{...}]" in message(ask(gateway, "any", [1]))
     assert ask(gateway, "any", [[1]]).status == 200
+
+
+def test_without_pandas_rows_are_arrays_and_other_forms_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = described("plain", {"type": "table", "columns": COLUMNS[:2]})
+    target = Target(entry, entry.method("predict"))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (rows,), _ = unpack_call(target.decode(b"[[1.5, 2]]"))
+    assert rows == [[1.5, 2]]
+    for body in (b'[{"age": 1.5, "many": 2}]', b'{"age": [1.5], "many": [2]}'):
+        with pytest.raises(UnsupportedMediaType, match=r"vtsserving\[pandas\]"):
+            target.decode(body)
 
 
 def test_columns_of_the_protocol_may_be_missing_values(gateway: ServedGateway) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vtsserving.exceptions import BadInput, BadModelOutput
-from vtsserving.io import PandasDataFrame
+from vtsserving.io import PandasDataFrame, PandasSeries
 from vtsserving.io.base import Body
 
 pytestmark = pytest.mark.fast
@@ -160,3 +160,23 @@ def test_records_of_ever_new_names_are_refused_before_they_fill_the_memory() -> 
     with pytest.raises(BadInput) as caught:
         read(PandasDataFrame(), [{f"c{at}": 1} for at in range(8_000)])
     assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("orient", "body"),
+    [
+        ("records", [9007199254740993, None]),
+        ("index", {"x": 9007199254740993, "y": None}),
+        ("split", {"name": "n", "index": ["x", "y"], "data": [9007199254740993, None]}),
+    ],
+)
+def test_a_series_keeps_every_digit_beside_a_missing_value(orient: Any, body: Any) -> None:
+    found = PandasSeries(orient, dtype="Int64").read(Body(json.dumps(body).encode()))
+    assert (str(found.dtype), found.iloc[0], found.iloc[1]) == ("Int64", 9007199254740993, pd.NA)
+
+
+def test_a_series_of_a_sample_has_its_categories() -> None:
+    descriptor = PandasSeries.from_sample(pd.Series(pd.Categorical(["x"], categories=["y", "x"])))
+    assert descriptor.read(Body(b'["x", null]')).cat.codes.tolist() == [1, -1]
+    with pytest.raises(BadInput, match="'z', which is not among its categories 'y', 'x'"):
+        descriptor.read(Body(b'["z"]'))

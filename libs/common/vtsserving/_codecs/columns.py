@@ -38,6 +38,15 @@ def pandas_module() -> Any:
     return pandas
 
 
+def has_pandas() -> bool:
+    """Whether tables can be read here."""
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 class Column:
     """One column of a table as it is recorded.
 

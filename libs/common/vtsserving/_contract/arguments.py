@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vtsserving._codecs.arrow_tables import frame_of_arrow
+from vtsserving._codecs.columns import has_pandas
 from vtsserving._codecs.csv_text import TextTable
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
 from vtsserving._codecs.table import Table
@@ -169,7 +170,7 @@ class Arguments:
         if known is not None and type(value).__module__.startswith(("pyarrow.", "polars.")):
             return _from_columns(value, known, where)
         table = self.table(index, name)
-        if table is not None and isinstance(value, np.ndarray):
+        if table is not None and isinstance(value, np.ndarray) and has_pandas():
             return table.of_array(value, where)
         if table is not None and isinstance(value, tuple | str | bytes | int | float | np.generic):
             raise WrongType(
@@ -205,7 +206,8 @@ class Arguments:
             isinstance(value, dict) or (value and isinstance(value, list) and isinstance(value[0], dict))
         ):
             table = self.known_columns(index, name)
-        if table is not None and value is not None:
+        # Without pandas here, rows are the arrays that they were in 0.1; other forms of a table say what is missing.
+        if table is not None and value is not None and not (_is_rows(value) and not has_pandas()):
             return read_table(value, table, where)
         if spec is not None:
             return to_array(value, spec, where, takes_bools=True)
@@ -280,6 +282,10 @@ def _from_columns(value: Any, table: Table, where: str) -> Any:
             return table.of_named(value.to_dict(as_series=False), where)
         return table.of_frame(frame_of_arrow(value), where)
     return value
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and not (value and isinstance(value[0], dict))
 
 
 def _is_plain(value: list[Any]) -> bool:

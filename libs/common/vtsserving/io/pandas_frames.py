@@ -11,7 +11,6 @@ from vtsserving._codecs.csv_text import read_csv
 from vtsserving._codecs.json_strict import read
 from vtsserving._codecs.table import Table
 from vtsserving.exceptions import (
-    BadDtype,
     BadInput,
     BadModelOutput,
     BadShape,
@@ -20,7 +19,7 @@ from vtsserving.exceptions import (
     VtsServingException,
 )
 from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
-from vtsserving.io.cast_column import column_maker
+from vtsserving.io.cast_column import CastColumn, column_maker
 from vtsserving.io.table_json import (
     WHERE,
     frame_from_json,
@@ -205,8 +204,8 @@ class PandasSeries(IODescriptor):
 
     Args:
         orient: of JSON: `records` is a list, `index` an object, `split` as pandas has it.
-        dtype: what the values are cast to.
-        enforce_dtype: refuse what cannot be cast.
+        dtype: what the values are cast to, before anything is lost.
+        enforce_dtype: refuse what cannot be cast without a loss; else the values stay as they came.
         shape: (length,), -1 for any.
         enforce_shape: refuse other lengths.
     """
@@ -222,8 +221,7 @@ class PandasSeries(IODescriptor):
         if orient not in ("records", "index", "split"):
             raise InvalidArgument(f"orient is records, index or split, not {orient!r}")
         self._orient = orient
-        self._dtype = dtype
-        self._enforce_dtype = enforce_dtype
+        self._column = CastColumn("values", dtype, is_enforced=enforce_dtype)
         self._shape = None if shape is None else tuple(shape)
         self._enforce_shape = enforce_shape
 
@@ -240,15 +238,15 @@ class PandasSeries(IODescriptor):
     def read(self, body: Body) -> Any:
         """See IODescriptor.read."""
         pd = _pandas()
-        value = read(require(body.data, "a list of values"))
+        value = read(require(body.data, "a list of values"), unsigned=self._column.dtype.lower() == "uint64")
         try:
-            series = series_from_json(pd, value, self._orient)
-        except BadInput:
+            series = series_from_json(pd, value, self._orient, self._column)
+        except VtsServingException:
             raise
         except (ValueError, TypeError) as error:
             raise BadInput(f"the body is no Series: {str(error)[:200]}") from None
         _check_shape(series.shape, self._shape, self._enforce_shape)
-        return _cast(series, self._dtype, self._enforce_dtype)
+        return series
 
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""
@@ -276,17 +274,6 @@ def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...] | None, enforce
         return
     if len(shape) != len(wanted) or any(b not in (-1, a) for a, b in zip(shape, wanted, strict=True)):
         raise BadShape(f"expected shape {list(wanted)}, got {list(shape)}")
-
-
-def _cast(value: Any, dtype: Any, enforced: bool) -> Any:
-    if dtype is None:
-        return value
-    try:
-        return value.astype(dtype)
-    except (ValueError, TypeError, KeyError) as error:
-        if enforced:
-            raise BadDtype(f"the values cannot be cast: {str(error)[:200]}") from None
-        return value
 
 
 def _pandas() -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vtsserving._codecs import json_forms
+from vtsserving._codecs.columns import Column
 from vtsserving._codecs.json_write import to_json
 from vtsserving._codecs.table import Table
 from vtsserving.exceptions import BadInput, BadModelOutput, Ragged
@@ -108,24 +109,30 @@ def _of_columns(value: Mapping[str, Any], table: Table) -> Any:
     return table.of_named(columns, WHERE, labels)
 
 
-def series_from_json(pd: Any, value: Any, orient: str) -> Any:
+def series_from_json(pd: Any, value: Any, orient: str, column: Column) -> Any:
     """A Series of a parsed body.
 
     Args:
         pd: the module pandas.
         value: plain values.
         orient: as for series_to_json.
+        column: the dtype that is wanted.
 
     Raises:
-        BadInput: the value has another form. ValueError, TypeError: pandas cannot make a Series of it.
+        BadInput: the value has another form, or does not fit the dtype. ValueError, TypeError: its labels are none.
     """
     if orient == "split":
         parts = _split_parts(value, "Series", ("data",))
-        return pd.Series(parts["data"], index=parts.get("index"), name=parts.get("name"))
-    if not isinstance(value, list if orient == "records" else Mapping):
+        items, index, name = parts["data"], parts.get("index"), parts.get("name")
+    elif orient == "records" and isinstance(value, list):
+        items, index, name = value, None, None
+    elif orient == "index" and isinstance(value, Mapping):
+        items, index, name = list(value.values()), list(value), None
+    else:
         wanted = "a list of values" if orient == "records" else "an object of values"
         raise BadInput(f"the body is no Series in the orient {orient!r}; send {wanted}")
-    return pd.Series(value)
+    found = column.of_items(items, "the Series")
+    return pd.Series(found, index=index, name=name, dtype=found.dtype)
 
 
 def frame_schema(orient: str, columns: list[str] | None) -> dict[str, Any]:
