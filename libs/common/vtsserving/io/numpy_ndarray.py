@@ -107,7 +107,8 @@ class NumpyNdarray(IODescriptor):
     def write_as(self, value: Any, accept: str) -> Content:
         """See IODescriptor.write_as."""
         if NPY in accept and preferred(accept, self.media_types) == NPY:
-            return Content(write_npy(self._result(value)), NPY)
+            array = self._result(value)
+            return Content(write_npy(array.astype(np.str_) if array.dtype.kind == "O" else array), NPY)
         return self.write(value)
 
     def _result(self, value: Any) -> np.ndarray[Any, Any]:
@@ -118,7 +119,8 @@ class NumpyNdarray(IODescriptor):
             raise BadModelOutput(f"the result has shape {list(array.shape)}, not {list(self._shape)}")
         if array.dtype.name == "bfloat16":
             array = array.astype(np.float32)
-        if array.dtype.kind not in "biufUmMS":
+        is_text = array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
+        if array.dtype.kind not in "biufUmMS" and not is_text:
             raise BadModelOutput(
                 f"the result has dtype {array.dtype}; it must hold numbers, booleans, text, bytes or times"
             )
