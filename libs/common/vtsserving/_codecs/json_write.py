@@ -14,7 +14,7 @@ import orjson
 
 from vtsserving._codecs import json_forms
 from vtsserving._codecs.json_forms import Unwritable
-from vtsserving._wire import sparse, tensors
+from vtsserving._wire import sparse
 from vtsserving.exceptions import BadModelOutput, ResultTooLarge
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
@@ -38,13 +38,11 @@ def to_json(value: Any) -> bytes:
         BadModelOutput: the value holds something that JSON has no form for, complex numbers for example.
         ResultTooLarge: a generator in it does not end.
     """
-    if (
-        type(value) is np.ndarray
-        and value.ndim
-        and value.dtype.str in tensors.NATIVE
-        and value.flags.c_contiguous
-    ):
-        return orjson.dumps(value, option=_OPTIONS)
+    if type(value) is np.ndarray and value.dtype.kind in _NUMBERS:
+        try:  # the usual result, in one step
+            return orjson.dumps(value, option=_OPTIONS)
+        except TypeError:
+            pass  # it is laid out otherwise
     try:
         return orjson.dumps(value, default=_form_of, option=_TIMES)
     except orjson.JSONEncodeError as error:

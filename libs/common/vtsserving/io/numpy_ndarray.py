@@ -155,9 +155,9 @@ class NumpyNdarray(IODescriptor):
         """See IODescriptor.write_as."""
         wanted = preferred(accept, self.media_types) if NPY in accept or MSGPACK in accept else ""
         result = self._result(value) if wanted else None
-        # Texts of Python have no form in .npy.
-        if result is not None and wanted == NPY and result.dtype.kind != "O":
-            return Content(write_npy(result), NPY)
+        if result is not None and wanted == NPY:
+            # Texts of Python have the form of numpy's in .npy.
+            return Content(write_npy(result.astype(np.str_) if result.dtype.kind == "O" else result), NPY)
         if result is not None and wanted == MSGPACK:
             return Content(_packed(result), MSGPACK)
         return self.write(value)
