@@ -17,7 +17,7 @@ import pytest
 import vtsserving
 from support import value_kinds
 from support.first_release import serving
-from support.value_kinds import NONE, ValueKind, check_same, installed
+from support.value_kinds import NONE, OF_JSON, ValueKind, Values, check_same, installed
 from vtsserving._wire.call_rule import CallRule
 from vtsserving._wire.leaves import cut
 from vtsserving._wire.rows import pack_call
@@ -27,22 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 JSON, NPY, MSGPACK = "application/json", "application/x-npy", "application/msgpack"
 ARROW = "application/vnd.apache.arrow.stream"
-
-
-class Values:
-    """Gives values of each kind, and returns what it gets."""
-
-    def predict(self, kind: Any) -> Any:
-        return value_kinds.kind_named(kind[0] if isinstance(kind, list) else kind).make()
-
-    def echo(self, x: Any) -> Any:
-        return x
-
-    def sees(self, x: Any) -> str:
-        return f"{type(x).__module__}.{type(x).__qualname__} {getattr(x, 'dtype', '')}"
-
-    def rows(self, x: Any) -> Any:
-        return x
 
 
 class Served(NamedTuple):
@@ -134,7 +118,13 @@ def test_a_result_has_the_oip_datatypes_that_the_page_says(served: Served, kind:
         assert answer.status_code == 500, answer.text
         return
     assert answer.status_code == 200, answer.text
-    assert [output["datatype"] for output in answer.json()["outputs"]] == kind.oip.split()
+    outputs = answer.json()["outputs"]
+    if kind.oip == OF_JSON:
+        (output,) = outputs
+        assert (output["datatype"], output["parameters"]) == ("BYTES", {"content_type": "json"})
+        assert [json.loads(item) for item in output["data"]] == kind.json
+        return
+    assert [output["datatype"] for output in outputs] == kind.oip.split()
 
 
 @named(ALL)

@@ -18,6 +18,8 @@ import scipy.sparse
 
 AS_IT_IS = "the same"
 NONE = "406"
+OF_JSON = "BYTES, each JSON"
+"""A tensor whose items are the JSON of those of the result."""
 
 
 class ValueKind(NamedTuple):
@@ -135,7 +137,7 @@ KINDS: tuple[ValueKind, ...] = (
     ValueKind("float", lambda: 0.1, 0.1, NONE, False, "FP64", rows=False),
     # times
     ValueKind("datetime64[D] array", lambda: np.array(["2024-01-02", "NaT"], "M8[D]"), ["2024-01-02", None],
-              "<M8[D]", True, ""),
+              "<M8[D]", True, OF_JSON),
     ValueKind("datetime64[ns] array", lambda: np.array(["2024-01-02", "2024-01-02T03:04:05.000000006"], "M8[ns]"),
               ["2024-01-02T00:00:00", "2024-01-02T03:04:05.000000006"], "<M8[ns]", True, "BYTES"),
     ValueKind("timedelta64[s] array", lambda: np.array([1, 90_061], "m8[s]"), ["P0DT0H0M1S", "P1DT1H1M1S"],
@@ -156,8 +158,8 @@ KINDS: tuple[ValueKind, ...] = (
     ValueKind("Decimal", lambda: decimal.Decimal("1.20"), "1.20", NONE, False, "BYTES", rows=False),
     ValueKind("UUID", lambda: UUID, str(UUID), NONE, False, "BYTES", rows=False),
     ValueKind("list of numbers", lambda: [1, 2.5], [1, 2.5], "<f8", False, "FP64"),
-    ValueKind("ragged list", lambda: [[1], [2, 3]], [[1], [2, 3]], NONE, False),
-    ValueKind("list of objects", lambda: [{"a": 1}, {"a": None}], [{"a": 1}, {"a": None}], NONE, False),
+    ValueKind("ragged list", lambda: [[1], [2, 3]], [[1], [2, 3]], NONE, False, OF_JSON),
+    ValueKind("list of objects", lambda: [{"a": 1}, {"a": None}], [{"a": 1}, {"a": None}], NONE, False, OF_JSON),
     ValueKind("tuple", lambda: (1, "a"), [1, "a"], NONE, False, "INT64 BYTES", rows=False),
     ValueKind("dict with whole numbers as keys", lambda: {0: 0.25, 1: 0.75}, {"0": 0.25, "1": 0.75}, NONE, False,
               "FP64 FP64", rows=False),
@@ -175,16 +177,16 @@ KINDS: tuple[ValueKind, ...] = (
               "FP32 BYTES"),
     ValueKind("Series", _series(np.float32([0.1, 2]), name="s"), [0.1, 2.0], "<f4", True, "FP32"),
     ValueKind("Index", lambda: pd.Index(["a", "b"], name="i"), ["a", "b"], NONE, True, "BYTES"),
-    ValueKind("categories", _series(lambda: pd.Categorical(["x", None], ["y", "x"])), ["x", None], NONE, True),
+    ValueKind("categories", _series(lambda: pd.Categorical(["x", None], ["y", "x"])), ["x", None], NONE, True, OF_JSON),
     ValueKind("Categorical of pd.cut", lambda: pd.cut(np.array([1, 5]), [0, 3, 6]), ["(0, 3]", "(3, 6]"], NONE, True,
               "BYTES"),
     ValueKind("Int64", _series([2**62 + 1, None], dtype="Int64"), [2**62 + 1, None], NONE, True, ""),
     ValueKind("boolean", _series([True, None], dtype="boolean"), [True, None], NONE, True, "FP64"),
     ValueKind("Float32", _series([0.1, None], dtype="Float32"), [0.1, None], "<f4", True, "FP32"),
-    ValueKind("string", _series(["a", None], dtype="string"), ["a", None], NONE, True),
-    ValueKind("datetime64[s]", _series(np.array(["2024-01-02", "NaT"], "M8[s]")), DATES, "<M8[s]", True),
+    ValueKind("string", _series(["a", None], dtype="string"), ["a", None], NONE, True, OF_JSON),
+    ValueKind("datetime64[s]", _series(np.array(["2024-01-02", "NaT"], "M8[s]")), DATES, "<M8[s]", True, OF_JSON),
     ValueKind("times with a zone", _series(lambda: pd.DatetimeIndex(["2024-01-02", None], tz="Europe/Berlin")),
-              ["2024-01-02T00:00:00+01:00", None], NONE, True),
+              ["2024-01-02T00:00:00+01:00", None], NONE, True, OF_JSON),
     ValueKind("timedelta64[ns]", _series(np.array([3_600 * 10**9, 1], "m8[ns]")),
               ["P0DT1H0M0S", "P0DT0H0M0.000000001S"], "<m8[ns]", True, "BYTES"),
     ValueKind("periods", _series(lambda: pd.PeriodIndex(["2024-01", "2024-02"], freq="M")), ["2024-01", "2024-02"],
@@ -192,7 +194,7 @@ KINDS: tuple[ValueKind, ...] = (
     ValueKind("intervals", _series(lambda: pd.arrays.IntervalArray.from_breaks([0, 1, 2])), ["(0, 1]", "(1, 2]"], NONE,
               True, "BYTES"),
     ValueKind("sparse column", _series(lambda: pd.arrays.SparseArray([0, 1.5])), [0.0, 1.5], "<f8", True, "FP64"),
-    ValueKind("dates", _series(lambda: _objects(DAY, None)), ["2024-01-02", None], NONE, True),
+    ValueKind("dates", _series(lambda: _objects(DAY, None)), ["2024-01-02", None], NONE, True, OF_JSON),
     ValueKind("Decimals", _series(lambda: _objects(decimal.Decimal("1.20"), decimal.Decimal(3))), ["1.20", "3"], NONE,
               True, "BYTES"),
     ValueKind("UUIDs", _series(lambda: _objects(UUID, UUID)), [str(UUID)] * 2, NONE, True, "BYTES"),
@@ -272,3 +274,19 @@ def _check_same_arrays(got: Any, right: Any) -> None:
         assert np.array_equal(got, right, equal_nan=True)
     else:
         assert np.asarray(got).tolist() == np.asarray(right).tolist()
+
+
+class Values:
+    """Gives values of each kind, and returns what it gets."""
+
+    def predict(self, kind: Any) -> Any:
+        return kind_named(kind[0] if isinstance(kind, list) else kind).make()
+
+    def echo(self, x: Any) -> Any:
+        return x
+
+    def sees(self, x: Any) -> str:
+        return f"{type(x).__module__}.{type(x).__qualname__} {getattr(x, 'dtype', '')}"
+
+    def rows(self, x: Any) -> Any:
+        return x

@@ -166,12 +166,20 @@ def test_msgpack_is_read_and_written_where_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("dtype", [None, "float32", "int8", "U"])
 @pytest.mark.parametrize(
-    "value", [{"a": 1}, [[1], [2, 3]], ["a", 1], None, [[1], b"x"], b"x", [b"x"], [None], [[1.5], {"a": 2}]]
+    "value",
+    [{"a": 1}, [[1], [2, 3]], ["a", 1], None, [[1], b"x"], b"x", [b"x"], [None, "a"], [[1.5], {"a": 2}]],
 )
 def test_msgpack_that_is_no_array_is_refused(value: Any, dtype: Any) -> None:
     with pytest.raises(VtsServingException) as caught:
         read(NumpyNdarray(dtype=dtype), MSGPACK, msgpack.packb(value))
     assert 400 <= caught.value.status < 500
+
+
+@pytest.mark.parametrize("dtype", ["int8", "U"])
+def test_a_missing_value_is_none_of_whole_numbers_or_texts(dtype: str) -> None:
+    with pytest.raises(VtsServingException):
+        read(NumpyNdarray(dtype=dtype), MSGPACK, msgpack.packb([None]))
+    assert np.isnan(read(NumpyNdarray(dtype="float32"), MSGPACK, msgpack.packb([None]))).all()
 
 
 @pytest.mark.parametrize("data", [b"\xc1", b"", msgpack.packb([1.5, 2.5])[:-1], b"\x91" * 600 + b"\x01"])

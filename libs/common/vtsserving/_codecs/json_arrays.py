@@ -113,8 +113,9 @@ def to_array(value: Any, spec: ArraySpec, where: str, *, takes_bools: bool = Fal
     wanted = _WANTED_TYPES.get(dtype.kind, _NUMBERS)
     if takes_bools and dtype.kind == "f":
         wanted = wanted | _BOOLEANS
-    if not kinds <= wanted:
-        raise _wrong_type(value, wanted, _WANTED[dtype.kind], where)
+    if value is None or not kinds <= wanted:
+        allowed = wanted if isinstance(value, list) else wanted - {type(None)}
+        raise _wrong_type(value, allowed, _WANTED[dtype.kind], where)
     spec.check_shape(shape, where)
     if dtype.kind == "U":
         return text_array(value, shape, is_padded=True)
