@@ -35,6 +35,9 @@ _MAX_CACHED_BYTES: Final = 4_096
 
 _MAX_NAME_BYTES: Final = 256
 
+_NUMBERED: Final = 3
+"""Parts of the kind of a table without labels of its own; see tables.kind_of."""
+
 
 class Placeholder(NamedTuple):
     """One batched leaf as the receiver knows it."""
@@ -78,11 +81,17 @@ class Placeholder(NamedTuple):
         # Dtypes are the sender's names for them, which another version of pandas may not have.
         return tables.is_table(value) and tables.kind_of(value)[:2] == list(self.table)[:2]
 
-    def concatenate(self, parts: list[Any], labels: JoinedLabels | None) -> Any:
-        """One value of several, along the batch axis."""
-        if labels is not None and self.kind == FRAME_HOLE and len(parts) > 1:
-            return labels.join(parts)
-        return concatenated(parts, self.axis)
+    def join(self, parts: Sequence[Bytes], rows: Sequence[int], labels: JoinedLabels | None) -> Any:
+        """One value of the leaves of several bodies, along the batch axis."""
+        is_of_callers = labels is not None and self.kind == FRAME_HOLE and len(parts) > 1
+        if is_of_callers and self.table[0] == "DataFrame" and len(self.table) == _NUMBERED:
+            value = values.decode_numbered(parts, rows)
+            if value is not None and self._fits(value):
+                return value
+        found = [self.decode(part, count) for part, count in zip(parts, rows, strict=True)]
+        if is_of_callers:
+            return cast(JoinedLabels, labels).join(found)
+        return concatenated(found, self.axis)
 
 
 def concatenated(parts: list[Any], axis: int) -> Any:
@@ -234,10 +243,7 @@ class Layout:
         else:
             parts = [self._leaves(body, count) for body, count in zip(bodies, rows, strict=True)]
             joined = iter(
-                placeholder.concatenate(
-                    [placeholder.decode(part[i], count) for part, count in zip(parts, rows, strict=True)],
-                    labels,
-                )
+                placeholder.join([part[i] for part in parts], rows, labels)
                 for i, placeholder in enumerate(self.placeholders)
             )
         return self._fill(lambda _code, _data: next(joined))

@@ -78,7 +78,11 @@ def pack_column(values: Any, where: str) -> list[Any]:
 
 
 def _pack_strings(array: Any, where: str) -> list[Any]:
-    return [str(array.dtype), [item if isinstance(item, str) else None for item in array.tolist()]]
+    # A numpy.str_ among them is a text; its own __str__ would drop NULs at its end.
+    return [
+        str(array.dtype),
+        [str.__str__(item) if isinstance(item, str) else None for item in array.tolist()],
+    ]
 
 
 def _pack_masked(array: Any, where: str) -> list[Any]:

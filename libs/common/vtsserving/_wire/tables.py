@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.table_columns import dtype_name, pack_column, unpack_column
 from vtsserving.exceptions import BadFrame, MissingDependency, UnsupportedValue
@@ -53,12 +55,21 @@ def fields_of(table: Any, where: str) -> list[Any]:
     index = [_index(table.index, where), _name(table.index)]
     if is_series(table):
         return [table.name, pack_column(table, where), *index]
-    columns = [
-        pack_column(table.iloc[:, i], f"{where}, column {name!r}") for i, name in enumerate(table.columns)
-    ]
     names = table.columns
+    numbers = _numbers_of_one_dtype(table)
+    if numbers is None:
+        columns = [pack_column(column, f"{where}, column {name!r}") for name, column in table.items()]
+    else:
+        columns = [["tensor", column] for column in numbers.T]
     own = [] if has_plain_names(table) else [[_index(names, f"{where}, names of columns"), _name(names)]]
     return [[] if own else list(names), columns, *index, *own]
+
+
+def _numbers_of_one_dtype(table: Any) -> Any:
+    """The array [rows, columns] of a table of nothing but numbers of one dtype; None: it is another one."""
+    dtypes = set(table.dtypes)
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    return table.to_numpy() if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else None
 
 
 def kind_of(table: Any) -> list[Any]:
@@ -162,7 +173,7 @@ def decode(fields: list[Any], *, series: bool) -> Any:
         headings = unpack_index(own[0]) if own else pd.Index(names)
         if len(headings) != len(columns):
             raise BadFrame("a table without a name for each column")
-        data = {i: _series(column, index, rows) for i, column in enumerate(columns)}
+        data = {i: _values(column, index, rows) for i, column in enumerate(columns)}
         frame = pd.DataFrame(data, index=index, copy=False)
         frame.columns = headings
     except (
@@ -201,6 +212,14 @@ def _decode_index(column: Any) -> Any:
     if any(type(bound) is not int for bound in content):
         raise BadFrame("a range of something else than integers")
     return pd.RangeIndex(start, stop, step)
+
+
+def _values(column: Any, index: Any, rows: int) -> Any:
+    """What a DataFrame takes for a column: an array, or a Series where pandas would guess a dtype of its own."""
+    values = unpack_column(column, rows)
+    if values.dtype.kind != "O":
+        return values
+    return sys.modules["pandas"].Series(values, index=index, dtype=values.dtype)
 
 
 def _series(column: Any, index: Any, rows: int, name: Any = None) -> Any:
