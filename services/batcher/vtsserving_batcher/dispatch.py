@@ -380,14 +380,10 @@ class Dispatcher:
                 del self._models[digest]
 
     def reconnected(self) -> None:
-        """The bus was gone: events may be lost, so every runner is asked which credits are free.
-
-        Until it answers it gets nothing: it may not be back on the bus yet, and a batch has two attempts only.
-        """
+        """The bus was gone: events may be lost, so every runner is asked which credits are free."""
         now_s = self._loop.time()
         for model in self._models.values():
-            for process in model.processes.values():
-                process.free = []
+            model.void_credits()
             self._loading.ask_again(model, now_s)
 
     def runner_reconnected(self, event: frames.Event) -> None:

@@ -129,6 +129,14 @@ class ModelState:
         """`name:version`."""
         return f"{self.model}:{self.version}"
 
+    def void_credits(self) -> None:
+        """Let its processes get nothing until their runners say again which credits are free.
+
+        A runner may not be back on the bus yet, and a batch that is sent into the void has two attempts only.
+        """
+        for process in self.processes.values():
+            process.free = []
+
     def queue_for(self, request: Request, room_bytes: int) -> Queue:
         """The queue of the request's method and group, made when it is the first.
 
