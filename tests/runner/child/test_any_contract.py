@@ -13,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import contract_kinds as kinds
+from support.executor_batches import answers_of, batch_of
 from support.wire_values import is_same
 from vtsserving._model.contract import MethodContract
-from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire import rows
 from vtsserving._wire.rows import Packed
 from vtsserving_runner.child.executor import BatchExecutor
-from vtsserving_runner.process.framing import now_us
 
 pytestmark = pytest.mark.fast
-
-LATER_US = 10**9
 
 contracts = st.fixed_dictionaries(
     {
@@ -65,40 +63,6 @@ def packed(
     return rows.pack_call(args, kwargs, method.rule), right
 
 
-def batch_of(calls: list[Packed], limit: int) -> frames.Batch:
-    count = len(calls)
-    made = frames.Batch(
-        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "m0", 10**6, limit, ()),
-        [subjects.gateway_reply("0" * 16, 0)],
-        bytes(count),
-        tuple(range(count)),
-        tuple(call.rows for call in calls),
-        (LATER_US,) * count,
-        (0,) * count,
-        bytes(count),
-        *((), (), b""),
-        calls[0].head,
-        [call.body for call in calls],
-    )
-    decoded = frames.decode(bytearray(frames.encode(made)))
-    assert isinstance(decoded, frames.Batch)
-    return decoded
-
-
-def answers(executor: BatchExecutor, batch: frames.Batch) -> list[Any]:
-    """Per entry, its value or its fault."""
-    found: dict[int, Any] = {}
-    for part in executor.run(batch, now_us()):
-        decoded = frames.decode(frames.encode(part))
-        if isinstance(decoded, frames.Fault):
-            found.update((i, (decoded.code, decoded.message)) for i in decoded.index)
-            continue
-        for i, count, body in zip(decoded.index, decoded.rows, decoded.bodies, strict=True):
-            found[i] = rows.join_results([Packed(decoded.head, count, body)])
-    assert sorted(found) == list(range(len(batch.ids)))
-    return [found[i] for i in sorted(found)]
-
-
 def batches_of(method: MethodContract, calls: list[tuple[Packed, Any]], limit: int) -> list[list[Any]]:
     """As a batcher groups them: by head, in order, up to the limit; what is no rows alone."""
     found: list[list[Any]] = []
@@ -124,6 +88,8 @@ def test_each_entry_gets_what_its_own_call_gives(
     calls = [packed(method, contract, *one) for one in sent]
     for _ in range(2):  # what the first batches showed holds for the later ones
         for batch in batches_of(method, calls, contract["limit"]):
-            got = answers(executor, batch_of([one for one, _ in batch], contract["limit"]))
+            got = answers_of(
+                executor, batch_of([one for one, _ in batch], method="m0", max_rows=contract["limit"])
+            )
             for answer, (_, right) in zip(got, batch, strict=True):
                 assert is_same(answer, right), f"{answer!r}, not {right!r}"

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.call_rules import every
+from support.executor_batches import answers_of, batch_of
 from vtsserving._contract.owned import owned
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._model.signature import ModelSignature
-from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire import frames, rows
 from vtsserving.exceptions import InvalidArgument
 from vtsserving_runner.child import executor, failures
 from vtsserving_runner.child.executor import BatchExecutor
@@ -32,24 +33,7 @@ LATER_US = 10**9
 
 def batch(calls: list[tuple[Any, ...]], signature: ModelSignature = BATCHABLE, **more: Any) -> frames.Batch:
     axis = signature.batch_dim[0] if signature.batchable else None
-    packed = [rows.pack_call(call, {}, every(axis)) for call in calls]
-    count = len(packed)
-    made = frames.Batch(
-        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6, 64, ()),
-        [subjects.gateway_reply("0" * 16, 0)],
-        bytes(count),
-        tuple(range(count)),
-        tuple(p.rows for p in packed),
-        (LATER_US,) * count,
-        (0,) * count,
-        bytes(count),
-        *((), (), b""),
-        packed[0].head,
-        [p.body for p in packed],
-    )._replace(**more)
-    decoded = frames.decode(bytearray(frames.encode(made)))
-    assert isinstance(decoded, frames.Batch)
-    return decoded
+    return batch_of([rows.pack_call(call, {}, every(axis)) for call in calls], **more)
 
 
 class Calls:
@@ -70,20 +54,8 @@ def runs_of(model: Any, signature: ModelSignature = BATCHABLE, **more: Any) -> B
 
 def answers(model: Any, work: frames.Batch, signature: ModelSignature = BATCHABLE) -> list[Any]:
     """Per entry, its value or its error code; checks that each has exactly one answer and that the last says so."""
-    got: dict[int, Any] = {}
     runs = model if isinstance(model, BatchExecutor) else runs_of(model, signature)
-    parts = list(runs.run(work, now_us()))
-    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
-    for part in parts:
-        decoded = frames.decode(frames.encode(part))
-        assert not got.keys() & set(decoded.index)
-        if isinstance(decoded, frames.Fault):
-            got.update(dict.fromkeys(decoded.index, decoded.code))
-        else:
-            for i, count, body in zip(decoded.index, decoded.rows, decoded.bodies, strict=True):
-                got[i] = rows.join_results([rows.Packed(decoded.head, count, body)])
-    assert sorted(got) == list(range(len(work.ids)))
-    return [got[i] for i in sorted(got)]
+    return [one.code if isinstance(one, frames.Fault) else one for one in answers_of(runs, work)]
 
 
 def test_the_specifications_batches_on_both_dimensions():

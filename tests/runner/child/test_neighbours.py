@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from support.call_rules import every
+from support.executor_batches import answers_of, batch_of
 from support.value_kinds import check_same
 from vtsserving._model.contract import MethodContract
-from vtsserving._wire import frames, rows, subjects
+from vtsserving._wire import frames, rows
 from vtsserving_runner.child.executor import BatchExecutor
-from vtsserving_runner.process.framing import now_us
 
 pytestmark = pytest.mark.fast
 
@@ -35,23 +35,8 @@ class Model:
         return self._function(x)
 
 
-def batch_of(tables: list[Any]) -> frames.Batch:
-    packed = [rows.pack_call((table,), {}, every(0)) for table in tables]
-    assert len({one.head for one in packed}) == 1
-    count = len(packed)
-    return frames.Batch(
-        *(7, "0" * 16, 1, 0, "m", "v", "sha256:" + "0" * 64, "predict", 10**6, 64, ()),
-        [subjects.gateway_reply("0" * 16, 0)],
-        bytes(count),
-        tuple(range(count)),
-        tuple(one.rows for one in packed),
-        (10**9,) * count,
-        (0,) * count,
-        bytes(count),
-        *((), (), b""),
-        packed[0].head,
-        [one.body for one in packed],
-    )
+def batch(tables: list[Any]) -> frames.Batch:
+    return batch_of([rows.pack_call((table,), {}, every(0)) for table in tables])
 
 
 def check(function: Any, tables: list[Any], contract: MethodContract = ROWS, **more: Any) -> list[Any]:
@@ -59,14 +44,9 @@ def check(function: Any, tables: list[Any], contract: MethodContract = ROWS, **m
     model = Model(function)
     executor = BatchExecutor(model, {"predict": contract}, **more)
     for _ in range(2):
-        got: dict[int, Any] = {}
-        for part in executor.run(batch_of(tables), now_us()):
-            decoded = frames.decode(frames.encode(part))
-            assert isinstance(decoded, frames.Result), decoded
-            for i, count, body in zip(decoded.index, decoded.rows, decoded.bodies, strict=True):
-                got[i] = rows.join_results([rows.Packed(decoded.head, count, body)])
-        for i, table in enumerate(tables):
-            check_same(got[i], function(table))
+        for got, table in zip(answers_of(executor, batch(tables)), tables, strict=True):
+            assert not isinstance(got, frames.Fault), got
+            check_same(got, function(table))
     return model.seen
 
 
@@ -117,12 +97,10 @@ def test_labels_come_back_in_every_part_of_a_result() -> None:
     tables = [labelled([3], name="id"), labelled([3], name="id")]
     model = Model(lambda x: (x["a"], x))
     executor = BatchExecutor(model, {"predict": parts})
-    for part in executor.run(batch_of(tables), now_us()):
-        assert isinstance(part, frames.Result)
-        for count, body in zip(part.rows, part.bodies, strict=True):
-            series, table = rows.join_results([rows.Packed(part.head, count, body)])
-            check_same(series, tables[0]["a"])
-            check_same(table, tables[0])
+    for got in answers_of(executor, batch(tables)):
+        series, table = got
+        check_same(series, tables[0]["a"])
+        check_same(table, tables[0])
 
 
 def test_a_missing_value_of_a_neighbour_changes_no_dtype() -> None:
