@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = "pyarrow>=15"
+from support.python_process import install, python_with
 
 PROGRAM = """
 import httpx2
@@ -49,26 +46,4 @@ pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeo
 
 
 def test_parquet_comes_as_bytes_and_as_the_file_of_a_form(tmp_path: Path) -> None:
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(tmp_path),
-        PACKAGE,
-    ]
-    subprocess.run(install, check=True)
-    folders = [str(tmp_path), str(Path(__file__).parents[2])]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == "ok\n"
+    assert python_with(install(tmp_path), "-c", PROGRAM) == "ok\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.arrow_process import install, with_arrow
+from support.python_process import install, python_with
 
 PROGRAM = """
 import numpy as np
@@ -61,4 +61,4 @@ pytestmark = [pytest.mark.frameworks("own"), pytest.mark.slow, pytest.mark.timeo
 
 
 def test_tables_come_and_go_as_arrow_streams(tmp_path: Path) -> None:
-    assert with_arrow(install(tmp_path), "-c", PROGRAM) == "ok\n"
+    assert python_with(install(tmp_path), "-c", PROGRAM) == "ok\n"

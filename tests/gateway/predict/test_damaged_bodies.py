@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.arrow_process import install, with_arrow
 from support.damaged_requests import run, sound_bodies
 from support.proofs import Proof
+from support.python_process import install, python_with
 
 pytestmark = pytest.mark.prove
 
@@ -31,7 +31,7 @@ def test_a_damaged_body_gets_an_answer_and_never_500(proof: Proof) -> None:
 def test_a_damaged_arrow_or_parquet_body_gets_an_answer_and_never_500(proof: Proof, tmp_path: Path) -> None:
     folder = install(tmp_path / "packages")
     count = proof.count(full=1_000, quick=60)
-    output = with_arrow(
+    output = python_with(
         folder, "-m", "support.damaged_requests", str(count), str(proof.seed), timeout_s=1_100
     )
     found = json.loads(output.splitlines()[-1])

@@ -119,11 +119,6 @@ def input_specs(methods: Mapping[str, Any], known: Mapping[str, Any] | None) -> 
     return {method: dict(spec) for method, spec in (known or {}).items() if method in methods}
 
 
-def example_arguments(example: Any) -> tuple[Any, ...]:
-    """The arguments of one call: an example that is a tuple holds several."""
-    return example if isinstance(example, tuple) else (example,)
-
-
 def warmup_calls(model: Model) -> list[WarmupCall]:
     """The calls that prepare a model: with its input example, else with zeros of the recorded shapes.
 

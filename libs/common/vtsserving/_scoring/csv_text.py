@@ -185,22 +185,29 @@ def _reason(error: ValueError) -> str:
     return f"the record cannot be read: {' '.join(str(error).split())[:200]}"
 
 
+def _columns(layout: CsvLayout, names: Sequence[str]) -> dict[str, Any]:
+    """How pandas reads some columns of records that come without their line of names."""
+    return {
+        "header": None,
+        "names": list(layout.names),
+        "usecols": list(names),
+        "index_col": False,
+        "sep": layout.delimiter,
+        "keep_default_na": False,
+        "low_memory": False,
+    }
+
+
 def _read(text: bytes, layout: CsvLayout, names: Sequence[str]) -> Any:
     pandas = packages.pandas()
     dtypes = {name: layout.dtypes.get(name, TEXT) for name in names}
     times = [name for name, dtype in dtypes.items() if dtype.startswith(("datetime64", "timedelta64"))]
     frame = pandas.read_csv(
         io.BytesIO(text),
-        header=None,
-        names=list(layout.names),
-        usecols=list(names),
-        index_col=False,
-        sep=layout.delimiter,
+        **_columns(layout, names),
         dtype={**dtypes, **dict.fromkeys(times, TEXT)},
-        keep_default_na=False,
         na_values=_missing(dtypes),
         on_bad_lines="error",
-        low_memory=False,
         **_precision(pandas),
     )
     for name in times:
@@ -300,16 +307,10 @@ def guessed_dtypes(text: bytes, layout: CsvLayout, names: Sequence[str]) -> dict
     pandas = packages.pandas()
     frame = pandas.read_csv(
         io.BytesIO(text),
-        header=None,
-        names=list(layout.names),
-        usecols=list(names),
-        index_col=False,
-        sep=layout.delimiter,
-        keep_default_na=False,
+        **_columns(layout, names),
         na_values=list(MISSING),
         on_bad_lines="skip",
         encoding_errors="replace",
-        low_memory=False,
         dtype_backend="numpy_nullable",
     )
     return {name: _seen(frame[name]) for name in names}

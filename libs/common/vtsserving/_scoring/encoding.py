@@ -15,6 +15,7 @@ from vtsserving._scoring import packages
 from vtsserving._scoring.csv_text import EXACT_FLOAT
 from vtsserving._scoring.formats import DELIMITERS, Format
 from vtsserving._scoring.result_columns import Columns
+from vtsserving._wire import arrow_data
 from vtsserving.exceptions import BadModelOutput
 
 _PLAIN: Final = ("bool", "int64", "int32", "float64", "float32")
@@ -189,10 +190,7 @@ def _arrow(parts: Sequence[Stretch], names: Sequence[str]) -> bytes:
         table = pa.concat_tables(found, promote_options="permissive") if len(found) > 1 else found[0]
     except pa.ArrowException as error:
         raise BadModelOutput(f"the results are of several types: {str(error)[:200]}") from error
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+    return arrow_data.stream_of(table)
 
 
 def _arrow_array(column: Any) -> Any:

@@ -135,15 +135,17 @@ def write_stream(table: Any, where: str) -> bytes:
     Raises:
         UnsupportedValue: a type that Arrow streams do not carry.
     """
+    return _written(lambda: stream_of(table), where)
+
+
+def stream_of(table: Any) -> bytes:
+    """An Arrow stream of a table of pyarrow; raises what pyarrow raises."""
     import pyarrow as pa
 
-    def written() -> bytes:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return bytes(sink.getvalue())
-
-    return _written(written, where)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
 
 
 def _polars_stream(frame: Any) -> bytes:

@@ -101,10 +101,7 @@ def _write_arrow(value: Any) -> bytes:
         table = _arrow_table(value)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         raise NotAcceptable(f"the result has no Arrow form: {error}; accept JSON or msgpack") from error
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+    return arrow_data.stream_of(table)
 
 
 def _arrow_table(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Programs in a process that has pyarrow, which is installed where only they see it."""
+"""Programs in a process of their own, beside the packages of a folder, such as pyarrow that only they see."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def with_arrow(folder: Path, *arguments: str, timeout_s: float = 120) -> str:
+def python_with(folder: Path, *arguments: str, timeout_s: float = 120) -> str:
     """Run Python with the packages of a folder beside those of the tests; its stdout, if it ends well."""
     folders = [str(folder), str(Path(__file__).parents[1])]
     done = subprocess.run(
