@@ -32,7 +32,7 @@ def table() -> str:
 
 
 def cells(kind: Any) -> tuple[str, ...]:
-    """What becomes of one kind in each form."""
+    """One kind of value in each form."""
     has_json = kind.json is not None or kind.name in ("None", "NaT", "NA")
     return (
         kind.name,

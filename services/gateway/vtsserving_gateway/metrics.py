@@ -25,7 +25,7 @@ from vtsserving.version import __version__
 _log = logging.getLogger(__name__)
 
 OWN_PREFIX: Final = "vtsserving_"
-"""How the names of our own metrics begin, and of nobody else's."""
+"""The beginning of our own metrics' names, and of nobody else's."""
 
 DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The buckets of OpenTelemetry's http.server.request.duration, seconds."""

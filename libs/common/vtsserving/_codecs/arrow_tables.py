@@ -47,7 +47,7 @@ _MALFORMED: Final = (
     OSError,
     RuntimeError,
 )
-"""What pyarrow and pandas raise for a damaged body; pyarrow's own errors are among these."""
+"""Errors of pyarrow and pandas for a damaged body; pyarrow's own are among these."""
 
 
 def read_arrow(body: bytes | bytearray) -> Any:
@@ -152,7 +152,7 @@ class _Anonymous:
 
 
 def _check_messages(pa: Any, body: bytes | bytearray) -> None:
-    """What the headers of a stream's messages claim: rows, and sizes after decompression."""
+    """Check the claims of a stream's headers: rows, and sizes after decompression."""
     total, count = 0, 0
     reader = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
     while True:
@@ -191,7 +191,7 @@ def _bounded(batches: Any, columns: int) -> Iterator[Any]:
 
 
 def _decoded_bytes(array: Any) -> int:
-    """What an array takes with its dictionaries written out."""
+    """The bytes of an array with its dictionaries written out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

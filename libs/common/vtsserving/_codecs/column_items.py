@@ -51,7 +51,7 @@ def as_key(value: Any) -> Any:
 
 
 def converter(dtype: Any) -> Convert:
-    """What makes a column of a dtype, `(items, dtype, where)`; its errors are WrongType and OutOfRange."""
+    """The maker of columns of a dtype, `(items, dtype, where)`; its errors are WrongType and OutOfRange."""
     if isinstance(dtype, np.dtype):
         return _BY_KIND.get(dtype.kind, _other)
     if dtype is str:

@@ -29,7 +29,7 @@ MISSING: Final = frozenset(
         "null",
     )
 )
-"""What stands for a missing value in a column that is not text; there, only the empty text does."""
+"""Texts that stand for a missing value in a column that is not text; there, only the empty text does."""
 
 INT64_END: Final = 2**63
 UINT64_END: Final = 2**64
@@ -44,7 +44,7 @@ Parse = Callable[[Sequence[str], str], Sequence[Any]]
 
 
 def parser(dtype: Any) -> Parse:
-    """What turns the texts of a column into plain values, `(texts, where)`.
+    """The parser of a column's texts into plain values, `(texts, where)`.
 
     Args:
         dtype: of the column; None: not known, so the texts decide, as pandas would.

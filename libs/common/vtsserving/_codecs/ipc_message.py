@@ -1,4 +1,4 @@
-"""What the header of a message of an Arrow stream claims, read before the message is decoded.
+"""The claims of a message's header in an Arrow stream, read before the message is decoded.
 
 A record batch is compressed buffer by buffer, each with its size before compression as its first 8 bytes. So how much
 memory a message takes stands in it, and nothing has to be decompressed to see that. The header is a flatbuffer:
@@ -23,7 +23,7 @@ _PAIR: Final = struct.Struct("<qq")
 
 
 class Sizes(NamedTuple):
-    """What a message holds.
+    """The content of a message.
 
     Attributes:
         nodes: values of its longest array.

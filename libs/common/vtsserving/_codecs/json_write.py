@@ -21,7 +21,7 @@ _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _TIMES: Final = orjson.OPT_PASSTHROUGH_DATETIME
 _NUMBERS: Final = "biuf"
 _BAD_KEY: Final = "Dict key"
-"""How the writer begins its complaint about the key of a dict, which has no class of its own."""
+"""The beginning of the writer's complaint about the key of a dict, which has no class of its own."""
 
 
 def to_json(value: Any) -> bytes:

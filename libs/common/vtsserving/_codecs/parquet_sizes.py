@@ -1,4 +1,4 @@
-"""What the headers of a Parquet file claim: rows, values and bytes, of the file and of each of its pages.
+"""The claims of a Parquet file's headers: rows, values and bytes, of the file and of each of its pages.
 
 Footer and pages are looked at before anything is decompressed or decoded, since a page of a few bytes may say that it
 holds gigabytes, or two billion equal values.
@@ -36,7 +36,7 @@ _BYTE_ARRAYS: Final = (6, 7)
 
 
 class _Total(NamedTuple):
-    """What pages hold, counted so far."""
+    """The content of pages, counted so far."""
 
     decompressed: int = 0
     values: int = 0
@@ -118,7 +118,7 @@ def _check_chunk(body: bytes | bytearray, described: dict[int, Any], total: _Tot
 
 
 def _check_page(page: dict[int, Any]) -> int:
-    """How many values a page says that it has."""
+    """The number of values that a page says it has."""
     field = _HEADERS.get(page.get(_PAGE_TYPE, -1))
     if field is None:
         return 0

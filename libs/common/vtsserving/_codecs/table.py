@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 
 class Table:
-    """What is recorded of one table.
+    """The record of one table.
 
     Attributes:
         columns: in the order in which the method gets them; empty: not known.

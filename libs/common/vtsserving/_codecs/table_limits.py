@@ -1,4 +1,4 @@
-"""How large a table may be that comes in a request: bounds for what a few bytes could mean."""
+"""Bounds of tables that come in requests, where a few bytes could mean any size."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Arguments:
         return self.spec(self.position(name)) or self.named.get(name)
 
     def table(self, index: int, name: str = "") -> Table | None:
-        """What is recorded of an argument that is a table and nothing else; None: it is something else, too.
+        """The record of an argument that is a table and nothing else; None: it is something else, too.
 
         Args:
             index: its position; -1 if it has none.

@@ -1,4 +1,4 @@
-"""What is known and what can be seen of how the results of one call follow its rows."""
+"""The form of one call's results: as its contract says it, and as parts of the call show it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ TOLERANCES: Final = {"float64": 1e-6, "float32": 1e-4, "float16": 2e-2, "bfloat1
 
 _PLAIN_FLOAT: Final = "float32"
 _ROUNDINGS: Final = {"float64": 4e-15, "float32": 2e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
-"""What rounding otherwise may change of a number that is far from zero, relative to it, by dtype."""
+"""The most that rounding otherwise changes of a number far from zero, relative to it, by dtype."""
 
 _COARSE: Final = "bfloat16"
 _SHOWN_CHARS: Final = 60

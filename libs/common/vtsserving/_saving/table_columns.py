@@ -72,7 +72,7 @@ def _merged(said: Known, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _fitting(shown: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the example shows of a column, unless its author says another dtype."""
+    """The column as the example shows it, unless its author says another dtype."""
     is_other = "dtype" in said and said["dtype"] != shown.get("dtype")
     return {} if is_other or "categories" in said else shown
 

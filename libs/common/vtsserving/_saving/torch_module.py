@@ -30,7 +30,7 @@ _WHOLE_NUMBERS: Final = (
 _HALF_BYTES: Final = 2
 
 _TYPE: Final = re.compile(r"type|implemented for|Long|Double|Float")
-"""What torch's errors speak of where the dtype of an argument is the reason."""
+"""Words of torch's errors where the dtype of an argument is the reason."""
 
 _LAYERS: Final = "torch.nn.modules."
 """Where torch's own layers live."""

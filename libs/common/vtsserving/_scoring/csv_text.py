@@ -186,7 +186,7 @@ def _reason(error: ValueError) -> str:
 
 
 def _columns(layout: CsvLayout, names: Sequence[str]) -> dict[str, Any]:
-    """How pandas reads some columns of records that come without their line of names."""
+    """The options by which pandas reads some columns of records without their line of names."""
     return {
         "header": None,
         "names": list(layout.names),

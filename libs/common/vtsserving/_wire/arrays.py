@@ -46,7 +46,7 @@ def is_unusual(value: Any) -> bool:
 
 
 def kind_of(value: Any, axis: int) -> list[Any]:
-    """What such arrays must have in common to be rows of one: form, dtype, the other dimensions."""
+    """The part that such arrays must have in common to be rows of one: form, dtype, the other dimensions."""
     shape = [0 if at == axis else size for at, size in enumerate(value.shape)]
     form = _form_of(value)
     if form == "texts":
@@ -111,7 +111,7 @@ def is_same(one: Any, other: Any, same: Callable[[Any, Any], bool]) -> bool:
 
 
 def fields_of(value: Any, where: str) -> list[Any]:
-    """What travels; see the module.
+    """The fields that travel; see the module.
 
     Args:
         value: an array or scalar for which `is_unusual` holds.

@@ -47,7 +47,7 @@ def class_of(value: Any) -> str:
 
 
 def kind_of(value: Any) -> list[Any]:
-    """What such values must have in common to be rows of one: class, names, types."""
+    """The part that such values must have in common to be rows of one: class, names, types."""
     name = class_of(value)
     if name in ("pyarrow.Table", "pyarrow.RecordBatch"):
         return [name, str(value.schema)]
@@ -107,7 +107,7 @@ def _columns(value: Any) -> list[Any]:
 
 
 def fields_of(value: Any, where: str) -> list[Any]:
-    """What travels; see the module.
+    """The fields that travel; see the module.
 
     Args:
         value: of a class that `class_of` names.
@@ -268,7 +268,7 @@ def check_stream(stream: bytes) -> None:
 
 
 def _checked_body_bytes(message: bytes) -> int:
-    """How many bytes follow a message; BadFrame if they are compressed."""
+    """The bytes that follow a message, counted; BadFrame if they are compressed."""
     root = struct.unpack_from("<I", message)[0]
     kind_at, header_at, body_at = (_field(message, root, slot) for slot in (1, 2, 3))
     kind = message[kind_at] if kind_at else 0

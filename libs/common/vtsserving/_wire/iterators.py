@@ -33,7 +33,7 @@ ITERATORS: Final = (
     frozenset,
     *_VIEWS,
 )
-"""What becomes a list. Sets do, too; their order is none."""
+"""Types that become lists. Sets do, too; their order is none."""
 
 
 def is_iterator(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What pandas has beside tables as values: an Index, an array, and single values such as Timestamp, NaT and NA.
+"""Values of pandas beside tables: an Index, an array, and single ones such as Timestamp, NaT and NA.
 
     pandas value = [class, content]
 
@@ -40,7 +40,7 @@ def is_scalar(value: Any) -> bool:
 
 
 def kind_of(value: Any) -> list[Any]:
-    """What lists of pandas must have in common to be rows of one."""
+    """The part that lists of pandas must have in common to be rows of one."""
     is_index = isinstance(value, sys.modules["pandas"].Index)
     if is_index and hasattr(value, "levels"):
         return ["index", "multi", [dtype_name(level.dtype) for level in value.levels], list(value.names)]
@@ -66,7 +66,7 @@ def concatenated(parts: list[Any]) -> Any:
 
 
 def fields_of(value: Any, where: str) -> list[Any]:
-    """What travels; see the module.
+    """The fields that travel; see the module.
 
     Args:
         value: one for which `is_list` or `is_scalar` holds.

@@ -37,7 +37,7 @@ def cut(value: Any, axis: int, start: int, stop: int) -> Any:
 
 
 def kind_of(value: Any, axis: int) -> list[Any]:
-    """What such values must have in common to be rows of one."""
+    """The part that such values must have in common to be rows of one."""
     if isinstance(value, np.ndarray):
         return ["numpy", *arrays.kind_of(value, axis)]
     if sparse.is_sparse(value):

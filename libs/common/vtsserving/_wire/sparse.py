@@ -44,7 +44,7 @@ def is_mapping(value: Any) -> bool:
 
 
 def fields_of(value: Any, where: str) -> list[Any]:
-    """What travels; see the module.
+    """The fields that travel; see the module.
 
     Args:
         value: a sparse matrix or array.

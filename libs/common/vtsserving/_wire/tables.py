@@ -43,7 +43,7 @@ def has_default_index(table: Any) -> bool:
 
 
 def fields_of(table: Any, where: str) -> list[Any]:
-    """What travels; see the module.
+    """The fields that travel; see the module.
 
     Args:
         table: a DataFrame or Series.
@@ -73,7 +73,7 @@ def _numbers_of_one_dtype(table: Any) -> Any:
 
 
 def kind_of(table: Any) -> list[Any]:
-    """What tables must have in common to be rows of one: class, names, dtypes, and those of their labels."""
+    """The part that tables must have in common to be rows of one: class, names, dtypes, and those of their labels."""
     if is_series(table):
         kind = ["Series", table.name, dtype_name(table.dtype)]
         return kind if has_default_index(table) else [*kind, _kind_of_index(table.index), None]
@@ -215,7 +215,7 @@ def _decode_index(column: Any) -> Any:
 
 
 def _values(column: Any, index: Any, rows: int) -> Any:
-    """What a DataFrame takes for a column: an array, or a Series where pandas would guess a dtype of its own."""
+    """The values of a column as a DataFrame takes them; a Series where pandas would guess another dtype."""
     values = unpack_column(column, rows)
     if values.dtype.kind != "O":
         return values

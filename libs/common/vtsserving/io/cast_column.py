@@ -68,7 +68,7 @@ class CastColumn(Column):
             return found
 
     def _by_pandas(self, values: Any) -> Any:
-        """What pandas makes of it, for dtypes where that loses nothing; None: it cannot."""
+        """The array that pandas makes of it, for dtypes where that loses nothing; None: it cannot."""
         kind = getattr(self.target, "kind", "O")
         pd = pandas_module()
         series = values if isinstance(values, pd.Series) else pd.Series(values)
@@ -107,7 +107,7 @@ def _name_of(dtype: Any) -> str:
 
 
 def column_maker(dtype: Any, *, is_enforced: bool) -> Callable[[Any], Column]:
-    """What makes the column of a name.
+    """The maker of the column of a name.
 
     Args:
         dtype: None, one for all columns, or column name to dtype.

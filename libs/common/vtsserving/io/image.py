@@ -53,7 +53,7 @@ _OTHER_NAMES: Final = {
     "image/x-tif": "image/tiff",
     "image/x-tiff": "image/tiff",
 }
-"""What programs say that no registry has, and what they mean."""
+"""Media types that programs use and no registry has, and those that they mean."""
 
 
 class Image(IODescriptor):

@@ -22,7 +22,7 @@ REPEATED: Final = "x-vts-repeated"
 """Key of a schema whose items are parts of their own."""
 
 _BRACKETS: Final = "[]"
-"""What some clients write after the name of a part that comes several times."""
+"""The mark that some clients write after the name of a part that comes several times."""
 
 
 class Multipart(IODescriptor):

@@ -1,4 +1,4 @@
-"""How often a part of a form comes."""
+"""Rules of how often a part of a form comes."""
 
 from __future__ import annotations
 

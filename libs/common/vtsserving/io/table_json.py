@@ -12,7 +12,7 @@ from vtsserving._codecs.table import Table
 from vtsserving.exceptions import BadInput, BadModelOutput, Ragged
 
 WHERE: Final = "the table"
-"""How errors name it."""
+"""Its name in errors."""
 
 
 def frame_to_json(frame: Any, orient: str) -> bytes:

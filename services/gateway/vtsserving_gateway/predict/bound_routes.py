@@ -148,7 +148,7 @@ class BoundRoutes:
 
 
 def target_of(route: Route, entry: CatalogEntry) -> Target:
-    """What a route means in a model.
+    """The method of a model that a route means.
 
     Raises:
         MethodNotFound: the model does not have the method, or several where the route leaves them no choice.

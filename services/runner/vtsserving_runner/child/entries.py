@@ -1,4 +1,4 @@
-"""Which entries of a batch show how results follow rows."""
+"""Choosing the entries of a batch that show how results follow rows."""
 
 from __future__ import annotations
 

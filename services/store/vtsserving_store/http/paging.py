@@ -42,7 +42,7 @@ def cursor_of(*parts: str) -> str:
 
 
 def read_cursor(cursor: str, length: int) -> list[str]:
-    """What a cursor of so many parts says; nothing where there is none.
+    """The parts of a cursor, so many of them; nothing where there is none.
 
     Raises:
         BadRequest: it is not one of ours.

@@ -23,7 +23,7 @@ class ModelOptionRecords:
         return settings.of_version(record.value, version) if record else {}
 
     def of_all(self, name: str = "") -> dict[str, dict[str, Any]]:
-        """What counts for each name that has changed options, or for one name."""
+        """The options that count for each name that has changed ones, or for one name."""
         found = self._series.last_of_each(keys.SETTINGS, within=f"{name}/" if name else "")
         return {series: record.value for series, record in found.items()}
 
