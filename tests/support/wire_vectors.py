@@ -197,6 +197,7 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
         {},
         0,
     ),
+    "a table of numbers": ((pd.DataFrame(np.array([[1.5, 2], [3, 4]]), columns=["b", "a"]),), {}, 0),
 }
 
 
@@ -207,6 +208,12 @@ def _frame(kind: int, header: bytes, body: bytes = b"", *, version: int = 2, mag
 def _tensor(spec: str, data: str) -> bytes:
     content = bytes.fromhex(spec + data)
     return bytes((0xC7, len(content), 1)) + content
+
+
+def _numbers(spec: str, names: bytes) -> bytes:
+    """A head that is a table of numbers."""
+    content = bytes.fromhex(spec) + names
+    return bytes((0xC7, len(content), 22)) + content
 
 
 _CANCEL: Final = frames.encode(FRAMES["cancel"])
@@ -464,6 +471,18 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
         b"",
         0,
         "bad_frame",
+    ),
+    "head, table of numbers without a name": (
+        *("head", _numbers("01 00 02 0000000000000000 0100000000000000", b"\x90"), b"", 0, "bad_frame"),
+    ),
+    "head, table of numbers with rows": (
+        *("head", _numbers("01 00 02 0100000000000000 0100000000000000", b"\x91\xa1a"), b"", 0, "bad_frame"),
+    ),
+    "head, table of numbers under a number": (
+        *("head", _numbers("01 00 02 0000000000000000 0100000000000000", b"\x91\x07"), b"", 0, "bad_frame"),
+    ),
+    "head, table of strings": (
+        *("head", _numbers("0d 00 02 0000000000000000 0100000000000000", b"\x91\xa1a"), b"", 0, "bad_frame"),
     ),
 }
 

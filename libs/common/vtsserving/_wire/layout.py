@@ -15,6 +15,7 @@ from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.leaves import (
     FRAME_HOLE,
     LIST_HOLE,
+    NUMBERS_HOLE,
     SIZE,
     TENSOR_HOLE,
     VALUE_HOLE,
@@ -34,6 +35,7 @@ _MAX_CACHED_BYTES: Final = 4_096
 
 
 _MAX_NAME_BYTES: Final = 256
+_HOLES: Final = (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE, VALUE_HOLE, NUMBERS_HOLE)
 
 _NUMBERED: Final = 3
 """Parts of the kind of a table without labels of its own; see tables.kind_of."""
@@ -46,6 +48,16 @@ class Placeholder(NamedTuple):
     axis: int
     spec: tensors.Spec | None
     table: Sequence[Any] = ()
+
+    @property
+    def of_table(self) -> list[Any] | None:
+        """Names and dtypes of the tables that go there, as tables.kind_of has them; None: there are none."""
+        if self.kind == FRAME_HOLE:
+            return list(self.table[:3])
+        if self.kind != NUMBERS_HOLE or self.spec is None:
+            return None
+        dtype = np.dtype(tensors.DTYPES[self.spec.dtype]).name
+        return ["DataFrame", list(self.table), [dtype] * len(self.table)]
 
     @property
     def fixed(self) -> bool:
@@ -69,7 +81,8 @@ class Placeholder(NamedTuple):
                 raise BadFrame(f"a leaf has {found} rows, its entry {rows}")
             return value
         shape = tuple(rows if i == self.axis else size for i, size in enumerate(self.spec.shape))
-        return tensors.from_wire(self.spec._replace(shape=shape), data)
+        array = tensors.from_wire(self.spec._replace(shape=shape), data)
+        return tables.of_numbers(array, self.table) if self.kind == NUMBERS_HOLE else array
 
     def _fits(self, value: Any) -> bool:
         if self.kind == LIST_HOLE:
@@ -161,7 +174,7 @@ class Layout:
     def _plain_dtype(self) -> np.dtype[Any] | None:
         """The dtype of a value that is one array of numbers, so that it is read in one step; None for all others."""
         spec = self.placeholders[0].spec
-        if spec is None or spec.container != tensors.NUMPY:
+        if spec is None or spec.container != tensors.NUMPY or self.placeholders[0].kind == NUMBERS_HOLE:
             return None
         is_number = spec.dtype not in (tensors.STR, tensors.BFLOAT16, tensors.BOOL)
         return np.dtype(tensors.DTYPES[spec.dtype]) if is_number else None
@@ -173,6 +186,8 @@ class Layout:
             if end + 1 != len(data) or data[0] >= len(spec.shape):
                 raise BadTensor("a tensor hole whose axis is not one of its dimensions")
             self.placeholders.append(Placeholder(TENSOR_HOLE, data[0], spec))
+        elif code == NUMBERS_HOLE:
+            self.placeholders.append(_of_numbers(data))
         elif code == LIST_HOLE:
             self.placeholders.append(Placeholder(code, 0, None))
         elif code == VALUE_HOLE:
@@ -188,7 +203,7 @@ class Layout:
         """Unpack the head anew, with `hole` called for each hole in order."""
 
         def extension(code: int, data: bytes) -> Any:
-            if code in (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE, VALUE_HOLE):
+            if code in _HOLES:
                 return placeholder(code, data)
             if code == values.TUPLE:
                 return tuple(values.unpack_checked(data, extension))
@@ -288,6 +303,18 @@ class Layout:
             yield b"".join([slicer(start, stop) for slicer in slicers])
 
 
+def _of_numbers(data: bytes) -> Placeholder:
+    """A hole for tables of numbers: a spec [0, columns], and the columns' names."""
+    spec, end = tensors.unpack_spec(memoryview(data))
+    names = values.decode_value(data[end:])
+    is_plain = spec.container == tensors.NUMPY and spec.dtype not in (tensors.STR, tensors.BFLOAT16)
+    if not is_plain or type(names) is not list or spec.shape != (0, len(names)) or not names:
+        raise BadFrame("a hole for a table of numbers that says something else")
+    if any(type(name) is not str for name in names):
+        raise BadFrame("a table of numbers whose names are not texts")
+    return Placeholder(NUMBERS_HOLE, 0, spec, names)
+
+
 def _table_kind(data: bytes) -> list[Any]:
     """What a hole says of the tables that go there: see tables.kind_of."""
     kind = values.decode_value(data)
@@ -319,7 +346,7 @@ def table_dtypes(head: bytes) -> bytes | None:
     Args:
         head: of the value.
     """
-    kinds = [list(one.table[:3]) for one in layout(head).placeholders if one.kind == FRAME_HOLE]
+    kinds = [one.of_table for one in layout(head).placeholders if one.of_table is not None]
     return values.encode_value(kinds) if kinds else None
 
 

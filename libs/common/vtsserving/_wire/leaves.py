@@ -23,6 +23,8 @@ WHOLE_HOLE: Final = 19
 
 VALUE_HOLE: Final = 20
 """Rows of another value, such as a sparse matrix or an array of records."""
+NUMBERS_HOLE: Final = 22
+"""A table that is only numbered and holds numbers of one dtype: its rows travel as those of an array."""
 
 SIZE: Final = struct.Struct("<Q")
 """Prefix of a leaf whose size does not follow from its rows."""
@@ -31,7 +33,7 @@ SIZE: Final = struct.Struct("<Q")
 class Leaf:
     """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    __slots__ = ("axis", "is_whole_value", "uniform", "value", "where")
+    __slots__ = ("axis", "is_whole_value", "numbers", "uniform", "value", "where")
 
     def __init__(self, value: Any, axis: int, where: str) -> None:
         """Leaf `value`, batched along `axis`, which errors name `where`."""
@@ -40,6 +42,7 @@ class Leaf:
         self.where = where
         self.uniform: Uniform | None = uniform(value) if type(value) is list and value else None
         self.is_whole_value = not isinstance(value, list) and travels_as_value(value)
+        self.numbers: Any = tables.numbers_of(value) if tables.is_table(value) else None
 
     @property
     def rows(self) -> int:
@@ -56,6 +59,8 @@ class Leaf:
         """The leaf's bytes for rows [start, stop)."""
         if self.uniform is not None:
             return self.uniform.part(start, stop, is_sized=True)
+        if self.numbers is not None:
+            return bytes(self.numbers[start:stop].tobytes())
         some = cut(self.value, self.axis, start, stop)
         if self.is_whole_value or isinstance(self.value, list) or tables.is_table(self.value):
             return sized(values.encode_value(some, self.where))
@@ -164,6 +169,9 @@ def _hole(leaf: Leaf) -> Any:
     if leaf.is_whole_value:
         kind = values.encode_value(row_values.kind_of(leaf.value, leaf.axis), leaf.where)
         return msgpack.ExtType(VALUE_HOLE, bytes((leaf.axis,)) + kind)
+    if leaf.numbers is not None:
+        spec, _ = tensors.to_wire(leaf.numbers[:0], leaf.where)
+        return msgpack.ExtType(NUMBERS_HOLE, spec.pack() + values.encode_value(list(leaf.value.columns)))
     if tables.is_table(leaf.value):
         return msgpack.ExtType(FRAME_HOLE, values.encode_value(tables.kind_of(leaf.value), leaf.where))
     empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]

@@ -14,6 +14,7 @@ the body, whole; it is never merged with others.
     hole 19 tensor   as 16, in a result whose rows were not seen: it is not joined with others
     hole 18 frame    columns, dtypes leaf bytes: size:u64le, the DataFrame or Series as a value
     hole 20 value    axis:u8 and what must be equal; leaf bytes: size:u64le, the rows as a value
+    hole 22 numbers  a tensor spec and the names of a table of numbers of one dtype; leaf bytes: its rows
 """
 
 from __future__ import annotations

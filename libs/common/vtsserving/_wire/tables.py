@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.table_columns import dtype_name, pack_column, unpack_column
+from vtsserving._wire.tensors import NATIVE
 from vtsserving.exceptions import BadFrame, MissingDependency, UnsupportedValue
 
 MAX_LEVELS: Final = 32
@@ -70,6 +72,44 @@ def _numbers_of_one_dtype(table: Any) -> Any:
     dtypes = set(table.dtypes)
     dtype = dtypes.pop() if len(dtypes) == 1 else None
     return table.to_numpy() if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else None
+
+
+def numbers_of(table: Any) -> Any:
+    """The array [rows, columns] of a DataFrame that is only numbered and holds numbers of one dtype.
+
+    Returns:
+        None: it is another table, its names are not texts, or its dtype is none of those that tensors have on the wire.
+    """
+    if is_series(table) or not has_default_index(table) or not _has_texts_as_names(table):
+        return None
+    numbers = _numbers_of_one_dtype(table)
+    return numbers if numbers is not None and numbers.dtype.str in NATIVE else None
+
+
+def of_numbers(numbers: Any, names: Sequence[str]) -> Any:
+    """The DataFrame of such an array; it shares its memory if that may be written to.
+
+    Raises:
+        MissingDependency: pandas is not installed here.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingDependency("a table was received, but pandas is missing: pip install pandas") from error
+    own = numbers if numbers.flags.writeable else numbers.copy()
+    return pd.DataFrame(own, columns=names, copy=False)
+
+
+def _has_texts_as_names(table: Any) -> bool:
+    names = table.columns
+    is_plain = type(names).__name__ == "Index" and names.name is None and names.dtype == _dtype_of_names()
+    return is_plain and len(names) > 0 and set(map(type, names)) == {str}
+
+
+@cache
+def _dtype_of_names() -> Any:
+    """What pandas makes of a list of texts as names: objects, or its own dtype of texts since version 3."""
+    return sys.modules["pandas"].Index(["a"]).dtype
 
 
 def kind_of(table: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vtsserving._inference.request import Outcome
 from vtsserving._wire import tensors, values
-from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, TENSOR_HOLE, VALUE_HOLE, WHOLE_HOLE
+from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, NUMBERS_HOLE, TENSOR_HOLE, VALUE_HOLE, WHOLE_HOLE
 from vtsserving._wire.rows import join_results
 from vtsserving._wire.scan import check_msgpack
 
@@ -97,7 +97,7 @@ def _without_containers(head: bytes) -> bytes:
                 data = data[:1] + spec._replace(container=tensors.NUMPY).pack()
         elif code in (values.TUPLE, values.MAPPING):
             data = msgpack.packb(values.unpack_checked(data, extension))
-        elif code not in (LIST_HOLE, FRAME_HOLE, VALUE_HOLE) and code == values.TENSOR:
+        elif code not in (LIST_HOLE, FRAME_HOLE, VALUE_HOLE, NUMBERS_HOLE) and code == values.TENSOR:
             spec, end = tensors.unpack_spec(memoryview(data))
             if spec.container == tensors.TORCH:
                 changed = True

@@ -11,7 +11,7 @@ from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import FRAME_HOLE, Leaf, dimensions, ranges
+from vtsserving._wire.leaves import Leaf, dimensions, ranges
 from vtsserving.exceptions import BadModelOutput
 
 _FIRST_AXIS = ResultForm(0)
@@ -117,7 +117,7 @@ def other_sizes(head: bytes) -> set[int]:
         if at != one.axis
     }
     return sizes | {
-        len(one.table[1]) for one in placeholders if one.kind == FRAME_HOLE and one.table[0] == "DataFrame"
+        len(one.of_table[1]) for one in placeholders if one.of_table and one.of_table[0] == "DataFrame"
     }
 
 
