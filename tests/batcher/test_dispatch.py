@@ -354,6 +354,23 @@ def test_a_credit_in_use_is_not_used_again_because_a_report_of_free_ones_crossed
     run(scenario())
 
 
+def test_answers_to_several_questions_about_free_credits_may_cross_a_batch() -> None:
+    async def scenario() -> None:
+        cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1.0))
+        await asyncio.sleep(1)
+        runner.script.answer_s = 0.010
+        for _ in range(5):  # each was asked before the answer to the one before it came
+            batcher._dispatcher.reconnected()
+            gateway.ask(batcher.id, (1, 30.0))
+            await asyncio.sleep(0.004)
+        await asyncio.sleep(10)
+        assert [asked.codes for asked in cluster.asked] == [[""]] * 5
+        assert not any(any(served.batch.attempts) for served in cluster.served)
+        assert cluster.violations == []
+
+    run(scenario())
+
+
 def test_a_report_of_another_runner_changes_nothing() -> None:
     async def scenario() -> None:
         cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1.0))
@@ -372,6 +389,7 @@ def test_a_report_of_another_runner_changes_nothing() -> None:
                 1,
                 "",
                 "",
+                0,
             )
             cluster.bus.publish(subjects.batcher_event(batcher.id), frames.encode(forged))
         assert cluster.depth() == (0, 1)
@@ -531,7 +549,7 @@ def test_a_runner_that_has_the_model_is_asked_although_another_one_loads_it() ->
         asked = gateway.ask(batcher.id, (1, 60.0))[0]
         await asyncio.sleep(1)
         warm = await cluster.runner()
-        load = frames.Control("load", subjects.new_id(), *MODEL)
+        load = frames.Control("load", subjects.new_id(), *MODEL, 1)
         cluster.bus.publish(subjects.runner_control(warm.id), frames.encode(load))
         await asyncio.sleep(3)
         assert asked.codes == [""]
@@ -671,7 +689,7 @@ def test_a_batch_whose_process_is_gone_without_a_word_is_answered_and_forgotten(
         cluster, gateway, batcher, runner = await one_of_each(Script(compute_s=lambda rows: 1_000.0))
         gateway.ask(batcher.id, (1, 1.0))
         batch = cluster.served[0].batch
-        gone = frames.Event("gone", runner.id, *batch[4:7], batch.epoch, [], 0, 0, "", "")
+        gone = frames.Event("gone", runner.id, *batch[4:7], batch.epoch, [], 0, 0, "", "", 0)
         cluster.bus.publish(subjects.batcher_event(batcher.id), frames.encode(gone))
         await asyncio.sleep(3)
         assert cluster.depth() == (0, 1)

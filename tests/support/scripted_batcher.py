@@ -62,7 +62,8 @@ class ScriptedBatcher:
     # --- out ---------------------------------------------------------------------------------------------------------
 
     def command(self, op: str, model: Model) -> None:
-        control = frames.Control(op, self.id, model.tag.name, str(model.tag.version), model.digest)
+        tag, ask = model.tag, next(self._ids)
+        control = frames.Control(op, self.id, tag.name, str(tag.version), model.digest, ask)
         self.bus.publish(subjects.runner_control(self.runner), frames.encode(control))
 
     async def load(self, model: Model) -> frames.Event:

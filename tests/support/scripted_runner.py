@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,14 @@ class Script:
             (the process, which then answers it), "die" (the runner); "ok" when there are none left.
         load_s: how long loading takes.
         load_fails: how many loads fail first.
+        answer_s: how long a report of the free credits is on its way.
     """
 
     compute_s: Callable[[int], float] = lambda rows: 0.01
     fates: deque[str] = field(default_factory=deque)
     load_s: float = 0.05
     load_fails: int = 0
+    answer_s: float = 0.0
 
 
 @dataclass
@@ -143,8 +146,7 @@ class ScriptedRunner:
             self._bus.publish(subject, frames.encode(frame))
 
     def _event(self, process: _Process, event: str, owner: str, **fields: Any) -> None:
-        defaults: dict[str, Any] = {"credits": [], "batch_id": 0, "compute_us": 0, "code": "", "message": ""}
-        values = defaults | fields
+        values = dict(credits=[], batch_id=0, compute_us=0, code="", message="", ask=0) | fields
         epoch = values.pop("epoch", process.epoch)
         self._publish(
             subjects.batcher_event(owner),
@@ -164,7 +166,8 @@ class ScriptedRunner:
             for process in self._processes[control.digest]:
                 process.wanted_by = control.sender
                 if process.is_warm:
-                    self._grant(process, control.sender, afresh=process.owner != control.sender)
+                    afresh = process.owner != control.sender
+                    self._grant(process, control.sender, afresh=afresh, ask=control.ask)
         elif control.digest in self._loading:
             self._loading[control.digest] = control.sender
         else:
@@ -185,13 +188,18 @@ class ScriptedRunner:
         for process in self._processes[control.digest]:
             self._grant(process, owner, afresh=True)
 
-    def _grant(self, process: _Process, owner: str, *, afresh: bool) -> None:
+    def _grant(self, process: _Process, owner: str, *, afresh: bool, ask: int = 0) -> None:
         if afresh:
             self._revoke(process)
             self._epochs += 1
             process.owner, process.epoch = owner, self._epochs << REPLICA_BITS | process.number
             process.used.clear()
-        self._event(process, "credit", owner, credits=process.free)
+        free, epoch = process.free, process.epoch
+        if self.script.answer_s:
+            send = partial(self._event, process, "credit", owner, epoch=epoch, credits=free, ask=ask)
+            self._loop.call_later(self.script.answer_s, send)
+        else:
+            self._event(process, "credit", owner, credits=free, ask=ask)
 
     def _revoke(self, process: _Process) -> None:
         if process.owner:

@@ -64,7 +64,7 @@ class BatcherApp:
             "gone": self._dispatcher.gone,
             "failed": self._dispatcher.load_failed,
             "unloaded": self._orders.unloaded,
-            "reconnected": self._dispatcher.runner_reconnected,
+            "reconnected": lambda event: self._dispatcher.reconnected(),
         }
 
     @property

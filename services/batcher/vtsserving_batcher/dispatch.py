@@ -154,6 +154,7 @@ class Dispatcher:
             sum(entry.rows for entry in entries),
             process.free.pop(),
             now_s,
+            self._loading.asks,
         )
         # Entered first: on the in-process bus the runner may have answered when `publish` returns.
         process.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
@@ -252,8 +253,7 @@ class Dispatcher:
             del model.processes[old.runner, old.epoch]
         process = model.processes.get((event.runner, event.epoch)) or self._known(model, event)
         # A batch that left before we asked and whose credit is free now was lost, or its report was.
-        asked_s, process.asked_s = process.asked_s, None
-        for batch in [b for b in process.batches.values() if b.was_lost(event.credits, asked_s)]:
+        for batch in [b for b in process.batches.values() if b.was_lost(event)]:
             self._redispatch(batch, "the batch was lost on its way")
         busy = {batch.credit for batch in process.batches.values()}
         process.free = [credit for credit in event.credits if credit not in busy]
@@ -385,13 +385,6 @@ class Dispatcher:
         for model in self._models.values():
             model.void_credits()
             self._loading.ask_again(model, now_s)
-
-    def runner_reconnected(self, event: frames.Event) -> None:
-        """A runner was off the bus: what it was sent may be lost, and so may questions that it has not answered."""
-        for process in self._model(event.model, event.version, event.digest).processes.values():
-            if process.runner == event.runner:
-                process.asked_s = None
-        self.reconnected()
 
     @property
     def busy(self) -> bool:

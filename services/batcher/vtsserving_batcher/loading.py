@@ -33,7 +33,11 @@ TELL_FAILURE_S: Final = 600.0
 
 
 class Loading:
-    """Sees to it that models get model processes."""
+    """Sees to it that models get model processes.
+
+    Attributes:
+        asks: how often any runner was asked for any model.
+    """
 
     def __init__(self, bus: Bus, id: str, fleet: Fleet, settings: BatcherSettings) -> None:
         """Ask in the name of batcher `id`.
@@ -51,6 +55,7 @@ class Loading:
         self._runner_wait_s = settings.runner_wait_s
         self._scale_out_s = settings.scale_out_s
         self._needs: LRUCache[str, tuple[str, ...]] = LRUCache(MAX_NEEDS)
+        self.asks = 0
 
     def learn(self, digest: str, needs: Sequence[str]) -> None:
         """Remember what a runner must have for a model."""
@@ -160,14 +165,12 @@ class Loading:
     def _send(self, model: ModelState, runner: str, now_s: float) -> None:
         # Noted first: on the in-process bus the runner may have answered when `publish` returns.
         model.asked_s[runner] = now_s
-        for process in model.processes.values():
-            if process.runner == runner and process.asked_s is None:
-                process.asked_s = now_s
-        if not self._control("load", model, runner):
+        self.asks += 1
+        if not self._control("load", model, runner, self.asks):
             model.asked_s.pop(runner, None)
 
-    def _control(self, op: ControlOp, model: ModelState, runner: str) -> bool:
-        control = frames.Control(op, self._id, model.model, model.version, model.digest)
+    def _control(self, op: ControlOp, model: ModelState, runner: str, ask: int = 0) -> bool:
+        control = frames.Control(op, self._id, model.model, model.version, model.digest, ask)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:

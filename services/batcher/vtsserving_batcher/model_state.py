@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,10 +26,15 @@ class InFlight:
     rows: int
     credit: int
     sent_s: float
+    asks: int
+    """How often runners had been asked for credits when it left; see Control.ask."""
 
-    def was_lost(self, free_credits: Sequence[int], asked_s: float | None) -> bool:
-        """Whether it left before its runner was asked for the free credits, and its own is one of them."""
-        return asked_s is not None and self.sent_s < asked_s and self.credit in free_credits
+    def was_lost(self, grant: Event) -> bool:
+        """Whether it left before its runner was asked what the grant answers, and its own credit is free.
+
+        Several questions may be under way at once, and the answer to an earlier one may cross the batch.
+        """
+        return self.asks < grant.ask and self.credit in grant.credits
 
     def is_orphan(self, since_s: float) -> bool:
         """Whether its process is gone and nobody has waited for any of it since `since_s`."""
@@ -47,8 +52,6 @@ class Process:
     epoch: int
     free: list[int] = field(default_factory=list)
     batches: dict[int, InFlight] = field(default_factory=dict)
-    asked_s: float | None = None
-    """When its runner was first asked which credits are free, if that was not answered yet."""
 
     def is_replaced_by(self, grant: Event) -> bool:
         """Whether a grant is for what took this process's place on its runner."""

@@ -147,7 +147,7 @@ class OrderHandler:
             return
         # Noted first: on the in-process bus the runner may have answered when `publish` returns.
         unloading_state.last_sent_s[runner] = now_s
-        control = frames.Control("unload", self._id, model.model, model.version, model.digest)
+        control = frames.Control("unload", self._id, model.model, model.version, model.digest, 0)
         try:
             self._bus.publish(subjects.runner_control(runner), frames.encode(control))
         except Unavailable as error:

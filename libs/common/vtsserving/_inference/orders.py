@@ -104,7 +104,7 @@ class OrderClient:
             await asyncio.sleep(min(PAUSE_S, wait_s))
             return None
         future = self._waiting[reply] = self._loop.create_future()
-        order = frames.Control(op, self._gateway_id, entry.name, entry.version, entry.digest)
+        order = frames.Control(op, self._gateway_id, entry.name, entry.version, entry.digest, 0)
         try:
             self._bus.publish(subjects.batcher_in(batcher), frames.encode(order), reply=reply)
         except VtsServingException as error:

@@ -189,6 +189,7 @@ class Event(NamedTuple):
         compute_us: how long the model took; of `done`.
         code: why, of `nack` and `failed`, else empty.
         message: the same for people.
+        ask: of `credit`, the `ask` of the Control that it answers; 0 if it answers none.
     """
 
     event: EventName
@@ -202,6 +203,7 @@ class Event(NamedTuple):
     compute_us: int
     code: str
     message: str
+    ask: int
 
 
 class Control(NamedTuple):
@@ -216,6 +218,8 @@ class Control(NamedTuple):
         model: as in Request.
         version: as in Request.
         digest: as in Request.
+        ask: of a batcher's `load`: its number among those of the sender, from 1, so that it can tell which batches the
+            runner had heard of when it said which credits are free; else 0.
     """
 
     op: ControlOp
@@ -223,6 +227,7 @@ class Control(NamedTuple):
     model: str
     version: str
     digest: str
+    ask: int
 
 
 class Report(NamedTuple):
@@ -377,8 +382,8 @@ KINDS: Final[dict[int, tuple[type[Any], str]]] = {
     3: (Reply, "siiQUUKHV"),
     4: (Failure, "smiQ"),
     5: (Cancel, "sQ"),
-    6: (Event, "sssssiIiism"),
-    7: (Control, "sssss"),
+    6: (Event, "sssssiIiismi"),
+    7: (Control, "sssssi"),
     8: (Heartbeat, "sssiMC"),
     9: (Result, "iibUUKHV"),
     10: (Fault, "iibsmU"),

@@ -150,13 +150,18 @@ class LoadedModel:
 
     # --- batches -----------------------------------------------------------------------------------------------------
 
-    def give_to(self, batcher: str) -> None:
-        """Make `batcher` the owner: a new one gets all credits under a new epoch, the same one what is free."""
+    def give_to(self, batcher: str, ask: int) -> None:
+        """Make `batcher` the owner: a new one gets all credits under a new epoch, the same one what is free.
+
+        Args:
+            batcher: its id.
+            ask: number of its question, which the grants answer.
+        """
         if self.owner and self.owner != batcher:
             _log.info("taken_over", extra={"model": str(self.id), "batcher": batcher})
         self.owner = batcher
         for replica in self.replicas:
-            replica.grant(batcher, afresh=False)
+            replica.grant(batcher, afresh=False, ask=ask)
 
     def take(self, batch: frames.Batch) -> ModelProcess | None:
         """The process for a batch, whose credit is used from now on; None when it is not valid.

@@ -110,14 +110,20 @@ class Models:
             return
         id = ModelId(control.model, control.version, control.digest)
         if control.op == "load":
-            self.load(id, control.sender)
+            self.load(id, control.sender, control.ask)
         elif control.op == "unload":
             self._leave(id, control.sender)
         elif control.op == "release":
             self.release(id)
 
-    def load(self, id: ModelId, batcher: str) -> None:
-        """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event."""
+    def load(self, id: ModelId, batcher: str, ask: int) -> None:
+        """Serve a model for `batcher`: `credit` events follow when it is warm, or one `failed` event.
+
+        Args:
+            id: of the model.
+            batcher: id of the batcher.
+            ask: number of its question.
+        """
         if self.draining:
             self._report_failed(id, batcher, ShuttingDown("the runner is draining"))
             return
@@ -125,7 +131,7 @@ class Models:
         if failure is not None:
             self._report_failed(id, batcher, failure)
             return
-        self._hosted(id).give_to(batcher)
+        self._hosted(id).give_to(batcher, ask)
 
     def unload(self, digest: str) -> None:
         """Void a model's credits, finish what was taken, end its processes."""

@@ -78,8 +78,8 @@ class Replica:
         self._counters = counters
         self._next_epoch = next_epoch
 
-    def grant(self, owner: str, *, afresh: bool) -> None:
-        """Send the batcher `owner` the credits that are free, `afresh` under a new epoch.
+    def grant(self, owner: str, *, afresh: bool, ask: int = 0) -> None:
+        """Send the batcher `owner` the credits that are free, `afresh` under a new epoch, as the answer to `ask`.
 
         Nothing is sent while nobody owns the model, or while the process takes no batches.
         """
@@ -89,7 +89,7 @@ class Replica:
             self.revoke()
             self.credits.open(owner, self._next_epoch() << REPLICA_BITS | self.number)
         self._publisher.event(
-            owner, "credit", self._id, epoch=self.credits.epoch, credits=self.credits.free()
+            owner, "credit", self._id, epoch=self.credits.epoch, credits=self.credits.free(), ask=ask
         )
 
     def revoke(self) -> None:

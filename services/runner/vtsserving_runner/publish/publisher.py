@@ -58,10 +58,11 @@ class Publisher:
         compute_us: int = 0,
         code: str = "",
         message: str = "",
+        ask: int = 0,
     ) -> None:
         """Send an event about a model to a batcher; see frames.Event for the fields."""
         frame = frames.Event(
-            event, self.runner_id, *model, epoch, list(credits), batch_id, compute_us, code, message
+            event, self.runner_id, *model, epoch, list(credits), batch_id, compute_us, code, message, ask
         )
         self.publish(event_subject(batcher), frames.message(frame))
 
