@@ -49,9 +49,10 @@ docs: venv-test ## write docs/errors.md, settings.md and wire.md from the code, 
 pictures: venv-test chromium ## take the pictures of the store's pages anew, for docs/store.md
 	@VTSSERVING_PICTURES=1 $(PY) -m pytest -q tests/store/pages/test_browser.py -k phone_and_the_dark $(PYTEST_ARGS)
 
-bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor, and each body format; writes benchmarks/results.md, formats.md
+bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a floor, each body format, and tables; writes benchmarks/results.md, formats.md, tables.md
 	@$(PY) -m benchmarks.run
 	@$(PY) -m benchmarks.formats
+	@$(PY) -m benchmarks.tables
 
 prove: venv-test nats-server haproxy ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
 	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(PYTEST_ARGS)

@@ -198,6 +198,22 @@ CALLS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any], int | None]]] = {
         0,
     ),
     "a table of numbers": ((pd.DataFrame(np.array([[1.5, 2], [3, 4]]), columns=["b", "a"]),), {}, 0),
+    "a table of records": (
+        (
+            pd.DataFrame(
+                {
+                    "number": [0.5, -1.0],
+                    "flag": [True, False],
+                    "many": pd.array([2**62 + 1, None], dtype="Int64"),
+                    "text": pd.array(["é", None], dtype="string"),
+                    "kind": pd.Categorical(["b", None], ["b", "a"], ordered=True),
+                    "day": np.array([0, 86_400], "M8[s]"),
+                }
+            ),
+        ),
+        {},
+        0,
+    ),
 }
 
 
@@ -214,6 +230,12 @@ def _numbers(spec: str, names: bytes) -> bytes:
     """A head that is a table of numbers."""
     content = bytes.fromhex(spec) + names
     return bytes((0xC7, len(content), 22)) + content
+
+
+def _records(kind: Any) -> bytes:
+    """A head that is a table of records."""
+    content: bytes = msgpack.packb(kind)
+    return bytes((0xC7, len(content), 23)) + content
 
 
 _CANCEL: Final = frames.encode(FRAMES["cancel"])
@@ -483,6 +505,15 @@ MALFORMED: Final[dict[str, tuple[str, bytes, bytes, int, str]]] = {
     ),
     "head, table of strings": (
         *("head", _numbers("0d 00 02 0000000000000000 0100000000000000", b"\x91\xa1a"), b"", 0, "bad_frame"),
+    ),
+    "head, table of records of an unknown dtype": (
+        *("head", _records([["a"], ["float65"], None]), b"", 0, "bad_frame"),
+    ),
+    "head, table of records under a fraction": (
+        *("head", _records([[0.5], ["int8"], None]), b"", 0, "bad_frame"),
+    ),
+    "head, table of records without the name of its labels": (
+        *("head", _records([["a"], ["int8"], ["int8"]]), b"", 0, "bad_frame"),
     ),
 }
 

@@ -209,8 +209,8 @@ def test_without_pandas_rows_are_arrays_and_other_forms_say_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entry = described("plain", {"type": "table", "columns": COLUMNS[:2]})
-    target = Target(entry, entry.method("predict"))
     monkeypatch.setitem(sys.modules, "pandas", None)
+    target = Target(entry, entry.method("predict"))
     (rows,), _ = unpack_call(target.decode(b"[[1.5, 2]]"))
     assert rows == [[1.5, 2]]
     for body in (b'[{"age": 1.5, "many": 2}]', b'{"age": [1.5], "many": [2]}'):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vtsserving import _clock
 from vtsserving._catalog.placement import required_traits
+from vtsserving._codecs.sent_table import SentTable
 from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.contract_record import CONTRACT, read_contracts
@@ -186,7 +187,7 @@ class CatalogEntry:
         found = self._arguments.get(method)
         if found is None:
             specs = self.input_specs.get(method) or {}
-            found = self._arguments[method] = Arguments(self.contracts[method], specs)
+            found = self._arguments[method] = Arguments(self.contracts[method], specs, SentTable)
         return found
 
     @cached_property

@@ -26,6 +26,7 @@ NAMES: Final = {
 }
 _NUMBERS: Final[frozenset[type]] = frozenset((int, float, bool, type(None)))
 _WHOLE: Final[frozenset[type]] = frozenset((int,))
+_TEXTS: Final[frozenset[type]] = frozenset((str, type(None)))
 _ISO: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
@@ -136,10 +137,13 @@ def objects(items: Items, dtype: Any, where: str) -> Any:
 
 
 def _object_texts(items: Items, dtype: Any, where: str) -> Any:
-    return objects(_texts(items, where), dtype, where)
+    return objects(texts(items, where), dtype, where)
 
 
-def _texts(items: Items, where: str) -> Items:
+def texts(items: Items, where: str) -> Items:
+    """Texts, and None for each that is missing."""
+    if _TEXTS.issuperset(map(type, items)):
+        return items
     found = [None if is_missing(item) else item for item in _native(items)]
     for row, item in enumerate(found):
         if item is not None and not isinstance(item, str):
@@ -150,20 +154,16 @@ def _texts(items: Items, where: str) -> Items:
 def _strings(items: Items, dtype: Any, where: str) -> Any:
     import pandas as pd
 
-    return pd.array(_texts(items, where), dtype=dtype)
+    return pd.array(texts(items, where), dtype=dtype)
 
 
 def _masked(items: Items, dtype: Any, where: str) -> Any:
-    import pandas as pd
-
     mask = np.array([is_missing(item) for item in items], np.bool_)
     plain = dtype.numpy_dtype
     fill: Any = {"b": False, "f": 0.0}.get(plain.kind, 0)
     filled = [fill if gap else item for gap, item in zip(mask, items, strict=True)]
     values = _BY_KIND[plain.kind](filled, plain, where)
-    array = pd.array(values, dtype=dtype)
-    array[mask] = pd.NA
-    return array
+    return dtype.construct_array_type()(np.array(values, plain), mask)
 
 
 def _times(items: Items, dtype: Any, where: str) -> Any:

@@ -6,8 +6,9 @@ Columns are found by their names, in any order; rows and arrays, which have no n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Table:
         ignores_extra: whether other columns are dropped instead of refused.
     """
 
-    __slots__ = ("_by_text", "_getter", "_is_plain", "_other", "columns", "ignores_extra")
+    __slots__ = ("__dict__", "_by_text", "_getter", "_other", "columns", "ignores_extra")
 
     def __init__(
         self,
@@ -49,7 +50,6 @@ class Table:
         self.ignores_extra = ignores_extra
         self._by_text = {str(column.name): column.name for column in self.columns}
         self._getter: Any = None
-        self._is_plain: bool | None = None
 
     @classmethod
     def of(cls, columns: Sequence[Mapping[str, Any]], *, ignores_extra: bool = False) -> Table:
@@ -65,6 +65,15 @@ class Table:
     def wants_unsigned(self) -> bool:
         """Whether a column holds whole numbers beyond those of int64."""
         return any(column.dtype.lower() == "uint64" for column in self.columns)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of numpy that all columns share, of floating numbers; None: they have several or others."""
+        first = self.columns[0] if self.columns else None
+        is_plain = first is not None and all(
+            column.is_plain_float and column.target == first.target for column in self.columns
+        )
+        return cast("np.dtype[Any]", first.target) if first is not None and is_plain else None
 
     # --- forms without dtypes ------------------------------------------------------------------------------------
 
@@ -245,19 +254,18 @@ class Table:
 
     def _of_plain_rows(self, rows: Sequence[Any]) -> Any:
         """The usual table, numbers alone, in one step; None: it needs a closer look."""
-        if self._is_plain is None:
-            self._is_plain = all(
-                column.is_plain_float and column.target == self.columns[0].target for column in self.columns
-            )
-        target = self.columns[0].target
-        if not self._is_plain or target.itemsize < 8 or not rows:
+        target = self.dtype
+        if target is None or target.itemsize < 8 or not rows:
             return None
         kinds: set[type] = set()
         for row in rows:
             kinds.update(map(type, row))
         if not kinds <= {int, float, type(None)}:
             return None
-        return pandas_module().DataFrame(np.array(rows, target), columns=self.names, copy=False)
+        return self._of_numbers(np.array(rows, target))
+
+    def _of_numbers(self, numbers: np.ndarray[Any, Any]) -> Any:
+        return pandas_module().DataFrame(numbers, columns=self.names, copy=False)
 
     def _of_lists(self, names: list[Any], columns: Sequence[Any], where: str, index: Any) -> Any:
         if not self.columns:

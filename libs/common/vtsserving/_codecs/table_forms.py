@@ -64,7 +64,9 @@ def read_table(value: Any, table: Table, where: str) -> Any:
     if is_split and is_columns:
         raise _ambiguous(where, "split", "columns")
     if is_split:
-        return table.of_split(value["columns"], value["data"], where, value.get("index"))
+        index = value.get("index")
+        is_numbered = index == list(range(len(value["data"]))) and set(map(type, index)) == {int}
+        return table.of_split(value["columns"], value["data"], where, None if is_numbered else index)
     return _of_columns(value, table, where)
 
 

@@ -33,12 +33,15 @@ class Arguments:
 
     __slots__ = ("_known", "_required", "_tables", "contract", "named", "specs")
 
-    def __init__(self, contract: MethodContract, recorded: Mapping[str, Any]) -> None:
+    def __init__(
+        self, contract: MethodContract, recorded: Mapping[str, Any], table: type[Table] = Table
+    ) -> None:
         """Read the recorded specs; what cannot be read counts as not recorded.
 
         Args:
             contract: of the method.
             recorded: `{"args": [{"name", "dtype", "shape"}, ...]}`, of `input_specs`.
+            table: reads tables; SentTable where arguments are only sent.
         """
         self.contract = contract
         self.specs = [ArraySpec.parse(raw) for raw in recorded.get("args", ())]
@@ -54,7 +57,7 @@ class Arguments:
         for name, argument in contract.arguments.items():
             self._describe(name, argument)
         self._known = {
-            name: Table.of(argument.columns, ignores_extra=argument.extra_columns == "ignore")
+            name: table.of(argument.columns, ignores_extra=argument.extra_columns == "ignore")
             for name, argument in contract.arguments.items()
             if argument.type == "table" or argument.columns
         }

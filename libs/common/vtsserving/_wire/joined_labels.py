@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vtsserving._wire import pandas_values, sparse, tables
+from vtsserving._wire.ranges import ranges
 
 _FIRST: Final = 1 << 40
 """Fresh labels begin here, so that a table that has them differs from one that its model numbered anew."""
@@ -39,16 +40,32 @@ class JoinedLabels:
         joined = pd.concat(list(parts), ignore_index=True)
         if all(map(tables.has_default_index, parts)):
             return joined
-        labels = tables.joined_index(parts)
-        if labels.nunique(dropna=False) != sum(part.index.nunique(dropna=False) for part in parts):
-            if not self._renumbers:
-                raise SharedLabels
-            start = _FIRST + len(self._own) * _STEP
-            fresh = pd.RangeIndex(start, start + len(labels))
-            self._own.append((fresh, labels))
-            labels = fresh
-        joined.index = labels
+        joined.index = self.settled(tables.joined_index(parts), [len(part) for part in parts])
         return joined
+
+    def settled(self, labels: Any, counts: Sequence[int]) -> Any:
+        """The labels for the rows of several callers: their own, or fresh ones where two callers share one.
+
+        Args:
+            labels: an Index of all rows.
+            counts: rows of each caller.
+
+        Raises:
+            SharedLabels: two have the same one, and labels may not be changed.
+        """
+        import pandas as pd
+
+        if labels.is_unique:
+            return labels
+        own = sum(labels[start:stop].nunique(dropna=False) for start, stop in ranges(counts))
+        if labels.nunique(dropna=False) == own:
+            return labels
+        if not self._renumbers:
+            raise SharedLabels
+        start = _FIRST + len(self._own) * _STEP
+        fresh = pd.RangeIndex(start, start + len(labels))
+        self._own.append((fresh, labels))
+        return fresh
 
     def restored(self, result: Any) -> Any:
         """A result with the callers' labels wherever the fresh ones are; the same object if there are none."""

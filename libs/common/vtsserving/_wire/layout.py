@@ -15,17 +15,19 @@ from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.leaves import (
     FRAME_HOLE,
     LIST_HOLE,
-    NUMBERS_HOLE,
     SIZE,
     TENSOR_HOLE,
     VALUE_HOLE,
     WHOLE_HOLE,
     Leaf,
     dimensions,
-    ranges,
+    sized,
     travels_as_value,
 )
+from vtsserving._wire.ranges import ranges
+from vtsserving._wire.record_kinds import RecordKind
 from vtsserving._wire.scan import check_msgpack
+from vtsserving._wire.table_records import NUMBERS_HOLE, RECORDS_HOLE
 from vtsserving.exceptions import BadFrame, BadTensor
 
 Bytes = bytes | memoryview
@@ -35,10 +37,7 @@ _MAX_CACHED_BYTES: Final = 4_096
 
 
 _MAX_NAME_BYTES: Final = 256
-_HOLES: Final = (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE, VALUE_HOLE, NUMBERS_HOLE)
-
-_NUMBERED: Final = 3
-"""Parts of the kind of a table without labels of its own; see tables.kind_of."""
+_HOLES: Final = (TENSOR_HOLE, LIST_HOLE, FRAME_HOLE, WHOLE_HOLE, VALUE_HOLE, NUMBERS_HOLE, RECORDS_HOLE)
 
 
 class Placeholder(NamedTuple):
@@ -48,12 +47,15 @@ class Placeholder(NamedTuple):
     axis: int
     spec: tensors.Spec | None
     table: Sequence[Any] = ()
+    records: RecordKind | None = None
 
     @property
     def of_table(self) -> list[Any] | None:
         """Names and dtypes of the tables that go there, as tables.kind_of has them; None: there are none."""
         if self.kind == FRAME_HOLE:
             return list(self.table[:3])
+        if self.records is not None:
+            return ["DataFrame", self.records.names, self.records.dtypes]
         if self.kind != NUMBERS_HOLE or self.spec is None:
             return None
         dtype = np.dtype(tensors.DTYPES[self.spec.dtype]).name
@@ -72,6 +74,8 @@ class Placeholder(NamedTuple):
 
     def decode(self, data: Bytes, rows: int) -> Any:
         """The leaf's value from its bytes."""
+        if self.records is not None:
+            return self.records.frame([data], [rows], None)
         if self.spec is None:
             value = values.decode_value(data)
             if not self._fits(value):
@@ -96,11 +100,9 @@ class Placeholder(NamedTuple):
 
     def join(self, parts: Sequence[Bytes], rows: Sequence[int], labels: JoinedLabels | None) -> Any:
         """One value of the leaves of several bodies, along the batch axis."""
+        if self.records is not None:
+            return self.records.frame(parts, rows, labels)
         is_of_callers = labels is not None and self.kind == FRAME_HOLE and len(parts) > 1
-        if is_of_callers and self.table[0] == "DataFrame" and len(self.table) == _NUMBERED:
-            value = values.decode_numbered(parts, rows)
-            if value is not None and self._fits(value):
-                return value
         found = [self.decode(part, count) for part, count in zip(parts, rows, strict=True)]
         if is_of_callers:
             return cast(JoinedLabels, labels).join(found)
@@ -188,6 +190,9 @@ class Layout:
             self.placeholders.append(Placeholder(TENSOR_HOLE, data[0], spec))
         elif code == NUMBERS_HOLE:
             self.placeholders.append(_of_numbers(data))
+        elif code == RECORDS_HOLE:
+            records = RecordKind(values.decode_value(data))
+            self.placeholders.append(Placeholder(code, 0, None, records=records))
         elif code == LIST_HOLE:
             self.placeholders.append(Placeholder(code, 0, None))
         elif code == VALUE_HOLE:
@@ -325,6 +330,9 @@ def _table_kind(data: bytes) -> list[Any]:
 
 def _slicer(placeholder: Placeholder, data: memoryview, rows: int) -> Callable[[int, int], bytes]:
     """What gives the bytes of some rows of a leaf; tensors are cut as bytes, whatever their dtype or container."""
+    if placeholder.records is not None:
+        slicer = placeholder.records.slicer(data, rows)
+        return lambda start, stop: sized(slicer(start, stop))
     if not placeholder.fixed:
         return Leaf(placeholder.decode(data, rows), placeholder.axis, "value").part
     spec = cast(tensors.Spec, placeholder.spec)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgpack
@@ -12,6 +11,7 @@ import numpy as np
 
 from vtsserving._wire import arrays, row_values, sparse, tables, tensors, values
 from vtsserving._wire.limits import MAX_ROWS, MAX_VALUE_DEPTH
+from vtsserving._wire.table_records import Records, records_of
 from vtsserving._wire.uniform_lists import Uniform, uniform
 from vtsserving.exceptions import BadShape, TooDeep
 
@@ -23,8 +23,6 @@ WHOLE_HOLE: Final = 19
 
 VALUE_HOLE: Final = 20
 """Rows of another value, such as a sparse matrix or an array of records."""
-NUMBERS_HOLE: Final = 22
-"""A table that is only numbered and holds numbers of one dtype: its rows travel as those of an array."""
 
 SIZE: Final = struct.Struct("<Q")
 """Prefix of a leaf whose size does not follow from its rows."""
@@ -33,7 +31,7 @@ SIZE: Final = struct.Struct("<Q")
 class Leaf:
     """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    __slots__ = ("axis", "is_whole_value", "numbers", "uniform", "value", "where")
+    __slots__ = ("axis", "is_whole_value", "table", "uniform", "value", "where")
 
     def __init__(self, value: Any, axis: int, where: str) -> None:
         """Leaf `value`, batched along `axis`, which errors name `where`."""
@@ -42,13 +40,19 @@ class Leaf:
         self.where = where
         self.uniform: Uniform | None = uniform(value) if type(value) is list and value else None
         self.is_whole_value = not isinstance(value, list) and travels_as_value(value)
-        self.numbers: Any = tables.numbers_of(value) if tables.is_table(value) else None
+        self.table: Records | None = None
+        if type(value) is Records:
+            self.table = value
+        elif tables.is_table(value):
+            self.table = records_of(value)
 
     @property
     def rows(self) -> int:
         """Items along the batch axis."""
         if isinstance(self.value, list):
             return len(self.value)
+        if self.table is not None:
+            return self.table.rows
         return (
             row_values.rows(self.value, self.axis)
             if self.is_whole_value
@@ -59,8 +63,9 @@ class Leaf:
         """The leaf's bytes for rows [start, stop)."""
         if self.uniform is not None:
             return self.uniform.part(start, stop, is_sized=True)
-        if self.numbers is not None:
-            return bytes(self.numbers[start:stop].tobytes())
+        if self.table is not None:
+            rows = self.table.part(start, stop, self.where)
+            return rows if self.table.numbers is not None else sized(rows)
         some = cut(self.value, self.axis, start, stop)
         if self.is_whole_value or isinstance(self.value, list) or tables.is_table(self.value):
             return sized(values.encode_value(some, self.where))
@@ -113,7 +118,7 @@ def extract_leaves(value: Any, axis: int, where: str, leaves: list[Leaf], depth:
 
 def dimensions(value: Any) -> int:
     """Dimensions that rows can lie along: those of arrays and tensors, 1 of lists and tables, 0 of what has no rows."""
-    if isinstance(value, list) or tables.is_table(value):
+    if isinstance(value, list) or tables.is_table(value) or type(value) is Records:
         return 1
     if isinstance(value, np.ndarray) or tensors.is_torch(value):
         return int(value.ndim)
@@ -127,7 +132,7 @@ def travels_as_value(value: Any) -> bool:
     """Whether rows of `value`, which has some and is no list, travel as values and not as bytes of a tensor."""
     if isinstance(value, np.ndarray):
         return arrays.is_unusual(value)
-    return not (tensors.is_torch(value) or tables.is_table(value))
+    return not (tensors.is_torch(value) or tables.is_table(value) or type(value) is Records)
 
 
 def rows_of(leaves: Sequence[Leaf]) -> int:
@@ -169,9 +174,8 @@ def _hole(leaf: Leaf) -> Any:
     if leaf.is_whole_value:
         kind = values.encode_value(row_values.kind_of(leaf.value, leaf.axis), leaf.where)
         return msgpack.ExtType(VALUE_HOLE, bytes((leaf.axis,)) + kind)
-    if leaf.numbers is not None:
-        spec, _ = tensors.to_wire(leaf.numbers[:0], leaf.where)
-        return msgpack.ExtType(NUMBERS_HOLE, spec.pack() + values.encode_value(list(leaf.value.columns)))
+    if leaf.table is not None:
+        return msgpack.ExtType(*leaf.table.hole)
     if tables.is_table(leaf.value):
         return msgpack.ExtType(FRAME_HOLE, values.encode_value(tables.kind_of(leaf.value), leaf.where))
     empty = leaf.value[(slice(None),) * leaf.axis + (slice(0, 0),)]
@@ -183,9 +187,3 @@ def _hole(leaf: Leaf) -> Any:
 
 def _holds_objects(array: Any) -> bool:
     return getattr(array.dtype, "kind", "") == "O"
-
-
-def ranges(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive stretches of `counts` rows."""
-    ends = list(accumulate(counts, initial=0))
-    return pairwise(ends)

@@ -15,6 +15,7 @@ the body, whole; it is never merged with others.
     hole 18 frame    columns, dtypes leaf bytes: size:u64le, the DataFrame or Series as a value
     hole 20 value    axis:u8 and what must be equal; leaf bytes: size:u64le, the rows as a value
     hole 22 numbers  a tensor spec and the names of a table of numbers of one dtype; leaf bytes: its rows
+    hole 23 records  names, dtypes   leaf bytes: size:u64le, rows of other tables: see table_records
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from vtsserving._wire import tensors, values
 from vtsserving._wire.call_rule import PARAMETER, CallRule
 from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.layout import Bytes, Layout, concatenated, layout
-from vtsserving._wire.leaves import WHOLE_HOLE, Leaf, extract_leaves, pack_head, ranges, rows_of
+from vtsserving._wire.leaves import WHOLE_HOLE, Leaf, extract_leaves, pack_head, rows_of, sized
 from vtsserving._wire.limits import MAX_ROWS
+from vtsserving._wire.ranges import ranges
+from vtsserving._wire.table_records import Records
 from vtsserving._wire.uniform_lists import compact
 from vtsserving.exceptions import BadFrame, BadModelOutput, BadShape
 
@@ -71,8 +74,11 @@ def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], rule: CallRule) ->
         args, kwargs = rule.positional(list(args), kwargs)
     if rule.axis is None:
         return pack_alone(args, kwargs)
-    if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray and rule.first_axis is not None:
-        packed = _pack_one_array(args[0], rule.first_axis)
+    if len(args) == 1 and not kwargs and rule.first_axis is not None:
+        packed = _pack_one_array(args[0], rule.first_axis) if type(args[0]) is np.ndarray else None
+        name = rule.names[0] if rule.names else ""
+        if type(args[0]) is Records and args[0].rows and rule.axis_of(0, name, args[0]) == 0:
+            packed = _pack_one_table(args[0])
         if packed is not None:
             return packed
     leaves: list[Leaf] = []
@@ -90,8 +96,12 @@ def pack_call(args: Sequence[Any], kwargs: Mapping[str, Any], rule: CallRule) ->
 
 def pack_alone(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Packed:
     """Pack a call that is not merged with others."""
-    call = [[compact(value) for value in args], {name: compact(value) for name, value in kwargs.items()}]
+    call = [[_whole(value) for value in args], {name: _whole(value) for name, value in kwargs.items()}]
     return Packed(b"", 0, values.encode_value(call, "the call"))
+
+
+def _whole(value: Any) -> Any:
+    return value.frame() if type(value) is Records else compact(value)
 
 
 def _marked(value: Any, rule: CallRule, index: int, leaves: list[Leaf], name: str = "") -> Any:
@@ -112,6 +122,18 @@ def _pack_one_array(array: np.ndarray[Any, Any], axis: int) -> Packed | None:
     shape = array.shape
     head = _one_array_head(array.dtype.str, (*shape[:axis], 0, *shape[axis + 1 :]), axis)
     return Packed(head, shape[axis], array.tobytes()) if head else None
+
+
+def _pack_one_table(table: Records) -> Packed:
+    """The usual call of a table."""
+    rows = table.part(0, table.rows, "argument 1")
+    body = rows if table.numbers is not None else sized(rows)
+    return Packed(_one_table_head(*table.hole), table.rows, body)
+
+
+@lru_cache(maxsize=512)
+def _one_table_head(code: int, data: bytes) -> bytes:
+    return bytes(msgpack.packb([[msgpack.ExtType(code, data)], {}]))
 
 
 @lru_cache(maxsize=1024)

@@ -24,6 +24,7 @@ import datetime
 import hashlib
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -197,7 +198,14 @@ def _from_list(kind: str, items: list[Any]) -> Any:
         return array
     if any(item is not None and type(item) is not str for item in items):
         raise BadFrame("a column of strings with something else in it")
-    return pd.array(items, dtype=kind)
+    return pd.array(items, dtype=_dtype_of_texts(kind))
+
+
+@cache
+def _dtype_of_texts(kind: str) -> Any:
+    import pandas as pd
+
+    return pd.api.types.pandas_dtype(kind)
 
 
 def _unpack_array(content: Any) -> Any:

@@ -18,7 +18,6 @@ import numpy as np
 
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.table_columns import dtype_name, pack_column, unpack_column
-from vtsserving._wire.tensors import NATIVE
 from vtsserving.exceptions import BadFrame, MissingDependency, UnsupportedValue
 
 MAX_LEVELS: Final = 32
@@ -58,7 +57,7 @@ def fields_of(table: Any, where: str) -> list[Any]:
     if is_series(table):
         return [table.name, pack_column(table, where), *index]
     names = table.columns
-    numbers = _numbers_of_one_dtype(table)
+    numbers = numbers_of_one_dtype(table)
     if numbers is None:
         columns = [pack_column(column, f"{where}, column {name!r}") for name, column in table.items()]
     else:
@@ -67,23 +66,11 @@ def fields_of(table: Any, where: str) -> list[Any]:
     return [[] if own else list(names), columns, *index, *own]
 
 
-def _numbers_of_one_dtype(table: Any) -> Any:
-    """The array [rows, columns] of a table of nothing but numbers of one dtype; None: it is another one."""
+def numbers_of_one_dtype(table: Any) -> Any:
+    """The array [rows, columns] of a DataFrame of nothing but numbers of one dtype; None: it is another one."""
     dtypes = set(table.dtypes)
     dtype = dtypes.pop() if len(dtypes) == 1 else None
     return table.to_numpy() if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else None
-
-
-def numbers_of(table: Any) -> Any:
-    """The array [rows, columns] of a DataFrame that is only numbered and holds numbers of one dtype.
-
-    Returns:
-        None: it is another table, its names are not texts, or its dtype is none of those that tensors have on the wire.
-    """
-    if is_series(table) or not has_default_index(table) or not _has_texts_as_names(table):
-        return None
-    numbers = _numbers_of_one_dtype(table)
-    return numbers if numbers is not None and numbers.dtype.str in NATIVE else None
 
 
 def of_numbers(numbers: Any, names: Sequence[str]) -> Any:
@@ -100,16 +87,14 @@ def of_numbers(numbers: Any, names: Sequence[str]) -> Any:
     return pd.DataFrame(own, columns=names, copy=False)
 
 
-def _has_texts_as_names(table: Any) -> bool:
-    names = table.columns
-    is_plain = type(names).__name__ == "Index" and names.name is None and names.dtype == _dtype_of_names()
-    return is_plain and len(names) > 0 and set(map(type, names)) == {str}
-
-
 @cache
-def _dtype_of_names() -> Any:
-    """What pandas makes of a list of texts as names: objects, or its own dtype of texts since version 3."""
-    return sys.modules["pandas"].Index(["a"]).dtype
+def dtype_of_names(kind: type) -> Any:
+    """The dtype that pandas gives a list of names that are texts, or whole numbers.
+
+    Args:
+        kind: str or int. Texts are objects, or have a dtype of their own since pandas 3.
+    """
+    return sys.modules["pandas"].Index([kind()]).dtype
 
 
 def kind_of(table: Any) -> list[Any]:

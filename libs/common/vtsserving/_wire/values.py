@@ -20,7 +20,7 @@ What a sender may send is exactly what a receiver takes: both sides have the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgpack
@@ -31,7 +31,6 @@ from vtsserving._wire.arrays import ARRAY
 from vtsserving._wire.arrow_data import ARROW
 from vtsserving._wire.iterators import is_iterator, listed
 from vtsserving._wire.limits import MAX_TABLE_DEPTH, MAX_VALUE_DEPTH, MAX_VALUE_NODES
-from vtsserving._wire.numbered_tables import joined_fields
 from vtsserving._wire.pandas_values import PANDAS
 from vtsserving._wire.scan import check_msgpack
 from vtsserving._wire.sparse import SPARSE
@@ -197,39 +196,6 @@ def decode_value(data: bytes | memoryview) -> Any:
     """
     check_msgpack(data, NESTED)
     return unpack_checked(data)
-
-
-def decode_numbered(parts: Sequence[bytes | memoryview], counts: Sequence[int]) -> Any:
-    """The DataFrames of several bodies as one, where they are only numbered.
-
-    Args:
-        parts: a DataFrame each, as encode_value made it.
-        counts: their rows.
-
-    Returns:
-        A DataFrame of sum(counts) rows; None where each must be decoded by itself.
-
-    Raises:
-        BadFrame, BadTensor, TooDeep: as decode_value.
-    """
-    found = []
-    for part in parts:
-        check_msgpack(part, NESTED)
-        fields = unpack_checked(part, _fields_of_frame)
-        if type(fields) is not FrameFields:
-            return None
-        found.append(fields)
-    joined = joined_fields(found, counts)
-    return None if joined is None else tables.decode(joined, series=False)
-
-
-class FrameFields(list[Any]):
-    """The fields of a DataFrame that is not made yet."""
-
-
-def _fields_of_frame(code: int, data: bytes) -> Any:
-    fields = unpack_checked(data) if code == DATAFRAME else None
-    return FrameFields(fields) if type(fields) is list else None
 
 
 def decode_held(data: bytes | memoryview) -> Any:

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from vtsserving._catalog.catalog import CatalogEntry, Method
+from vtsserving._codecs.columns import has_pandas
 from vtsserving._codecs.json_arrays import Array, ArraySpec, plain_array
+from vtsserving._codecs.json_records import PlainRecords
 from vtsserving._codecs.json_strict import Body, read
+from vtsserving._codecs.table import Table
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving._wire.rows import Packed, pack_call
+from vtsserving._wire.table_records import Records
 from vtsserving.exceptions import MethodNotFound, UnknownField, WrongType
 
 
@@ -27,6 +31,7 @@ class Target:
         "_first",
         "_head",
         "_is_table",
+        "_records",
         "_siblings",
         "_tail",
         "_takes_plain",
@@ -52,7 +57,9 @@ class Target:
         specs = self.arguments.specs
         first = specs[0] if len(specs) == 1 else None
         self._first = first
-        self._is_table = self.arguments.table(0) is not None
+        table = self.arguments.table(0)
+        self._is_table = table is not None
+        self._records: PlainRecords | None = None
         is_list = first is None and bool(self.arguments.specs or self.arguments.takes_lists)
         self._takes_plain = not (is_list or self._is_table or self.arguments.needs_several)
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
@@ -61,6 +68,20 @@ class Target:
         self._head = b""
         if first is not None and is_rows and self._dtype is not None and method.rule.first_axis == 0:
             self._head = pack_call((np.empty((1, *first.shape[1:]), first.dtype),), {}, method.rule).head
+        if table is not None and not self.arguments.needs_several and has_pandas():
+            self._take_rows(table)
+
+    def _take_rows(self, table: Table) -> None:
+        """Have rows of plain numbers read as those of an array, where the table is nothing else."""
+        if table.dtype is None:
+            return
+        records = table.of_rows([[0.0] * len(table.columns)], "input")
+        if type(records) is Records and records.numbers is not None:
+            self._head = pack_call((records,), {}, self.method.rule).head
+            self._dtype, self._tail = table.dtype, (len(table.columns),)
+            self._takes_plain = bool(self._head)
+            if self._head and table.dtype.itemsize >= 8:
+                self._records = PlainRecords(records.names, table.dtype)
 
     def named(self, method: str | None) -> Target:
         """The method of the same model that a call names; None: it names none.
@@ -106,7 +127,7 @@ class Target:
             return None
         array = plain_array(body, self._dtype)
         if array is None:
-            return None
+            return None if self._records is None else self._records.read(body)
         if self._tail is not None:
             if array.shape[1:] != self._tail:
                 return None

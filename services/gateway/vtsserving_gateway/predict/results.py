@@ -11,9 +11,16 @@ import numpy as np
 
 from vtsserving._inference.request import Outcome
 from vtsserving._wire import tensors, values
-from vtsserving._wire.leaves import FRAME_HOLE, LIST_HOLE, NUMBERS_HOLE, TENSOR_HOLE, VALUE_HOLE, WHOLE_HOLE
+from vtsserving._wire.leaves import (
+    FRAME_HOLE,
+    LIST_HOLE,
+    TENSOR_HOLE,
+    VALUE_HOLE,
+    WHOLE_HOLE,
+)
 from vtsserving._wire.rows import join_results
 from vtsserving._wire.scan import check_msgpack
+from vtsserving._wire.table_records import NUMBERS_HOLE, RECORDS_HOLE
 
 MAX_BARE_HEAD_BYTES: Final = 128
 """A head above this is no bare array: one dtype and at most eight sizes."""
@@ -97,7 +104,10 @@ def _without_containers(head: bytes) -> bytes:
                 data = data[:1] + spec._replace(container=tensors.NUMPY).pack()
         elif code in (values.TUPLE, values.MAPPING):
             data = msgpack.packb(values.unpack_checked(data, extension))
-        elif code not in (LIST_HOLE, FRAME_HOLE, VALUE_HOLE, NUMBERS_HOLE) and code == values.TENSOR:
+        elif (
+            code not in (LIST_HOLE, FRAME_HOLE, VALUE_HOLE, NUMBERS_HOLE, RECORDS_HOLE)
+            and code == values.TENSOR
+        ):
             spec, end = tensors.unpack_spec(memoryview(data))
             if spec.container == tensors.TORCH:
                 changed = True

@@ -11,7 +11,8 @@ from vtsserving._contract.result_rows import mark
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire import rows, tables, tensors
 from vtsserving._wire.layout import Bytes, layout
-from vtsserving._wire.leaves import Leaf, dimensions, ranges
+from vtsserving._wire.leaves import Leaf, dimensions
+from vtsserving._wire.ranges import ranges
 from vtsserving.exceptions import BadModelOutput
 
 _FIRST_AXIS = ResultForm(0)

@@ -1,4 +1,4 @@
-"""Numbered tables of several callers: joined column by column they are what pandas makes of them."""
+"""Tables of several callers that travel as records: joined they are what pandas makes of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.wire_values import is_same
-from vtsserving._wire import rows, values
+from vtsserving._wire import rows, tables, values
 from vtsserving._wire.call_rule import CallRule
-from vtsserving._wire.joined_labels import JoinedLabels
+from vtsserving._wire.joined_labels import JoinedLabels, SharedLabels
 from vtsserving._wire.leaves import Leaf
-from vtsserving.exceptions import BadFrame
+from vtsserving._wire.table_records import RECORDS_HOLE
+from vtsserving.exceptions import BadFrame, TooDeep, UnsupportedValue
 
 pytestmark = pytest.mark.fast
 
@@ -128,32 +129,154 @@ def test_a_column_that_is_too_long_does_not_shift_the_rows_of_others(kinds: list
     """Two bodies whose rows are right in sum, and wrong each."""
     one, two = (rows.pack_call((table(kinds, count, 0),), {}, RULE) for count in (1, 3))
     for bodies, counts in (([two.body, one.body], [1, 3]), ([one.body, two.body], [2, 2])):
-        with pytest.raises(BadFrame, match=r"its rows say|rows, its entry"):
+        with pytest.raises(BadFrame, match=r"rows say|rows, its entry|after the value"):
             rows.join_calls(one.head, bodies, counts, JoinedLabels(renumbers=False))
 
 
+def body_of(*parts: bytes) -> bytes:
+    rows_ = b"".join(parts)
+    return len(rows_).to_bytes(8, "little") + rows_
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("kind", "rows_"),
     [
-        [["a"], [["tensor", np.ones(2)]], ["range", [0, 1, 1]], None],
-        [["a", "b"], [["tensor", np.ones(1)]], ["range", [0, 1, 1]], None],
-        [["a"], [["list", 5]], ["range", [0, 1, 1]], None],
-        [["a"], [["masked", [np.ones(1), np.zeros(2, bool)]]], ["range", [0, 1, 1]], None],
-        [["a"], [["category", [np.zeros(1, "i1"), ["str", ["x"]]]]], ["range", [0, 1, 1]], None],
-        [["a"], [[5, np.ones(1)]], ["range", [0, 1, 1]], None],
-        [["a"], ["tensor"], ["range", [0, 1, 1]], None],
-        [["a"], [["tensor", np.ones(1)]], ["range", [0, 2, 1]], None],
-        ["a", [["tensor", np.ones(1)]], ["range", [0, 1, 1]], None],
-        [],
+        ("float64", bytes(7)),
+        ("float64", bytes(9)),
+        ("float64", bytes(8) + b"\x90"),
+        ("str", b""),
+        ("str", b"\x91\x90"),
+        ("str", b"\x91\x92\xa1a\xa1b"),
+        ("str", b"\x92\x91\xa1a\x91\xa1a"),
+        ("str", b"\x91\x91\x07"),
+        ("str", b"\x91\xa1a"),
+        ("str", b"\xa1a"),
+        ("category", b"\x03\0\0\0"),
+        ("category", b"\xfe\xff\xff\xff"),
+        ("Int64", bytes(8)),
     ],
 )
-def test_what_is_no_table_is_refused_as_each_alone_would_be(fields: list[Any]) -> None:
-    head = rows.pack_call((pd.DataFrame({"a": [1.0]}),), {}, RULE).head
-    raw = values.encode_value(fields)
-    body = values.msgpack.packb(values.msgpack.ExtType(values.DATAFRAME, raw))
-    sized = len(body).to_bytes(8, "little") + body
+def test_a_body_that_is_not_what_its_head_says_is_refused(kind: str, rows_: bytes) -> None:
+    head = rows.pack_call((table([kind, "str"][: 1 + (kind != "str")], 1, 0),), {}, RULE).head
+    ending = b"\x91\x91\xa1a" if kind != "str" else b""
+    for bodies in ([body_of(rows_, ending)], [body_of(rows_, ending)] * 2):
+        with pytest.raises(BadFrame):
+            rows.join_calls(head, bodies, [1] * len(bodies), JoinedLabels(renumbers=False))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        [],
+        [["a"], ["float64"]],
+        [["a"], ["float64", "float64"], None],
+        [[], [], None],
+        [["a", 1], ["float64", "float64"], None],
+        [[1.5], ["float64"], None],
+        [["a"], ["float65"], None],
+        [["a"], [["category", "x", ["str", ["a"]]]], None],
+        [["a"], [7], None],
+        [["a"], ["float64"], "int64"],
+        [["a"], ["float64"], ["int64"]],
+        [["a"], ["float64"], ["int64", ["b"]]],
+    ],
+)
+def test_a_hole_that_says_something_else_is_refused(kind: Any) -> None:
+    hole = values.msgpack.ExtType(RECORDS_HOLE, values.encode_value(kind))
     with pytest.raises(BadFrame):
-        rows.join_calls(head, [sized, sized], [1, 1], JoinedLabels(renumbers=False))
+        rows.join_calls(values.msgpack.packb([[hole], {}]), [body_of(bytes(8))], [1])
+
+
+def test_a_flag_is_true_whatever_bits_it_has() -> None:
+    packed = rows.pack_call((pd.DataFrame({"a": [True], "b": pd.array([True], dtype="boolean")}),), {}, RULE)
+    assert bytes(packed.body)[8:] == b"\x01\x01\x00"
+    (found,), _ = rows.join_calls(packed.head, [body_of(b"\x07\xff\x00")], [1])
+    assert is_same(found, pd.DataFrame({"a": [True], "b": pd.array([True], dtype="boolean")}))
+
+
+LABELS: dict[str, Callable[[int, int], Any]] = {
+    "int64": lambda first, n: pd.Index(range(first, first + n), dtype="int64", name="id"),
+    "str": lambda first, n: pd.Index([f"row {first + i}" for i in range(n)]),
+    "object": lambda first, n: pd.Index([(first + i, "a") for i in range(n)], tupleize_cols=False),
+    "times": lambda first, n: pd.DatetimeIndex(np.arange(first, first + n).astype("M8[s]"), name=3),
+    "range": lambda first, n: pd.RangeIndex(first, first + n),
+    "zoned": lambda first, n: pd.DatetimeIndex(np.arange(first, first + n).astype("M8[s]"), tz="UTC"),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("kinds", [["float64"], ["float64", "str"]])
+def test_labels_of_callers_stay_theirs(kind: str, kinds: list[str]) -> None:
+    parts = [
+        table(kinds, n, first).set_axis(LABELS[kind](first, n), axis=0)
+        for first, n in ((3, 1), (4, 2), (6, 1))
+    ]
+    packed = [rows.pack_call((part,), {}, RULE) for part in parts]
+    assert len({one.head for one in packed}) == 1
+    join = JoinedLabels(renumbers=False)
+    (found,), _ = rows.join_calls(packed[0].head, [one.body for one in packed], [1, 2, 1], join)
+    expected = pd.concat(parts)
+    expected.index = tables.joined_index(parts)
+    pd.testing.assert_frame_equal(found, expected, check_index_type="equiv")
+    assert [tuple(one) if isinstance(one, tuple) else one for one in found.index] == list(expected.index)
+    assert found.index.name == parts[0].index.name
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_that_callers_share_are_numbered_afresh_and_given_back(kind: str) -> None:
+    parts = [table(["float64", "str"], 2, n).set_axis(LABELS[kind](7, 2), axis=0) for n in range(2)]
+    packed = [rows.pack_call((part,), {}, RULE) for part in parts]
+    bodies = [one.body for one in packed]
+    with pytest.raises(SharedLabels):
+        rows.join_calls(packed[0].head, bodies, [2, 2], JoinedLabels(renumbers=False))
+    join = JoinedLabels(renumbers=True)
+    (found,), _ = rows.join_calls(packed[0].head, bodies, [2, 2], join)
+    assert found.index.is_unique
+    expected = pd.concat(parts)
+    expected.index = tables.joined_index(parts)
+    pd.testing.assert_frame_equal(join.restored(found), expected, check_index_type="equiv")
+
+
+@given(
+    kinds=st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=5),
+    counts=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    is_labelled=st.booleans(),
+)
+def test_rows_are_cut_as_they_were_joined(kinds: list[str], counts: list[int], is_labelled: bool) -> None:
+    whole = table(kinds, sum(counts), 5)
+    if is_labelled:
+        whole.index = LABELS["int64"](9, len(whole))
+    packed = rows.pack_call((whole,), {}, RULE)
+    cut = rows.layout(packed.head).cut(packed.body, packed.rows, counts)
+    head, bodies = rows.cut_leaves(*marked(whole), counts)
+    start = 0
+    for count, body, result in zip(counts, cut, bodies, strict=True):
+        expected = whole.iloc[start : start + count]
+        expected = expected if is_labelled else expected.reset_index(drop=True)
+        (found,), _ = rows.join_calls(packed.head, [body], [count])
+        assert is_same(found, expected)
+        assert is_same(rows.join_results([rows.Packed(head, count, result)]), expected)
+        start += count
+
+
+@pytest.mark.parametrize("item", ["\ud800", object(), {1: {2: object()}}])
+def test_an_item_that_cannot_be_sent_is_named_with_its_column(item: Any) -> None:
+    frame = pd.DataFrame({"a": [1.0], "b": pd.Series([item], dtype=object)})
+    with pytest.raises(UnsupportedValue, match=r"argument 1, column 'b'"):
+        rows.pack_call((frame,), {}, RULE)
+
+
+def test_an_item_is_nested_as_deep_as_a_receiver_takes() -> None:
+    def frame(depth: int) -> pd.DataFrame:
+        item: Any = 1
+        for _ in range(depth):
+            item = [item]
+        return pd.DataFrame({"a": pd.Series([item], dtype=object)})
+
+    rows.unpack_call(rows.pack_call((frame(30),), {}, RULE))
+    with pytest.raises(TooDeep):
+        rows.pack_call((frame(31),), {}, RULE)
 
 
 def test_another_value_in_place_of_a_table_is_refused() -> None:
