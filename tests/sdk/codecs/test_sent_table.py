@@ -103,6 +103,22 @@ def test_in_a_call_of_several_arguments_it_is_what_its_frame_is(
         assert one[0][1] == 7
 
 
+@given(requests())
+def test_frames_come_out_as_of_a_table_that_is_not_sent(request: tuple[list[dict[str, Any]], Any]) -> None:
+    columns, body = request
+    names = [column["name"] for column in columns]
+    try:
+        frame = read_table(body, Table.of(columns), "input")
+    except BadInput:
+        return
+    shuffled = frame[names[::-1]].astype(object)
+    for given_frame in (frame, frame[names[::-1]], shuffled):
+        assert is_same(
+            SentTable.of(columns).of_frame(given_frame, "input"),
+            Table.of(columns).of_frame(given_frame, "input"),
+        )
+
+
 def test_the_usual_dtypes_make_no_frame() -> None:
     columns = [{"name": name, **COLUMNS[name][0]} for name in COLUMNS if name not in ("zoned", "unknown")]
     values = [1.5, 0.5, 3, 4, None, True, False, "a", "b", None, [1], "a", 2, "2024-05-01"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vtsserving._codecs.column_items import NAMES, Items, as_key, converter, is_missing
+from vtsserving._codecs.column_items import NAMES, Items, as_key, converter, is_missing, texts
 from vtsserving._codecs.column_texts import parser
 from vtsserving.exceptions import OutOfRange, UnsupportedMediaType, WrongType
 
@@ -135,14 +135,28 @@ class Column:
         Raises:
             WrongType, OutOfRange: a value is not one of the column.
         """
-        place = f"{where}, column {self.name!r:.80}"
-        if self.nullable is False:
-            self._check_complete(items, place)
         if self.categories is not None:
-            return self._categorical([self._code(item, row, place) for row, item in enumerate(items)])
+            return self._categorical(self.codes(items, where))
+        place = self._place(items, where)
         if self.target is None:
             return inferred(items)
         return converter(self.target)(items, self.target, place)
+
+    def codes(self, items: Items, where: str) -> list[int]:
+        """The codes of categories, -1 for a missing one; raises as `of_items`."""
+        place = self._place(items, where)
+        return [self._code(item, row, place) for row, item in enumerate(items)]
+
+    def texts(self, items: Items, where: str) -> Items:
+        """The values of a column of texts, None for a missing one; raises as `of_items`."""
+        return texts(items, self._place(items, where))
+
+    def _place(self, items: Items, where: str) -> str:
+        """How an error names the column, after a look at whether all values are there that have to be."""
+        place = f"{where}, column {self.name!r:.80}"
+        if self.nullable is False:
+            self._check_complete(items, place)
+        return place
 
     def of_texts(self, texts: Sequence[str], where: str) -> Any:
         """The same of texts, as CSV has them: an empty one is a missing value; raises as `of_items`."""

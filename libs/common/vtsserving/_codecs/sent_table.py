@@ -5,13 +5,13 @@ Making one of a single row, only to take it apart again, costs fifteen times as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from vtsserving._codecs.column_items import Items, texts
+from vtsserving._codecs.column_items import Items
 from vtsserving._codecs.columns import Column, pandas_module
 from vtsserving._codecs.table import Table
 from vtsserving._wire import table_records
@@ -56,32 +56,15 @@ class _Texts:
         return pandas_module().array(self._items, dtype=self.dtype)
 
 
-class SentColumn(Column):
-    """A column whose values are only sent."""
-
-    __slots__ = ()
-
-    def of_items(self, items: Items, where: str) -> Any:
-        """As Column.of_items; what a table of records takes, which for texts is no array of pandas."""
-        target = self.target
-        if self.categories is None and type(target).__name__ == "StringDtype":
-            place = f"{where}, column {self.name!r:.80}"
-            if self.nullable is False:
-                self._check_complete(items, place)
-            return _Texts(list(texts(items, place)), target)
-        return super().of_items(items, where)
-
-    def _categorical(self, codes: Any) -> Any:
-        return _Codes(codes, self.target)
-
-
 class SentTable(Table):
     """The record of a table, of which `of_records` and its like make records where the columns are of usual dtypes."""
 
-    @classmethod
-    def of(cls, columns: Sequence[Mapping[str, Any]], *, ignores_extra: bool = False) -> SentTable:
-        """The table whose columns a contract describes."""
-        return cls([SentColumn.of(column) for column in columns], ignores_extra=ignores_extra)
+    def _values(self, column: Column, items: Items, where: str) -> Any:
+        if column.categories is not None:
+            return _Codes(column.codes(items, where), column.target)
+        if type(column.target).__name__ == "StringDtype":
+            return _Texts(list(column.texts(items, where)), column.target)
+        return super()._values(column, items, where)
 
     def _frame(self, names: Sequence[Any], values: Sequence[Any], index: Any = None) -> Any:
         if self.columns:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from vtsserving._codecs.column_items import Items
 from vtsserving._codecs.columns import Column, listed, pandas_module
 from vtsserving._codecs.csv_text import TextTable
 from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
@@ -249,7 +250,7 @@ class Table:
         columns = _turned(rows, len(self.columns))
         return self._frame(
             self.names,
-            [column.of_items(items, where) for column, items in zip(self.columns, columns, strict=True)],
+            [self._values(column, items, where) for column, items in zip(self.columns, columns, strict=True)],
         )
 
     def _of_plain_rows(self, rows: Sequence[Any]) -> Any:
@@ -264,6 +265,10 @@ class Table:
             return None
         return self._of_numbers(np.array(rows, target))
 
+    def _values(self, column: Column, items: Items, where: str) -> Any:
+        """The values of one column, as `_frame` takes them."""
+        return column.of_items(items, where)
+
     def _of_numbers(self, numbers: np.ndarray[Any, Any]) -> Any:
         return pandas_module().DataFrame(numbers, columns=self.names, copy=False)
 
@@ -273,7 +278,9 @@ class Table:
             found = [one.of_items(list(items), where) for one, items in zip(own, columns, strict=True)]
             return self._frame(names, found, index)
         places = self._places(names, where)
-        made = [column.of_items(columns[at], where) for column, at in zip(self.columns, places, strict=True)]
+        made = [
+            self._values(column, columns[at], where) for column, at in zip(self.columns, places, strict=True)
+        ]
         return self._frame(self.names, made, index)
 
     def _of_any_records(self, records: Sequence[Record], where: str) -> Any:

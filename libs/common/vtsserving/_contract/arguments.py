@@ -16,6 +16,7 @@ from vtsserving._codecs.table import Table
 from vtsserving._codecs.table_forms import is_call, read_table
 from vtsserving._contract.casting import cast
 from vtsserving._contract.plain_values import plain
+from vtsserving._contract.typed_items import typed_items
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
 from vtsserving._wire import tables, tensors
@@ -78,6 +79,10 @@ class Arguments:
             name: its name, where it has no position.
         """
         return self._tables.get(self._name(index, name)) if self._tables else None
+
+    def is_typed(self, index: int) -> bool:
+        """Whether a positional argument is texts or bytes, and nothing else."""
+        return self._described(index).type in ("texts", "bytes")
 
     def known_columns(self, index: int, name: str = "") -> Table | None:
         """The same of an argument that may be a table, or an array as well."""
@@ -159,6 +164,9 @@ class Arguments:
 
     def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         value = plain(value)
+        described = self._described(index, name)
+        if described.type in ("texts", "bytes") and not isinstance(value, TextTable):
+            value = typed_items(value, described.type, where)
         if isinstance(value, TextTable):
             return self._from_texts(value, spec, where, index, name)
         if tables.is_table(value):
@@ -204,6 +212,11 @@ class Arguments:
             index: its position; -1 if it has none.
             name: its name, where it was given by name.
         """
+        described = self._described(index, name)
+        if described.type in ("texts", "bytes"):
+            value = typed_items(value, described.type, where)
+            if described.type == "bytes":
+                return value
         table = self.table(index, name)
         if table is None and (
             isinstance(value, dict) or (value and isinstance(value, list) and isinstance(value[0], dict))
@@ -214,7 +227,6 @@ class Arguments:
             return read_table(value, table, where)
         if spec is not None:
             return to_array(value, spec, where, takes_bools=True)
-        described = self._described(index)
         if self.takes_lists and described.type != "tensor":
             return value
         found = infer(value, where, is_padded=self._is_of_0_1)
@@ -272,10 +284,8 @@ class Arguments:
         """Of a named argument; -1 if it has none."""
         return self.contract.names.index(name) if name in self.contract.names else -1
 
-    def _described(self, index: int) -> Argument:
-        names = self.contract.names
-        found = self.contract.arguments.get(names[index]) if 0 <= index < len(names) else None
-        return found or NOT_DESCRIBED
+    def _described(self, index: int, name: str = "") -> Argument:
+        return self.contract.arguments.get(self._name(index, name)) or NOT_DESCRIBED
 
 
 def _from_columns(value: Any, table: Table, where: str) -> Any:

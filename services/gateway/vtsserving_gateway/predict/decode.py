@@ -61,7 +61,8 @@ class Target:
         self._is_table = table is not None
         self._records: PlainRecords | None = None
         is_list = first is None and bool(self.arguments.specs or self.arguments.takes_lists)
-        self._takes_plain = not (is_list or self._is_table or self.arguments.needs_several)
+        is_other = self._is_table or self.arguments.is_typed(0)
+        self._takes_plain = not (is_list or is_other or self.arguments.needs_several)
         self._dtype = first.dtype if first is not None and first.dtype.kind == "f" else None
         is_rows = first is not None and first.shape[:1] == (-1,) and -1 not in first.shape[1:]
         self._tail = first.shape[1:] if first is not None and is_rows else None
