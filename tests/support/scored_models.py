@@ -40,6 +40,16 @@ def save_people() -> Model:
     return vtsserving.sklearn.save_model("people", model, signatures=signatures, input_example=frame.head(8))
 
 
+def save_riders() -> Model:
+    """A function of a table whose columns are whole numbers, categories and fractions."""
+
+    def total(rides: Any) -> list[float]:
+        return [float(value) for value in rides["n"] + rides["x"]]
+
+    example = pd.DataFrame({"n": [1, 2], "kind": pd.Categorical(["a", "b"]), "x": [0.5, 1.5]})
+    return vtsserving.picklable_model.save_model("riders", total, input_example=example)
+
+
 def people(rows: int) -> pd.DataFrame:
     """A table of people; towns are texts that look like numbers."""
     random = np.random.default_rng(rows)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 import vtsserving
 from support.runner_models import DROP_ROW, LEAVE, RAISE, SEGFAULT
-from support.scored_models import people, save_echo, save_people, save_trouble
+from support.scored_models import people, save_echo, save_people, save_riders, save_trouble
 from vtsserving.exceptions import (
     BadInput,
     BadModelOutput,
@@ -178,3 +181,53 @@ def test_a_result_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("a,b\n1,2\n3,4\n")
     with pytest.raises((ModelFailed, InvalidArgument), match="has no rows"):
         vtsserving.predict_file("echo", tmp_path / "in.csv", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("processes", [None, 2], ids=["here", "two processes"])
+def test_a_record_that_does_not_fit_has_the_error_that_it_has_online(
+    tmp_path: Path, processes: int | None
+) -> None:
+    save_riders()
+    lines = ["n,kind,x", "1,a,0.5", "1.5,a,0.5", "2.0,b,", ",a,1", "4,c,1", "5,b,much", "6,b,2"]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    scored = vtsserving.predict_file(
+        "riders", tmp_path / "in.csv", tmp_path / "out.csv", processes=processes, result_name="sum"
+    )
+    assert [one["sum"] for one in listed(tmp_path / "out.csv")] == ["1.5", "", "nan", "", "", "", "8.0"]
+    failed = listed(tmp_path / "out.csv.failed.csv")
+    assert [(one["row"], one["code"]) for one in failed] == [(str(row), "wrong_type") for row in (1, 3, 4, 5)]
+    assert [one["error"] for one in failed] == [
+        "input, column 'n' is 1.5; expected an integer",
+        "input, column 'n' is missing; send a value, or save the model with 'nullable': True for it",
+        "input, column 'kind' is 'c', which is not among its categories 'a', 'b'",
+        "input, column 'x' is 'much'; expected a number",
+    ]
+    assert scored.failed == 4
+
+
+def test_an_error_of_a_column_that_is_not_for_the_method_says_what_to_do(tmp_path: Path) -> None:
+    save_riders()
+    (tmp_path / "in.csv").write_text("n,kind,x,target\n1,a,0.5,1\n")
+    with pytest.raises(
+        BadShape, match=r"unknown 'target'.*; keep what is not for the method, --keep 'target'"
+    ):
+        vtsserving.predict_file("riders", tmp_path / "in.csv", tmp_path / "out.csv")
+    scored = vtsserving.predict_file("riders", tmp_path / "in.csv", tmp_path / "out.csv", keep=["target"])
+    assert (scored.rows, scored.failed) == (1, 0)
+
+
+def test_a_text_that_is_missing_fails_alone_and_the_error_says_so(tmp_path: Path) -> None:
+    words = make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good", "bad"] * 3, ["p", "n"] * 3)
+    vtsserving.sklearn.save_model("words", words)
+    (tmp_path / "in.csv").write_text('text\ngood\n""\n01067 bad\n')
+    vtsserving.predict_file("words", tmp_path / "in.csv", tmp_path / "out.csv")
+    assert [one["prediction"] for one in listed(tmp_path / "out.csv")] == ["p", "", "n"]
+    assert listed(tmp_path / "out.csv.failed.csv") == [
+        {"row": "1", "code": "wrong_type", "error": "the column 'text' is missing; expected a string"}
+    ]
+    with pytest.raises(InvalidArgument, match="for all are kept; choose what it gets, too: --column 'text'"):
+        vtsserving.predict_file("words", tmp_path / "in.csv", tmp_path / "out.csv", keep=["text"])
+    vtsserving.predict_file(
+        "words", tmp_path / "in.csv", tmp_path / "out.csv", keep=["text"], columns=["text"]
+    )
+    assert [one["text"] for one in listed(tmp_path / "out.csv")] == ["good", "", "01067 bad"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
@@ -46,33 +47,43 @@ def read_csv(body: bytes | bytearray) -> TextTable:
         raise BadEncoding(f"the CSV is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
     if "\0" in text:
         raise BadInput("the CSV has a NUL in it; it is not text")
-    if csv.field_size_limit() < MAX_FIELD_CHARS:
-        csv.field_size_limit(MAX_FIELD_CHARS)
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = next(lines, None)
-        if not names:
-            raise EmptyBody("the CSV is empty; its first line names the columns")
-        if len(names) > MAX_TABLE_COLUMNS:
-            raise TooLarge(f"the table has {len(names)} columns; at most {MAX_TABLE_COLUMNS} are possible")
-        rows = []
-        for row in lines:
-            if not row:
-                continue  # an empty line
-            if len(row) != len(names):
-                raise Ragged(
-                    f"line {lines.line_num} of the CSV has {len(row)} fields, the first one {len(names)}"
-                )
-            rows.append(row)
-    except csv.Error as error:
-        raise BadInput(f"line {lines.line_num} is not CSV: {error}") from None
+    lines = records(text)
+    names = [] if text[:1] in ("\r", "\n") else next(lines, (0, []))[1]
+    if not names:
+        raise EmptyBody("the CSV is empty; its first line names the columns")
+    if len(names) > MAX_TABLE_COLUMNS:
+        raise TooLarge(f"the table has {len(names)} columns; at most {MAX_TABLE_COLUMNS} are possible")
+    rows = []
+    for line, row in lines:
+        if len(row) != len(names):
+            raise Ragged(f"line {line} of the CSV has {len(row)} fields, the first one {len(names)}")
+        rows.append(row)
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
     return TextTable(names, columns)
+
+
+def records(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV, each with the number of the line on which it ends; empty lines are none.
+
+    Args:
+        text: as RFC 4180 has it.
+        delimiter: between fields.
+
+    Raises:
+        BadInput: it is not CSV.
+    """
+    if csv.field_size_limit() < MAX_FIELD_CHARS:
+        csv.field_size_limit(MAX_FIELD_CHARS)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for record in lines:
+            if record:
+                yield lines.line_num, record
+    except csv.Error as error:
+        raise BadInput(f"line {lines.line_num} is not CSV: {error}") from None
 
 
 def _check_size(body: bytes | bytearray) -> None:
     """Refuse a body of very many fields before they are made: each takes far more than its byte."""
     if body.count(b",") + body.count(b"\n") + body.count(b"\r") > MAX_TABLE_CELLS:
-        raise TooLarge(
-            f"the CSV has more than {MAX_TABLE_CELLS:,} fields; send Parquet or Arrow, or fewer rows"
-        )
+        raise TooLarge(f"the CSV has more than {MAX_TABLE_CELLS:,} fields; send fewer rows in one request")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
-from vtsserving._scoring.calls import CallPlan
+from vtsserving._scoring.calls import CallPlan, arguments_of
 from vtsserving._scoring.chunks import Chunk
 from vtsserving._scoring.encoding import Stretch, encode
 from vtsserving._scoring.formats import Format
@@ -29,6 +30,8 @@ from vtsserving.exceptions import (
 
 FATAL: Final = (Unavailable, AuthError, NotFound, ProtocolError, StorageError, IncompatibleEnvironment)
 """Errors that say nothing about rows: the run ends, and can be resumed."""
+
+_ROW: Final = re.compile(r"^([^\n]{1,200}?), row 0 is ")
 
 Call = Callable[[list[Any], dict[str, Any]], Any]
 
@@ -121,7 +124,7 @@ class Answerer:
                     first, second = some.halves()
                     waiting += [second, first]
                     continue
-                failed.append(FailedRow(done, *described(error)))
+                failed.append(FailedRow(done, *described_alone(error)))
                 part = self._gap(some)
             parts.append(part)
             done += some.rows
@@ -142,7 +145,7 @@ class Answerer:
         return Stretch(chunk.rows, kept)
 
     def _part(self, chunk: Chunk, names: tuple[str, ...] | None) -> tuple[Stretch, tuple[str, ...]]:
-        args, kwargs = self.plan.arguments(chunk)
+        args, kwargs = arguments_of(self.plan, self.arguments, chunk)
         result = in_order(self._call(args, kwargs), chunk.rows)
         if self._output == "npy":
             array = whole_array(result, chunk.rows, self._form)
@@ -186,6 +189,12 @@ def described(error: BaseException) -> tuple[str, str]:
         return error.wire_code, " ".join(error.message.split())
     kind = ModelFailed if isinstance(error, Exception | SystemExit) else ModelError
     return kind.code, " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def described_alone(error: BaseException) -> tuple[str, str]:
+    """The same of a call with one row, whose number, 0, says nothing of the file."""
+    code, message = described(error)
+    return code, _ROW.sub(r"\1 is ", message, count=1) if isinstance(error, BadInput) else message
 
 
 def _joined(parts: list[Stretch]) -> list[Stretch]:

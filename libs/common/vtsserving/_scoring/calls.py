@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from vtsserving._codecs.column_items import is_missing
+from vtsserving._codecs.column_objects import object_converter
+from vtsserving._codecs.csv_text import TextTable
 from vtsserving._contract.arguments import Arguments
 from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
@@ -96,7 +99,9 @@ def plan_calls(
     if chosen is None:
         chosen = [name for name in names if name not in kept or name in known]
     if not chosen:
-        raise InvalidArgument("no column is left for the method; keep fewer, or choose some")
+        raise InvalidArgument(
+            f"no column is left for the method, for all are kept; choose what it gets, too: --column {names[0]!r:.80}"
+        )
     found = rows_as or _rows_as(contract, described.type, bool(known), spec is not None, chosen)
     dtypes = {str(column["name"]): _parsed_as(column) for column in described.columns if _parsed_as(column)}
     if found == "array" and spec is not None:
@@ -118,7 +123,7 @@ def _rows_as(
     ]
     if len(taken) > 1 and len(chosen) > 1 and set(chosen) <= set(contract.names):
         return "arguments"
-    if kind == "table" or has_columns:
+    if kind in ("table", "series") or has_columns:
         return "table"
     if kind in ("texts", "bytes"):
         return "list"
@@ -136,6 +141,9 @@ def _known_as(text: str) -> RowsAs:
     return "arguments"
 
 
+_PARSED_ARROW: Final = ("int", "uint", "float", "double", "bool", "halffloat")
+
+
 def _parsed_as(column: Mapping[str, Any]) -> str:
     """The dtype as which a column of a CSV file is parsed; a category has that of its categories."""
     dtype = str(column.get("dtype") or "")
@@ -145,11 +153,39 @@ def _parsed_as(column: Mapping[str, Any]) -> str:
         return (
             TEXT if is_text else "float64" if any(isinstance(one, float) for one in categories) else "int64"
         )
-    return TEXT if dtype in ("object", "str", "string") or dtype.startswith("string[") else dtype
+    if dtype.startswith("Sparse["):
+        return dtype.removeprefix("Sparse[").partition(",")[0].rstrip("]")
+    is_text = dtype in ("object", "str", "string") or dtype.startswith(("string[", "interval["))
+    if is_text or object_converter(dtype) is not None:
+        return TEXT
+    # Of other dtypes of Arrow pandas' parser makes no column: the record of the columns does, of their texts.
+    return TEXT if dtype.endswith("[pyarrow]") and not dtype.startswith(_PARSED_ARROW) else dtype
 
 
 def _number(dtype: np.dtype[Any]) -> str:
     return "float64" if dtype.kind == "f" else str(dtype.name)
+
+
+def arguments_of(plan: CallPlan, arguments: Arguments, chunk: Chunk) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call; a record of CSV that does not fit is read as online, with the errors from there.
+
+    Args:
+        plan: how calls are made.
+        arguments: what is known of the method's.
+        chunk: some rows.
+
+    Raises:
+        BadInput: as `CallPlan.arguments`.
+    """
+    try:
+        return plan.arguments(chunk)
+    except BadInput:
+        is_record = isinstance(chunk, CsvChunk) and chunk.rows == 1 and plan.columns is not None
+        if not is_record or plan.rows_as != "table" or arguments.known_columns(0) is None:
+            raise
+        texts = chunk.as_written(plan.columns or ())
+        found, named = arguments.conform([TextTable(list(texts), list(texts.values()))], {})
+        return list(found), named
 
 
 def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
@@ -160,6 +196,8 @@ def _array(chunk: Chunk, columns: Sequence[str], ndim: int) -> Any:
     found = (
         chunk.columns(columns) if isinstance(chunk, CsvChunk) else [chunk.column(name) for name in columns]
     )
+    if len(found) == 1 and found[0].dtype.kind == "O":
+        _check_complete(found[0].tolist(), columns[0])
     if len(found) == 1 and (ndim == 1 or found[0].ndim > 1):
         return np.array(found[0])
     if len(found) == 1 and not ndim and _is_text(found[0]):
@@ -186,6 +224,13 @@ def _of_objects(found: Sequence[Any], columns: Sequence[str]) -> Any:
     raise WrongType(
         f"the column {name!r:.80} holds something else than numbers; choose the columns that the method takes"
     )
+
+
+def _check_complete(items: Sequence[Any], name: str) -> None:
+    """Refuse a missing value among texts."""
+    for row, item in enumerate(items):
+        if is_missing(item) and all(isinstance(one, str) or is_missing(one) for one in items):
+            raise WrongType(f"the column {name!r:.80}, row {row} is missing; expected a string")
 
 
 def _is_text(column: Any) -> bool:
@@ -233,7 +278,7 @@ def check_once(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> None:
 def _misfit(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> BadInput | None:
     """The error of a call with these rows; None: the method would take them."""
     try:
-        args, kwargs = plan.arguments(chunk)
+        args, kwargs = arguments_of(plan, arguments, chunk)
         try:
             arguments.conform(
                 [_no_rows(one) for one in args], {name: _no_rows(one) for name, one in kwargs.items()}
@@ -242,6 +287,8 @@ def _misfit(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> BadInput | No
             # Without rows, a list or an array of objects says less than with them: the whole call decides.
             arguments.conform(args, kwargs)
     except BadShape as error:
+        if plan.rows_as == "table":
+            return _with_a_way_out(error, arguments, plan)
         if plan.rows_as != "array" or not plan.columns:
             return error
         return BadShape(
@@ -250,6 +297,18 @@ def _misfit(arguments: Arguments, plan: CallPlan, chunk: Chunk) -> BadInput | No
     except BadInput as error:
         return error
     return None
+
+
+def _with_a_way_out(error: BadShape, arguments: Arguments, plan: CallPlan) -> BadShape:
+    """The same error; of columns that the method does not have, with what can be done about them."""
+    table = arguments.known_columns(0)
+    known = {str(name) for name in table.names} if table is not None else set()
+    unknown = [name for name in plan.columns or () if known and name not in known]
+    if not unknown:
+        return error
+    return BadShape(
+        f"{error.message}; keep what is not for the method, --keep {unknown[0]!r:.80}, or choose its columns, --column"
+    )
 
 
 def _some_rows(chunk: Chunk) -> Iterator[Chunk]:

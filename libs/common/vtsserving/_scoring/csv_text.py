@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vtsserving._codecs.column_texts import MISSING
+from vtsserving._codecs.csv_text import records
 from vtsserving._scoring import packages
 from vtsserving.exceptions import BadInput
 
@@ -202,14 +203,16 @@ def _read(text: bytes, layout: CsvLayout, names: Sequence[str]) -> Any:
     pandas = packages.pandas()
     dtypes = {name: layout.dtypes.get(name, TEXT) for name in names}
     times = [name for name, dtype in dtypes.items() if dtype.startswith(("datetime64", "timedelta64"))]
-    frame = pandas.read_csv(
-        io.BytesIO(text),
-        **_columns(layout, names),
-        dtype={**dtypes, **dict.fromkeys(times, TEXT)},
-        na_values=_missing(dtypes),
-        on_bad_lines="error",
-        **_precision(pandas),
-    )
+    # It tries fractions as whole numbers before it refuses them, and numpy warns of those that are missing.
+    with np.errstate(invalid="ignore"):
+        frame = pandas.read_csv(
+            io.BytesIO(text),
+            **_columns(layout, names),
+            dtype={**dtypes, **dict.fromkeys(times, TEXT)},
+            na_values=_missing(dtypes),
+            on_bad_lines="error",
+            **_precision(pandas),
+        )
     for name in times:
         convert = pandas.to_datetime if dtypes[name].startswith("datetime64") else pandas.to_timedelta
         frame[name] = convert(frame[name]).astype(dtypes[name])
@@ -266,18 +269,15 @@ def parsed_columns(text: bytes, layout: CsvLayout, names: Sequence[str], rows: i
     """
     check_cells(text, layout)
     try:
-        content = io.StringIO(text.decode(), newline="")
-        records = [
-            record for record in csv.reader(content, delimiter=layout.delimiter, strict=True) if record
-        ]
-    except (UnicodeDecodeError, csv.Error) as error:
+        found_records = [record for _, record in records(text.decode(), layout.delimiter)]
+    except (UnicodeDecodeError, BadInput) as error:
         raise BadInput(f"the record cannot be read: {error}") from error
-    if len(records) != rows:
-        raise BadInput(f"{rows} lines are {len(records)} records; is a quote not closed?")
+    if len(found_records) != rows:
+        raise BadInput(f"{rows} lines are {len(found_records)} records; is a quote not closed?")
     found = {}
     for name in names:
         at = layout.names.index(name)
-        found[name] = _typed([record[at] for record in records], layout.dtypes.get(name, TEXT), name)
+        found[name] = _typed([record[at] for record in found_records], layout.dtypes.get(name, TEXT), name)
     return found
 
 
