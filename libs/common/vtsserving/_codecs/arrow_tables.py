@@ -258,7 +258,9 @@ def frame_of_arrow(table: Any) -> Any:
         kind = table.schema.field(at).type
         if not (kind.__class__.__name__ == "DataType" and str(kind).startswith(("int", "uint", "bool"))):
             continue
-        place = [place for place, name in enumerate(frame.columns) if name == column]
+        # Without columns that became labels of rows, each stands where it stood, whatever it is called.
+        is_in_place = len(frame.columns) == table.num_columns
+        place = [at] if is_in_place else [one for one, name in enumerate(frame.columns) if name == column]
         if len(place) == 1 and table.column(at).null_count and frame.dtypes.iloc[place[0]].kind == "O":
             exact[place[0]] = _with_gaps(pd, frame.iloc[:, place[0]], str(kind))
     if not exact:

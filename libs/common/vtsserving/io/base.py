@@ -8,7 +8,7 @@ from email.message import Message
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from vtsserving.exceptions import BadInput, UnsupportedMediaType
+from vtsserving.exceptions import BadInput, UnsupportedMediaType, VtsServingException
 
 OCTETS: Final = "application/octet-stream"
 URLENCODED: Final = "application/x-www-form-urlencoded"
@@ -113,6 +113,15 @@ class IODescriptor(ABC):
         if media_type in self.media_types:
             return True
         return media_type == URLENCODED and "application/json" in self.media_types
+
+
+def is_read(descriptor: IODescriptor, body: Body) -> bool:
+    """Whether a descriptor reads a body, which the documentation is to show."""
+    try:
+        descriptor.read(body)
+    except VtsServingException:
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)

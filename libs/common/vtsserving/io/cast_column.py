@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vtsserving._codecs.column_categories import is_usual
+from vtsserving._codecs.column_objects import kind_of
 from vtsserving._codecs.columns import Column, inferred, pandas_module
 from vtsserving.exceptions import BadDtype, OutOfRange, WrongType
 
@@ -32,6 +34,7 @@ class CastColumn(Column):
             "" if dtype is None else _name_of(dtype),
             categories=None if categories is None else list(categories),
             ordered=bool(getattr(dtype, "ordered", False)),
+            categories_dtype="" if categories is None else _dtype_of_categories(categories),
         )
 
     def of_items(self, items: Any, where: str) -> Any:
@@ -92,6 +95,13 @@ def _are_texts(series: Any) -> bool:
 
 def _text(item: Any) -> Any:
     return item if isinstance(item, str) else str(item)
+
+
+def _dtype_of_categories(categories: Any) -> str:
+    """The dtype of categories that JSON has as texts, or in another dtype than pandas makes of them."""
+    if str(categories.dtype) == "object":
+        return kind_of(categories)
+    return "" if is_usual(categories.dtype) else str(categories.dtype)
 
 
 def _name_of(dtype: Any) -> str:

@@ -30,6 +30,12 @@ from vtsserving.io.exact_cast import check_whole_numbers, exact_cast, name_of, r
 NPY: Final = "application/x-npy"
 MSGPACK: Final = "application/msgpack"
 
+MAX_SHOWN: Final = 64
+"""Most numbers of an example that nobody gave."""
+
+MAX_SAMPLE: Final = 1_024
+"""Most numbers of a sample that the documentation shows."""
+
 _KINDS: Final = "biufU"
 _MANY_DIGITS: Final = re.compile(rb"[0-9]{16}")
 """Whole numbers with fewer digits are exact in float64."""
@@ -82,7 +88,8 @@ class NumpyNdarray(IODescriptor):
             )
         shape = (-1, *array.shape[1:]) if array.ndim else ()
         made = cls(_without_width(array), enforce_dtype, shape, enforce_shape)
-        made._example = array.tolist()
+        shown = array if array.size <= MAX_SAMPLE else array[:1]
+        made._example = shown.tolist() if shown.size <= MAX_SAMPLE else None
         return made
 
     def read(self, body: Body) -> Any:
@@ -182,7 +189,8 @@ class NumpyNdarray(IODescriptor):
         """See IODescriptor.schema."""
         kinds = [self._kind] if self._dtype is not None else ["number", "boolean", "string"]
         kinds += ["null"] * ("number" in kinds)  # a missing value is NaN
-        return {**self._schema(kinds), "examples": [self._sample()]}
+        sample = self._sample()
+        return {**self._schema(kinds), "examples": [sample]} if sample is not None else self._schema(kinds)
 
     def result_schema(self) -> dict[str, Any]:
         """See IODescriptor.result_schema; numbers that are not finite are null."""
@@ -215,13 +223,13 @@ class NumpyNdarray(IODescriptor):
         return kinds.get(self._dtype.kind, "number")
 
     def _sample(self) -> Any:
-        """An input for the documentation."""
+        """An input for the documentation; None where too little is known of it, or it would be long."""
         if self._example is not None:
             return self._example
-        shape = (
-            (1, 2) if self._shape is None else [max(size, 1) if size < 0 else size for size in self._shape]
-        )
-        return np.zeros(shape, self._dtype).tolist()
+        if self._shape is None or self._shape.count(-1) > 1:
+            return None
+        zeros = np.zeros([1 if size < 0 else size for size in self._shape], self._dtype)
+        return zeros.tolist() if zeros.size <= MAX_SHOWN else None
 
     def content_schema(self, *, result: bool = False) -> dict[str, Any]:
         """See IODescriptor.content_schema."""

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from vtsserving._codecs.arrow_tables import read_parquet
+from vtsserving._codecs.column_objects import kind_of
 from vtsserving._codecs.csv_text import read_csv
+from vtsserving._codecs.foreign_tables import as_pandas
 from vtsserving._codecs.json_strict import read
 from vtsserving._codecs.table import Table
 from vtsserving.exceptions import (
@@ -18,7 +20,7 @@ from vtsserving.exceptions import (
     MissingDependency,
     VtsServingException,
 )
-from vtsserving.io.base import Body, Content, IODescriptor, preferred, require
+from vtsserving.io.base import Body, Content, IODescriptor, is_read, preferred, require
 from vtsserving.io.cast_column import CastColumn, column_maker
 from vtsserving.io.table_json import (
     WHERE,
@@ -81,16 +83,28 @@ class PandasDataFrame(IODescriptor):
         self._shape = None if shape is None else tuple(shape)
         self._enforce_shape = enforce_shape
         self._example: Any = None
+        self._csv = ""
 
     @classmethod
     def from_sample(cls, sample: Any, orient: Orient = "records", **options: Any) -> PandasDataFrame:
         """A descriptor of frames with the sample's columns and their dtypes; their categories are enforced."""
         names = [str(name) for name in sample.columns]
         if "dtype" not in options and len(set(names)) == len(names):
-            options["dtype"] = dict(zip(names, sample.dtypes, strict=True))
+            options["dtype"] = {name: _said(sample.iloc[:, at]) for at, name in enumerate(names)}
         made = cls(orient, columns=names, **options)
-        made._example = read(frame_to_json(sample.head(2), orient))
+        made._example, made._csv = made._shown(sample)
         return made
+
+    def _shown(self, sample: Any) -> tuple[Any, str]:
+        """The first rows of a sample as JSON and as CSV, for the documentation; None and empty if they are not read."""
+        for few in (sample.head(2), sample) if len(sample) else ():
+            found: list[Any] = []
+            for made in (frame_to_json(few, self._orient), few.to_csv(index=False).encode()):
+                media_type = _FORMATS["csv" if found else "json"]
+                found.append(made if is_read(self, Body(made, media_type)) else None)
+            if found[0]:
+                return read(found[0]), (found[1] or b"").decode()
+        return None, ""
 
     def check_packages(self) -> None:
         """See IODescriptor.check_packages."""
@@ -145,11 +159,13 @@ class PandasDataFrame(IODescriptor):
         try:
             return self._written(value, media_type)
         except BadModelOutput:
-            if media_type == PARQUET and isinstance(value, _pandas().DataFrame) and "*/*" in accept:
+            is_table = isinstance(as_pandas(value), _pandas().DataFrame)
+            if media_type == PARQUET and is_table and "*/*" in accept:
                 return self._written(value, _FORMATS["json"])
             raise
 
     def _written(self, value: Any, media_type: str) -> Content:
+        value = as_pandas(value)
         if not isinstance(value, _pandas().DataFrame):
             raise BadModelOutput(f"expected a DataFrame, got {type(value).__name__}")
         try:
@@ -187,16 +203,17 @@ class PandasDataFrame(IODescriptor):
         # No `type`: the body is text in any case, as OpenAPI 3.1 has it.
         text: dict[str, Any] = {
             "contentMediaType": "text/csv",
-            "description": "The first line names the columns.",
+            "description": f"The first line names the columns{self._named()}.",
         }
         forms = {
             "application/json": self.result_schema() if result else self.schema(),
-            "text/csv": text
-            if self._columns is None
-            else {**text, "examples": [f"{','.join(self._columns)}\n"]},
+            "text/csv": {**text, "examples": [self._csv]} if self._csv and not result else text,
             PARQUET: {"type": "string", "format": "binary"},
         }
         return {media_type: {"schema": forms[media_type]} for media_type in self.media_types}
+
+    def _named(self) -> str:
+        return "" if self._columns is None else f": {', '.join(self._columns)}"
 
 
 class PandasSeries(IODescriptor):
@@ -224,12 +241,19 @@ class PandasSeries(IODescriptor):
         self._column = CastColumn("values", dtype, is_enforced=enforce_dtype)
         self._shape = None if shape is None else tuple(shape)
         self._enforce_shape = enforce_shape
+        self._example: Any = None
 
     @classmethod
     def from_sample(cls, sample: Any, **options: Any) -> PandasSeries:
-        """A descriptor of series with the sample's dtype."""
-        options.setdefault("dtype", sample.dtype)
-        return cls(**options)
+        """A descriptor of series with the sample's dtype, and its first values as an example."""
+        options.setdefault("dtype", _said(sample))
+        made = cls(**options)
+        for few in (sample.head(2), sample) if len(sample) else ():
+            text = series_to_json(few, made._orient)
+            if is_read(made, Body(text, "application/json")):
+                made._example = read(text)
+                break
+        return made
 
     def check_packages(self) -> None:
         """See IODescriptor.check_packages."""
@@ -251,6 +275,7 @@ class PandasSeries(IODescriptor):
     def write(self, value: Any) -> Content:
         """See IODescriptor.write."""
         pd = _pandas()
+        value = as_pandas(value)
         if not isinstance(value, pd.Series):
             raise BadModelOutput(f"expected a Series, got {type(value).__name__}")
         return Content(series_to_json(value, self._orient), "application/json")
@@ -261,7 +286,17 @@ class PandasSeries(IODescriptor):
 
     def schema(self) -> dict[str, Any]:
         """See IODescriptor.schema."""
+        schema = self.result_schema()
+        return {**schema, "examples": [self._example]} if self._example is not None else schema
+
+    def result_schema(self) -> dict[str, Any]:
+        """See IODescriptor.result_schema."""
         return series_schema(self._orient)
+
+
+def _said(series: Any) -> Any:
+    """The dtype of a column, or the name of the objects that it holds."""
+    return (kind_of(series) if str(series.dtype) == "object" else "") or series.dtype
 
 
 def has_arrow() -> bool:
