@@ -147,7 +147,7 @@ def test_the_document_shows_the_methods_of_each_model_with_their_inputs(unharmed
     paths = unharmed.ask(get("/openapi.json")).json["paths"]
     operation = paths["/v1/models/iris/predict"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    row = {"type": "array", "items": {"type": ["number", "null"]}, "minItems": 4, "maxItems": 4}
+    row = {"type": "array", "items": {"type": ["number", "boolean", "null"]}, "minItems": 4, "maxItems": 4}
     assert schema["oneOf"][0] == {"type": "array", "items": row, "description": "Rows along axis 0."}
     (example,) = schema["examples"]
     assert unharmed.ask(post(json.dumps(example).encode())).json == [0.0]

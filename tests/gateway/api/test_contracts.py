@@ -90,8 +90,10 @@ def test_the_documentation_says_of_each_argument_what_it_is(gateway: ServedGatew
     by_name = content["schema"]["properties"]["kwargs"]["properties"]
     assert by_name["weights"]["description"] == "Parameter."
     assert by_name["x"]["description"] == "Rows along axis 0."
-    first, second = content["schema"]["properties"]["args"]["prefixItems"]
-    assert (first, second) == (by_name["x"], by_name["weights"])
+    by_type = {"description": "Rows along axis 0 if it is an array or a table, else a parameter."}
+    assert by_name["labels"] == by_name["scale"] == by_type
+    in_order = content["schema"]["properties"]["args"]["prefixItems"]
+    assert in_order == [by_name["x"], by_name["weights"], by_name["labels"]]
 
 
 def test_the_documentation_of_a_model_of_0_1_says_by_which_rule_it_is_served(gateway: ServedGateway) -> None:

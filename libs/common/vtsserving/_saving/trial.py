@@ -126,6 +126,25 @@ def ask(
     return GivenModel(served, example, answers, results, varying, coarse)
 
 
+def answers(served: Any, method: str, args: tuple[Any, ...]) -> bool:
+    """Whether a method answers a call.
+
+    Args:
+        served: has the method.
+        method: its name.
+        args: are copied, since a method may write to them.
+    """
+    try:
+        from vtsserving._contract.owned import owned
+        from vtsserving._wire.values import decode_value, encode_value
+
+        result = method_of(served, method)(*owned(tuple(decode_value(encode_value(list(args), "args")))))
+        _as_answered(listed(result) if is_iterator(result) else result)
+    except Exception:  # a model raises whatever it likes
+        return False
+    return True
+
+
 def imports_of(module: str, packages: Sequence[str]) -> list[str]:
     """The modules that the checker keeps for models of one kind.
 

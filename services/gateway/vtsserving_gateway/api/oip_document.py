@@ -47,9 +47,7 @@ _REQUEST: Final[dict[str, Any]] = {
             },
         },
     },
-    "examples": [
-        {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP64", "data": [5.9, 3.0, 5.1, 1.8]}]}
-    ],
+    "description": "`GET /v2/models/{model}` says the names, shapes and datatypes of the inputs.",
 }
 _RESPONSE: Final[dict[str, Any]] = {
     "type": "object",

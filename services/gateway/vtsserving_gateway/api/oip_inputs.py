@@ -34,6 +34,8 @@ def inputs_of(target: Target) -> list[Input]:
         return []
     contract = target.method.contract
     table = target.arguments.table(0)
+    if table is not None and table.goes_by_position:
+        return []  # inputs go by name
     if table is not None and table.columns and contract.names:
         kind = kind_of_array(contract, contract.names[0], 0)
         return [

@@ -33,13 +33,12 @@ ERROR: Final[dict[str, Any]] = {
     },
 }
 
-_CALL: Final[dict[str, Any]] = {
+CALL: Final[dict[str, Any]] = {
     "oneOf": [
         {
             "type": "array",
             "items": {},
             "description": "Rows: one item for each.",
-            "examples": [[[5.9, 3.0, 5.1, 1.8]]],
         },
         {
             "type": "object",
@@ -51,6 +50,7 @@ _CALL: Final[dict[str, Any]] = {
         },
     ]
 }
+"""The body of a call of a method of which nothing is known."""
 
 BINARY: Final[dict[str, Any]] = {
     form.media_type.decode(): {"schema": {"type": "string", "format": "binary"}}
@@ -188,7 +188,7 @@ def call_operation(operation: str, path_parameters: list[str]) -> dict[str, Any]
         "summary": "Call a method of a model"
         + ("" if "method" in path_parameters else ": `__call__`, or its only one"),
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _CALL}, **BINARY}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CALL}, **BINARY}},
         "responses": {
             "200": {
                 "description": "What the method returned for these rows.",
