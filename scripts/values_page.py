@@ -24,8 +24,9 @@ BLOCK: Final = re.compile(r"(<!-- generated -->\n).*?(<!-- end -->)", re.DOTALL)
 def table() -> str:
     """A row for each kind."""
     lines = [
-        "| kind | JSON | npy | Arrow | OIP | msgpack, the client, the model | merged by rows |",
-        "|---|---|---|---|---|---|---|",
+        "| kind | JSON | npy | Arrow | OIP | msgpack, the client, the model | JSON, CSV to a recorded column "
+        "| merged by rows |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(cells(kind))} |" for kind in KINDS]
     return "\n".join(lines) + "\n"
@@ -41,6 +42,7 @@ def cells(kind: Any) -> tuple[str, ...]:
         "yes" if kind.arrow else "406",
         kind.oip or "none",
         kind.client,
+        "the same" if kind.column else "",
         "yes" if kind.rows else "",
     )
 

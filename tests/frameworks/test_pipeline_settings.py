@@ -229,3 +229,13 @@ def test_a_file_can_name_nothing_but_what_settings_are_made_of(field: Any, tmp_p
     path.write_bytes(encode_value(settings))
     with pytest.raises((ModelLoadFailed, vtsserving.exceptions.IntegrityError), match=FILE):
         load_for_serving(save_copy(saved, {}).path)
+
+
+def test_a_tokenizer_without_a_longest_text_keeps_that(tmp_path: Path) -> None:
+    # What Transformers gives a tokenizer that nobody told a length: no number of 64 bits.
+    tokenizer = bert_tokenizer(tmp_path, model_max_length=None)
+    assert tokenizer.model_max_length > 2**64
+    pipeline = bert("SequenceClassification", tmp_path, tokenizer=tokenizer)
+    served = load_for_serving(vtsserving.transformers.save_model("endless", pipeline).path)
+    assert served.tokenizer.model_max_length == tokenizer.model_max_length
+    assert served("very bad") == pipeline("very bad")

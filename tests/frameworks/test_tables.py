@@ -104,3 +104,49 @@ def test_texts_and_categories_of_catboost_are_the_recorded_frame(
         assert np.allclose(runner.predict_proba.run(given), right), form
     with pytest.raises(WrongType, match="column 'kind', row 0 is a number; expected a string"):
         runner.predict_proba.run([{"text": "a", "kind": 3, "n": 1}])
+
+
+KINDS = pd.DataFrame(
+    {
+        "kind": pd.Categorical(["u", "v", "w", "v"] * 20, categories=["w", "v", "u"]),
+        "n": np.arange(80.0),
+        "size": pd.Categorical([3, 1, 2, 1] * 20),
+    }
+)
+
+
+def trained_on_categories(name: str) -> Any:
+    target = (KINDS["kind"] == "v").astype(float) + KINDS["n"] / 80
+    if name == "lightgbm":
+        from lightgbm import LGBMRegressor
+
+        return LGBMRegressor(n_estimators=10, min_child_samples=2, verbose=-1).fit(KINDS, target)
+    from xgboost import XGBRegressor
+
+    return XGBRegressor(n_estimators=10, enable_categorical=True).fit(KINDS, target)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("lightgbm", marks=pytest.mark.frameworks("lightgbm")),
+        pytest.param("xgboost", marks=pytest.mark.frameworks("xgboost", "tables")),
+    ],
+)
+def test_categories_are_known_without_an_example(
+    name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path / "home"))
+    model = trained_on_categories(name)
+    module = getattr(vtsserving, name)
+    booster = model.booster_ if name == "lightgbm" else model.get_booster()
+    for saved in (module.save_model("kinds", model), module.save_model("booster", booster)):
+        runner = saved.to_runner()
+        runner.init_local()
+        right = model.predict(KINDS.head(6))
+        plain = KINDS.head(6).astype({"kind": object, "size": object})
+        for form, given in forms(plain).items():
+            if form != "an array":
+                assert np.allclose(runner.predict.run(given), right), form
+        with pytest.raises(WrongType, match="column 'kind', row 0 is 'x', which is not among"):
+            runner.predict.run([{"kind": "x", "n": 1.0, "size": 1}])

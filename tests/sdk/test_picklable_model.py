@@ -52,6 +52,28 @@ def test_an_object_that_cannot_be_called_is_refused_with_what_to_write_instead()
     assert vtsserving.models.list() == []
 
 
+def test_methods_that_an_object_has_from_another_are_offered_too() -> None:
+    class Results:
+        def __init__(self, model: Any) -> None:
+            self.model = model
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "model":
+                raise AttributeError(name)
+            return getattr(self.model, name)
+
+        def cov_params(self) -> None: ...
+
+    class Fitted:
+        def predict(self, rows: list[int]) -> list[int]:
+            return rows
+
+    with pytest.raises(
+        InvalidSignature, match=r"it has predict, cov_params: .*signatures=\{'predict': \{\}\}"
+    ):
+        vtsserving.picklable_model.save_model("fitted", Results(Fitted()))
+
+
 def test_a_near_method_is_offered_and_plain_data_is_not_told_to_serve_its_methods() -> None:
     class Base:
         def predict(self, rows: list[int]) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import vtsserving
@@ -26,6 +27,7 @@ from vtsserving.exceptions import (
     ModelNotFound,
     RunnerNotInitialized,
     SerializationError,
+    WrongType,
 )
 
 pytestmark = pytest.mark.fast
@@ -109,6 +111,30 @@ def test_no_spec_is_derived_for_estimators_of_categories() -> None:
         assert saved.info.input_specs == {}
     numeric = make_pipeline(StandardScaler(), LogisticRegression()).fit([[1.0], [2.0]], target)
     assert vtsserving.sklearn.save_model("numeric", numeric).info.input_specs
+
+
+def test_a_pipeline_of_texts_takes_a_list_of_texts() -> None:
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts, target = ["good film", "bad plot"], [1, 0]
+    for first in (CountVectorizer(), TfidfVectorizer(analyzer="char")):
+        saved = vtsserving.sklearn.save_model(
+            "texts", make_pipeline(first, LogisticRegression()).fit(texts, target)
+        )
+        assert saved.info.input_specs["predict"] == {"args": [{"name": "X", "dtype": "str", "shape": [-1]}]}
+        runner = saved.to_runner()
+        runner.init_local()
+        assert runner.run(pd.DataFrame({"review": texts})).tolist() == target
+        with pytest.raises(WrongType, match=r"X\[0\] is a number; expected a string"):
+            runner.run([1])
+    words = make_pipeline(CountVectorizer(analyzer=len), LogisticRegression())
+    tokens = CountVectorizer(tokenizer=str.split, token_pattern=None)
+    for other in (tokens, words.steps[0][1]):
+        other.analyzer = list if other.tokenizer is None else other.analyzer
+        model = make_pipeline(other, LogisticRegression()).fit(texts, target)
+        assert vtsserving.sklearn.save_model("other", model).info.input_specs == {}
 
 
 def test_an_input_example_records_specs_and_drives_warm_up(clf: Any) -> None:

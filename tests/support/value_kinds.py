@@ -36,6 +36,8 @@ class ValueKind(NamedTuple):
         rows: whether calls with it are merged along its rows.
         sendable: whether the client can send it.
         needs: the package that it is of, where that is not always there.
+        column: whether it may be a column of a table that an input example records: then JSON and CSV of it are read
+            as what it was.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ValueKind(NamedTuple):
     rows: bool = True
     sendable: bool = True
     needs: str = ""
+    column: bool = False
 
 
 def _series(values: Any, **options: Any) -> Callable[[], Any]:
@@ -175,30 +178,44 @@ KINDS: tuple[ValueKind, ...] = (
     ValueKind("DataFrame", _frame, [{"a": 0.1, "b": "x"}, {"a": 2.0, "b": "y"}], NONE, True, "FP32 BYTES"),
     ValueKind("DataFrame with labels", _labelled, [{"a": 0.1, "b": "x"}, {"a": 2.0, "b": "y"}], NONE, True,
               "FP32 BYTES"),
-    ValueKind("Series", _series(np.float32([0.1, 2]), name="s"), [0.1, 2.0], "<f4", True, "FP32"),
+    ValueKind("Series", _series(np.float32([0.1, 2]), name="s"), [0.1, 2.0], "<f4", True, "FP32", column=True),
     ValueKind("Index", lambda: pd.Index(["a", "b"], name="i"), ["a", "b"], NONE, True, "BYTES"),
-    ValueKind("categories", _series(lambda: pd.Categorical(["x", None], ["y", "x"])), ["x", None], NONE, True, OF_JSON),
+    ValueKind("categories", _series(lambda: pd.Categorical(["x", None], ["y", "x"])), ["x", None], NONE, True, OF_JSON,
+              column=True),
     ValueKind("Categorical of pd.cut", lambda: pd.cut(np.array([1, 5]), [0, 3, 6]), ["(0, 3]", "(3, 6]"], NONE, True,
-              "BYTES"),
-    ValueKind("Int64", _series([2**62 + 1, None], dtype="Int64"), [2**62 + 1, None], NONE, True, ""),
-    ValueKind("boolean", _series([True, None], dtype="boolean"), [True, None], NONE, True, "FP64"),
-    ValueKind("Float32", _series([0.1, None], dtype="Float32"), [0.1, None], "<f4", True, "FP32"),
-    ValueKind("string", _series(["a", None], dtype="string"), ["a", None], NONE, True, OF_JSON),
-    ValueKind("datetime64[s]", _series(np.array(["2024-01-02", "NaT"], "M8[s]")), DATES, "<M8[s]", True, OF_JSON),
+              "BYTES", column=True),
+    ValueKind("Int64", _series([2**62 + 1, None], dtype="Int64"), [2**62 + 1, None], NONE, True, "", column=True),
+    ValueKind("boolean", _series([True, None], dtype="boolean"), [True, None], NONE, True, "FP64", column=True),
+    ValueKind("Float32", _series([0.1, None], dtype="Float32"), [0.1, None], "<f4", True, "FP32", column=True),
+    ValueKind("string", _series(["a", None], dtype="string"), ["a", None], NONE, True, OF_JSON, column=True),
+    ValueKind("datetime64[s]", _series(np.array(["2024-01-02", "NaT"], "M8[s]")), DATES, "<M8[s]", True, OF_JSON,
+              column=True),
     ValueKind("times with a zone", _series(lambda: pd.DatetimeIndex(["2024-01-02", None], tz="Europe/Berlin")),
-              ["2024-01-02T00:00:00+01:00", None], NONE, True, OF_JSON),
+              ["2024-01-02T00:00:00+01:00", None], NONE, True, OF_JSON, column=True),
     ValueKind("timedelta64[ns]", _series(np.array([3_600 * 10**9, 1], "m8[ns]")),
-              ["P0DT1H0M0S", "P0DT0H0M0.000000001S"], "<m8[ns]", True, "BYTES"),
+              ["P0DT1H0M0S", "P0DT0H0M0.000000001S"], "<m8[ns]", True, "BYTES", column=True),
     ValueKind("periods", _series(lambda: pd.PeriodIndex(["2024-01", "2024-02"], freq="M")), ["2024-01", "2024-02"],
-              NONE, True, "BYTES"),
+              NONE, True, "BYTES", column=True),
     ValueKind("intervals", _series(lambda: pd.arrays.IntervalArray.from_breaks([0, 1, 2])), ["(0, 1]", "(1, 2]"], NONE,
-              True, "BYTES"),
-    ValueKind("sparse column", _series(lambda: pd.arrays.SparseArray([0, 1.5])), [0.0, 1.5], "<f8", True, "FP64"),
-    ValueKind("dates", _series(lambda: _objects(DAY, None)), ["2024-01-02", None], NONE, True, OF_JSON),
+              True, "BYTES", column=True),
+    ValueKind("sparse column", _series(lambda: pd.arrays.SparseArray([0, 1.5])), [0.0, 1.5], "<f8", True, "FP64",
+              column=True),
+    ValueKind("dates", _series(lambda: _objects(DAY, None)), ["2024-01-02", None], NONE, True, OF_JSON, column=True),
     ValueKind("Decimals", _series(lambda: _objects(decimal.Decimal("1.20"), decimal.Decimal(3))), ["1.20", "3"], NONE,
-              True, "BYTES"),
-    ValueKind("UUIDs", _series(lambda: _objects(UUID, UUID)), [str(UUID)] * 2, NONE, True, "BYTES"),
-    ValueKind("Arrow-backed column", _arrow_backed, [1, None], NONE, True, "FP64", needs="pyarrow"),
+              True, "BYTES", column=True),
+    ValueKind("UUIDs", _series(lambda: _objects(UUID, UUID)), [str(UUID)] * 2, NONE, True, "BYTES", column=True),
+    ValueKind("times of day", _series(lambda: _objects(datetime.time(1, 2), None)), ["01:02:00", None], NONE, True,
+              OF_JSON, column=True),
+    ValueKind("column of bytes", _series(lambda: _objects(b"ab", b"c")), ["YWI=", "Yw=="], NONE, True, "BYTES",
+              column=True),
+    ValueKind("categories of times", _series(lambda: pd.Categorical(np.array(["2024-01-02", "NaT"], "M8[us]"))),
+              ["2024-01-02T00:00:00", None], "<M8[us]", True, OF_JSON, column=True),
+    ValueKind("categories of periods", _series(lambda: pd.Categorical(pd.PeriodIndex(["2024", "2025"], freq="Y"))),
+              ["2024", "2025"], NONE, True, "BYTES", column=True),
+    ValueKind("intervals of times", _series(lambda: pd.interval_range(pd.Timestamp("2024-01-01"), periods=2)),
+              ["(2024-01-01 00:00:00, 2024-01-02 00:00:00]", "(2024-01-02 00:00:00, 2024-01-03 00:00:00]"], NONE, True,
+              "BYTES", column=True),
+    ValueKind("Arrow-backed column", _arrow_backed, [1, None], NONE, True, "FP64", needs="pyarrow", column=True),
     ValueKind("polars table", _polars, [{"a": 1, "b": "x"}, {"a": None, "b": "y"}], NONE, True, "FP64 BYTES",
               needs="polars"),
     ValueKind("pyarrow table", _pyarrow, [{"a": 1, "b": "x"}, {"a": None, "b": "y"}], NONE, True, "FP64 BYTES",

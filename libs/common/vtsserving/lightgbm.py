@@ -57,6 +57,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
                 input_specs=_input_specs(model, model.num_feature()),
                 columns=_columns(model),
                 categories=model.pandas_categorical or (),
+                categorical=_categorical(model),
             )
         modules = details.get("external_modules") or ()
         has_code = pickles.dump(model, path / PICKLE_FILE, "the model", modules)
@@ -66,6 +67,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
             input_specs=specs,
             columns=_columns(model.booster_),
             categories=model.booster_.pandas_categorical or (),
+            categorical=_categorical(model.booster_),
             extra={"pickle_by_value": has_code},
         )
 
@@ -110,6 +112,15 @@ def _columns(booster: Any) -> list[str]:
     """The names of a table's columns; LightGBM itself takes them by position. Its own names say nothing."""
     names = [str(name) for name in booster.feature_name()]
     return [] if names == [f"Column_{at}" for at in range(len(names))] else names
+
+
+def _categorical(booster: Any) -> list[str]:
+    """The names of the columns that were categories of a DataFrame; empty where these are not all that it says."""
+    known = booster.params.get("categorical_column", booster.params.get("categorical_feature"))
+    names = booster.feature_name()
+    if not isinstance(known, list | tuple) or len(known) != len(booster.pandas_categorical or ()):
+        return []
+    return [names[at] for at in sorted(known)] if all(type(at) is int for at in known) else []
 
 
 def _input_specs(booster: Any, features: int) -> dict[str, Any]:

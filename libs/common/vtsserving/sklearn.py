@@ -95,7 +95,10 @@ def _read(model: Model) -> Any:
 
 
 def _input_specs(model: Any) -> dict[str, Any]:
-    """The number of features, for estimators that take a plain array of numbers."""
+    """The number of features, for estimators that take a plain array of numbers; a list, for those that take texts."""
+    if _takes_texts(model):
+        spec = {"args": [{"name": "X", "dtype": "str", "shape": [-1]}]}
+        return {method: spec for method in _TAKE_FEATURES if hasattr(model, method)}
     features = getattr(model, "n_features_in_", None)
     if not isinstance(features, int) or not _takes_numbers(model):
         return {}
@@ -107,6 +110,19 @@ def _columns(model: Any) -> list[str]:
     """The names of the columns of the table that the estimator was fitted on; empty where it was none."""
     names = getattr(model, "feature_names_in_", None)
     return [] if names is None else [str(name) for name in names]
+
+
+def _takes_texts(model: Any) -> bool:
+    """Whether the first step splits texts into words by itself; one that is given a function may take anything."""
+    steps = getattr(model, "steps", None)
+    if isinstance(steps, list) and steps:
+        return _takes_texts(steps[0][1])
+    for inner in ("estimator", "best_estimator_"):
+        if hasattr(model, inner):
+            return _takes_texts(getattr(model, inner))
+    if getattr(model, "input", "") != "content" or not isinstance(getattr(model, "analyzer", None), str):
+        return False
+    return all(getattr(model, name, None) is None for name in ("preprocessor", "tokenizer"))
 
 
 def _takes_numbers(model: Any) -> bool:

@@ -110,6 +110,7 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         parameters = {} if kind == _BOOSTER else _parameters(model)
         model.save_model(path / MODEL_FILE)
         served = BoosterCaller(model) if kind == _BOOSTER else model
+        categories = _categories(_booster(model))
         extra = {"class": kind, **({PARAMETERS: parameters} if parameters else {})}
         return Written(
             runs_code=False,
@@ -117,6 +118,8 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
             extra=extra,
             served=served,
             columns=_booster(model).feature_names or (),
+            categories=tuple(categories.values()),
+            categorical=tuple(categories),
         )
 
     return framework.save(
@@ -239,6 +242,17 @@ def _serve(loaded: Any, info: ModelInfo) -> Any:
 
 def _booster(model: Any) -> Any:
     return model if type(model).__name__ == _BOOSTER else model.get_booster()
+
+
+def _categories(booster: Any) -> dict[str, list[Any]]:
+    """Column name to the categories that it was trained on, as far as this release of XGBoost keeps and tells them."""
+    if "c" not in (booster.feature_types or ()) or not hasattr(booster, "get_categories"):
+        return {}
+    try:
+        listed = booster.get_categories(export_to_arrow=True).to_arrow()
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return {}  # it tells them through pyarrow alone
+    return {name: values.to_pylist() for name, values in listed if values is not None}
 
 
 def _input_specs(model: Any) -> dict[str, Any]:

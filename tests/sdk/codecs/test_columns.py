@@ -46,6 +46,9 @@ ITEMS: list[tuple[str, list[Any], Any]] = [
         dtype=ZONED)),
     ("timedelta64[ms]", ["P1DT2H", "-PT1.5S", None], pd.array(
         [pd.Timedelta(hours=26), -pd.Timedelta(seconds=1.5), pd.NaT], dtype="timedelta64[ms]")),
+    ("timedelta64[us]", ["1 days 02:00:00.5", "-1 days +23:59:50", "0 days", "1 day, 2:00:00"], pd.array(
+        [pd.Timedelta(hours=26, seconds=0.5), -pd.Timedelta(seconds=10), pd.Timedelta(0), pd.Timedelta(hours=26)],
+        dtype="timedelta64[us]")),
     ("period[M]", ["2024-05", None], pd.array([pd.Period("2024-05", "M"), pd.NaT], dtype="period[M]")),
     ("interval[float64, right]", ["(0.0, 1.5]", None], pd.arrays.IntervalArray.from_tuples([(0.0, 1.5), None])),
     ("Sparse[float64, nan]", [1.0, None], pd.arrays.SparseArray([1.0, np.nan])),
@@ -239,3 +242,21 @@ def test_of_an_unknown_column_no_digit_is_lost(items: list[Any], dtype: str) -> 
     found = series(Column("c").of_items(items, "t"))
     assert str(found.dtype) == dtype
     assert found.iloc[0] == items[0]
+
+
+def test_durations_are_read_as_pandas_writes_them_in_csv() -> None:
+    whole = pd.Series(pd.to_timedelta([90_061, -1, 0], unit="s"), name="c")
+    texts = whole.to_frame().to_csv(index=False).split()[1:]
+    lines = whole.to_frame().to_csv(index=False).splitlines()[1:]
+    assert len(texts) > len(lines)
+    found = pd.Series(column(str(whole.dtype)).of_texts(lines, "the table"), name="c")
+    pd.testing.assert_series_equal(found, whole)
+
+
+def test_a_fraction_of_a_column_of_numpy_is_shown_as_a_number() -> None:
+    with pytest.raises(WrongType, match=r"row 1 is 1\.5; expected an integer"):
+        column("int64").of_series(pd.Series([1.0, 1.5]), "the table")
+
+
+def test_a_column_of_nothing_but_null_is_nan() -> None:
+    assert np.isnan(Column("c").of_items([None, None], "the table")).all()

@@ -34,7 +34,13 @@ _DURATION: Final = re.compile(
     r"-?P(?=.)(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d{1,9})?S)?)?", re.ASCII
 )
 _PERIOD: Final = re.compile(r"\d{4}[-0-9Q/:. T]{0,60}", re.ASCII)
-_INTERVAL: Final = re.compile(r"([\[(])\s*(\S{1,64})\s*,\s*(\S{1,64})\s*([\])])", re.ASCII)
+_PRINTED_DURATION: Final = re.compile(
+    r"-?\d{1,9} days(?: [+-]?\d\d:\d\d:\d\d(?:\.\d{1,9})?)?|-?\d{1,9} days?, \d{1,2}:\d\d:\d\d(?:\.\d{6})?",
+    re.ASCII,
+)
+"""As pandas writes durations in CSV, `1 days 02:30:00`, and Python, `1 day, 2:30:00`."""
+
+_INTERVAL: Final = re.compile(r"([\[(])\s*([^\s,][^,]{0,63}?)\s*,\s*([^\s,][^,]{0,63}?)\s*([\])])", re.ASCII)
 
 
 def is_missing(item: Any) -> bool:
@@ -212,7 +218,8 @@ def _durations(items: Items, dtype: Any, where: str) -> Any:
             continue
         is_text = isinstance(item, str)
         if not (
-            isinstance(item, datetime.timedelta | np.timedelta64) or (is_text and _DURATION.fullmatch(item))
+            isinstance(item, datetime.timedelta | np.timedelta64)
+            or (is_text and (_DURATION.fullmatch(item) or _PRINTED_DURATION.fullmatch(item)))
         ):
             wanted = "a duration like 'P1DT2H30M'"
             raise _unreadable(item, row, where, wanted) if is_text else wrong(item, row, where, wanted)
@@ -228,7 +235,7 @@ def _durations(items: Items, dtype: Any, where: str) -> Any:
 def _duration(item: Any) -> Any:
     import pandas as pd
 
-    is_negative = isinstance(item, str) and item.startswith("-")
+    is_negative = isinstance(item, str) and item.startswith("-P")
     found = pd.Timedelta(item[1:] if is_negative else item)
     return -found if is_negative else found
 

@@ -12,7 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from vtsserving._codecs.column_items import NAMES, Items, as_key, converter, is_missing, texts
+from vtsserving._codecs.column_arrow import converter_of, dtype_of
+from vtsserving._codecs.column_categories import categories_index, code_of
+from vtsserving._codecs.column_items import NAMES, Items, as_key, is_missing, texts
+from vtsserving._codecs.column_objects import is_of, object_converter
 from vtsserving._codecs.column_texts import parser
 from vtsserving.exceptions import OutOfRange, UnsupportedMediaType, WrongType
 
@@ -56,9 +59,10 @@ class Column:
         nullable: whether a value may be missing; None: as the dtype has it.
         categories: of a category, in their order; None: not known.
         ordered: whether the order of the categories means something.
+        categories_dtype: of categories that JSON has no values for, or other ones than pandas would make of them.
     """
 
-    __slots__ = ("__dict__", "categories", "dtype", "name", "nullable", "ordered")
+    __slots__ = ("__dict__", "categories", "categories_dtype", "dtype", "name", "nullable", "ordered")
 
     def __init__(
         self,
@@ -68,12 +72,14 @@ class Column:
         categories: Sequence[Any] | None = None,
         *,
         ordered: bool = False,
+        categories_dtype: str = "",
     ) -> None:
         self.name = name
         self.dtype = dtype
         self.nullable = nullable
         self.categories = categories
         self.ordered = ordered
+        self.categories_dtype = categories_dtype
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Column:
@@ -84,6 +90,7 @@ class Column:
             raw.get("nullable"),
             raw.get("categories"),
             ordered=bool(raw.get("ordered")),
+            categories_dtype=raw.get("categories_dtype", ""),
         )
 
     @cached_property
@@ -91,13 +98,13 @@ class Column:
         """The dtype of the column in this process; None: it is not known, or not here."""
         pd = pandas_module()
         if self.categories is not None:
-            return pd.CategoricalDtype(pd.Index(list(self.categories)), ordered=self.ordered)
+            return pd.CategoricalDtype(self._index(pd), ordered=self.ordered)
         if not self.dtype:
             return None
-        if self.dtype in ("str", "bytes"):
+        if self.dtype == "str" or object_converter(self.dtype) is not None:
             return _text_dtype(pd) if self.dtype == "str" else np.dtype(object)
         try:
-            found = pd.api.types.pandas_dtype(self.dtype)
+            found = dtype_of(pd, self.dtype)
         except (TypeError, ValueError, ImportError):
             return None
         is_whole = isinstance(found, np.dtype) and found.kind in "iub"
@@ -107,9 +114,17 @@ class Column:
             return pd.api.types.pandas_dtype(name)
         return found
 
+    def _index(self, pd: Any) -> Any:
+        """The categories; as they are recorded, where their dtype is not known here."""
+        try:
+            return categories_index(pd, self.categories or (), self.categories_dtype)
+        except (TypeError, ValueError, ImportError, WrongType, OutOfRange):
+            return pd.Index(list(self.categories or ()))
+
     @cached_property
     def _codes(self) -> dict[Any, int]:
-        return {as_key(value): code for code, value in enumerate(self.categories or ())}
+        values = self.target.categories if self.categories_dtype else self.categories or ()
+        return {as_key(value): code for code, value in enumerate(values)}
 
     @cached_property
     def is_text(self) -> bool:
@@ -140,7 +155,7 @@ class Column:
         place = self._place(items, where)
         if self.target is None:
             return inferred(items)
-        return converter(self.target)(items, self.target, place)
+        return converter_of(self.dtype, self.target)(items, self.target, place)
 
     def codes(self, items: Items, where: str) -> list[int]:
         """The codes of categories, -1 for a missing one; raises as `of_items`."""
@@ -185,10 +200,17 @@ class Column:
             return series
         if self.nullable is False:
             self._check_complete(series.isna(), f"{where}, column {self.name!r:.80}", missing=True)
-        if series.dtype == target and self.categories is None:
+        convert = object_converter(self.dtype)
+        if (
+            series.dtype == target
+            and self.categories is None
+            and (convert is None or is_of(series, self.dtype))
+        ):
             return series
         pd = pandas_module()
-        if self.categories is not None and isinstance(series.dtype, pd.CategoricalDtype):
+        if self.categories is None and isinstance(target, pd.CategoricalDtype) and _is_category(series):
+            return series  # nobody knows better than it does
+        if self.categories is not None and _is_category(series):
             values = self._recoded(series, where)
         else:
             values = self._converted(series, where)
@@ -197,7 +219,7 @@ class Column:
     def _converted(self, series: Any, where: str) -> Any:
         """The values of a Series in the dtype of the column."""
         target, dtype = self.target, series.dtype
-        if isinstance(target, np.dtype) and target.kind == "O":
+        if isinstance(target, np.dtype) and target.kind == "O" and object_converter(self.dtype) is None:
             return series.astype(object).to_numpy()
         both_numpy = isinstance(target, np.dtype) and isinstance(dtype, np.dtype)
         if both_numpy and target.kind in "iuf" and dtype.kind in "iufb":
@@ -224,10 +246,7 @@ class Column:
     def _code(self, item: Any, row: int, place: str) -> int:
         if is_missing(item):
             return -1
-        try:
-            found = self._codes.get(as_key(item))
-        except TypeError:
-            found = None
+        found = code_of(pandas_module(), item, self._codes, self.categories_dtype)
         if found is None:
             raise self._unknown(item, row, place)
         return found
@@ -261,13 +280,20 @@ class Column:
     def _check_complete(self, items: Iterable[Any], place: str, *, missing: bool = False) -> None:
         for row, item in enumerate(items):
             if item if missing else is_missing(item):
-                raise WrongType(f"{place}, row {row} is missing; the column has a value in each row")
+                raise WrongType(
+                    f"{place}, row {row} is missing; send a value, or save the model with 'nullable': True for it"
+                )
+
+
+def _is_category(series: Any) -> bool:
+    return isinstance(series.dtype, pandas_module().CategoricalDtype)
 
 
 def _not_whole(item: Any, row: int, place: str) -> WrongType:
     if is_missing(item):
         return WrongType(f"{place}, row {row} is missing; expected an integer")
-    return WrongType(f"{place}, row {row} is {item!r:.80}; expected an integer")
+    shown = item.item() if isinstance(item, np.generic) else item
+    return WrongType(f"{place}, row {row} is {shown!r:.80}; expected an integer")
 
 
 def _text_dtype(pd: Any) -> Any:
@@ -283,6 +309,8 @@ def inferred(items: Items) -> Any:
     """
     pd = pandas_module()
     kinds = set(map(type, items))
+    if kinds == {type(None)}:
+        return np.full(len(items), np.nan)  # as pandas reads JSON and CSV: objects fit no numeric model
     if int in kinds and kinds <= {int, type(None)} and len(kinds) == 2:
         largest = max(abs(item) for item in items if item is not None)
         if largest > EXACT:

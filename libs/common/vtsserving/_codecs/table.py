@@ -5,6 +5,7 @@ Columns are found by their names, in any order; rows and arrays, which have no n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
@@ -26,11 +27,12 @@ class Table:
     """The record of one table.
 
     Attributes:
-        columns: in the order in which the method gets them; empty: not known.
+        columns: in the order in which the method gets them; empty: not known. Where two have one name, they go by
+            their positions alone.
         ignores_extra: whether other columns are dropped instead of refused.
     """
 
-    __slots__ = ("__dict__", "_by_text", "_getter", "_other", "columns", "ignores_extra")
+    __slots__ = ("__dict__", "_by_text", "_getter", "_other", "_repeated", "columns", "ignores_extra")
 
     def __init__(
         self,
@@ -50,6 +52,8 @@ class Table:
         self.columns = tuple(columns)
         self.ignores_extra = ignores_extra
         self._by_text = {str(column.name): column.name for column in self.columns}
+        counts = Counter(str(column.name) for column in self.columns)
+        self._repeated = [name for name, count in counts.items() if count > 1]
         self._getter: Any = None
 
     @classmethod
@@ -61,6 +65,11 @@ class Table:
     def names(self) -> list[str | int]:
         """Of the columns."""
         return [column.name for column in self.columns]
+
+    @property
+    def goes_by_position(self) -> bool:
+        """Whether names do not tell its columns apart."""
+        return bool(self._repeated)
 
     @property
     def wants_unsigned(self) -> bool:
@@ -86,6 +95,8 @@ class Table:
         """
         if not self.columns:
             return self._of_any_records(records, where)
+        if self._repeated:
+            raise self._by_name_alone(where)
         texts = [str(column.name) for column in self.columns]
         if self._getter is None:
             self._getter = (
@@ -127,6 +138,8 @@ class Table:
 
     def of_named(self, columns: Mapping[Any, Any], where: str, index: Any = None) -> Any:
         """The frame of column name to values, one per row; raises as `of_records`."""
+        if self._repeated:
+            raise self._by_name_alone(where)
         _check_size(max(map(len, columns.values()), default=0), len(columns), where)
         names, values = list(columns), list(columns.values())
         self._check_lengths(names, values, where)
@@ -213,8 +226,16 @@ class Table:
         """The positions of the recorded columns among those that came.
 
         Raises:
-            BadShape: one is missing, unknown or there twice.
+            BadShape: one is missing, unknown or there twice; or, where names do not tell the columns apart, these are
+                others or in another order.
         """
+        if self._repeated:
+            if list(map(str, found)) != list(map(str, self.names)):
+                raise BadShape(
+                    f"{where} has the columns {listed(found)}; as {listed(self._repeated)} is among its columns more "
+                    f"than once, they must be {listed(self.names)} in this order"
+                )
+            return list(range(len(found)))
         known = self._by_text
         places: dict[Any, int] = {}
         unknown, twice = [], []
@@ -238,6 +259,12 @@ class Table:
                 f"{where} has a column twice, {listed(twice)}; its columns are {listed(self.names)}"
             )
         return [places[name] for name in self.names]
+
+    def _by_name_alone(self, where: str) -> BadShape:
+        return BadShape(
+            f"{where} names its columns, but {listed(self._repeated)} is among them more than once; send rows, "
+            f"[[...]], with one value for each of {listed(self.names)} in this order"
+        )
 
     # --- making --------------------------------------------------------------------------------------------------
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from vtsserving._codecs.arrow_tables import frame_of_arrow
-from vtsserving._codecs.columns import has_pandas
+from vtsserving._codecs.columns import Column, has_pandas
 from vtsserving._codecs.csv_text import TextTable
+from vtsserving._codecs.foreign_tables import FRAMES, as_pandas
 from vtsserving._codecs.json_arrays import ArraySpec, infer, to_array
+from vtsserving._codecs.series import SeriesRecord
 from vtsserving._codecs.table import Table
 from vtsserving._codecs.table_forms import is_call, read_table
-from vtsserving._contract.casting import cast
+from vtsserving._contract.casting import cast, one_column
 from vtsserving._contract.plain_values import plain
 from vtsserving._contract.typed_items import typed_items
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
-from vtsserving._wire import tables, tensors
+from vtsserving._wire import arrow_data, tables, tensors
 from vtsserving.exceptions import BadInput, UnknownArgument, WrongType
 
 
@@ -58,14 +59,16 @@ class Arguments:
         for name, argument in contract.arguments.items():
             self._describe(name, argument)
         self._known = {
-            name: table.of(argument.columns, ignores_extra=argument.extra_columns == "ignore")
+            name: (SeriesRecord if argument.type == "series" else table).of(
+                argument.columns, ignores_extra=argument.extra_columns == "ignore"
+            )
             for name, argument in contract.arguments.items()
             if argument.type == "table" or argument.columns
         }
         self._tables = {
             name: table
             for name, table in self._known.items()
-            if contract.arguments[name].type == "table" or self._spec_of(name) is None
+            if contract.arguments[name].type in ("table", "series") or self._spec_of(name) is None
         }
 
     def _spec_of(self, name: str) -> ArraySpec | None:
@@ -167,19 +170,23 @@ class Arguments:
         described = self._described(index, name)
         if described.type in ("texts", "bytes") and not isinstance(value, TextTable):
             value = typed_items(value, described.type, where)
+        if type(value) is tuple and isinstance(self.table(index, name), SeriesRecord):
+            value = list(value)
         if isinstance(value, TextTable):
             return self._from_texts(value, spec, where, index, name)
         if tables.is_table(value):
             table = self.known_columns(index, name)
-            return value if table is None else table.of_frame(value, where)
+            if table is None:
+                return value if spec is None else one_column(value, spec, where)
+            return table.of_frame(value, where)
         if isinstance(value, list):
             is_known = self.table(index, name) is not None or _is_plain(value)
             return self.from_list(value, spec, where, index, name) if is_known else value
         known = self.known_columns(index, name)
         if known is not None and isinstance(value, dict):
             return read_table(value, known, where)
-        if known is not None and type(value).__module__.startswith(("pyarrow.", "polars.")):
-            return _from_columns(value, known, where)
+        if known is not None and arrow_data.class_of(value) in FRAMES:
+            return known.of_frame(as_pandas(value), where)
         table = self.table(index, name)
         if table is not None and isinstance(value, np.ndarray) and has_pandas():
             return table.of_array(value, where)
@@ -197,10 +204,18 @@ class Arguments:
     def _from_texts(self, value: TextTable, spec: ArraySpec | None, where: str, index: int, name: str) -> Any:
         """The frame of a CSV; the array, where that is what the method takes."""
         table = self.known_columns(index, name)
+        if table is None and spec is not None and spec.dtype.kind == "U":
+            table = Table([Column(name, "str") for name in value.names])
+            return self._from_frame(table.of_texts(value, where), spec, where)
         frame = (table or Table(())).of_texts(value, where)
         if spec is None or (table is not None and table.columns):
             return frame
-        return cast(frame.to_numpy(), spec, where)
+        return self._from_frame(frame, spec, where)
+
+    @staticmethod
+    def _from_frame(frame: Any, spec: ArraySpec, where: str) -> Any:
+        found = one_column(frame, spec, where)
+        return cast(frame.to_numpy(), spec, where) if found is frame else found
 
     def from_list(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         """What a list, or another JSON value, becomes; raises as `conform`.
@@ -286,15 +301,6 @@ class Arguments:
 
     def _described(self, index: int, name: str = "") -> Argument:
         return self.contract.arguments.get(self._name(index, name)) or NOT_DESCRIBED
-
-
-def _from_columns(value: Any, table: Table, where: str) -> Any:
-    """The recorded frame of a table of pyarrow or polars; what is none of these, as it is."""
-    if hasattr(value, "schema") and hasattr(value, "to_pandas"):
-        if hasattr(value, "to_dicts"):  # polars, whose own way to pandas needs pyarrow
-            return table.of_named(value.to_dict(as_series=False), where)
-        return table.of_frame(frame_of_arrow(value), where)
-    return value
 
 
 def _is_rows(value: Any) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from vtsserving._codecs.column_items import is_missing, wrong
 from vtsserving._codecs.json_arrays import Array, ArraySpec
-from vtsserving.exceptions import OutOfRange, WrongType
+from vtsserving.exceptions import BadShape, OutOfRange, WrongType
 
 _NUMERIC = "iuf"
 
@@ -34,6 +35,8 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
         return array
     if dtype.kind == "U" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
         return array
+    if dtype.kind == "U" and array.dtype.kind == "O":
+        raise _not_texts(array, where)
     if array.dtype.kind == "b" and dtype.kind in _NUMERIC:
         return array.astype(dtype)
     if array.dtype.name == "bfloat16" and dtype.kind == "f":
@@ -43,6 +46,24 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
             f"{where} has dtype {array.dtype}; expected {'str' if dtype.kind == 'U' else dtype.name}"
         )
     return _to_float(array, dtype, where) if dtype.kind == "f" else _to_integer(array, dtype, where)
+
+
+def one_column(table: Any, spec: ArraySpec, where: str) -> Any:
+    """The only column of a DataFrame, where an array of one dimension is recorded; any other table as it is.
+
+    Raises:
+        BadShape: it has several columns. WrongType, OutOfRange: as `cast`.
+    """
+    if len(spec.shape) != 1 or getattr(table, "ndim", 0) != 2:
+        return table
+    if table.shape[1] != 1:
+        raise BadShape(f"{where}: expected one value for each row, got a table of {table.shape[1]} columns")
+    return cast(table.iloc[:, 0].to_numpy(dtype=object if spec.dtype.kind == "U" else None), spec, where)
+
+
+def _not_texts(array: Array, where: str) -> WrongType:
+    row, item = next((row, item) for row, item in enumerate(array.flat) if not isinstance(item, str))
+    return wrong(None if is_missing(item) else item, row, where, "a string")
 
 
 def _to_float(array: Array, dtype: np.dtype[Any], where: str) -> Array:

@@ -24,10 +24,10 @@ class Argument:
     Attributes:
         kind: rows, which are joined with those of other callers, or a parameter, equal for all who share a batch.
         axis: along which its rows lie; the method's batch_dim where it is not said.
-        type: `tensor`, `table`, `texts`, `bytes` or `any`.
+        type: `tensor`, `table`, `series`, `texts`, `bytes` or `any`.
         dtype: of a tensor.
         shape: of a tensor; -1 varies.
-        columns: of a table, in order: name, dtype, nullable, categories.
+        columns: of a table, in order: name, dtype, nullable, categories; of a series: its only one.
         extra_columns: what happens to columns that a table has beside these: `error` or `ignore`.
     """
 
@@ -50,13 +50,16 @@ class Argument:
 NOT_DESCRIBED: Final = Argument()
 
 
-def read_arguments(raw: Mapping[str, Any], path: str, batch_axis: int) -> dict[str, Argument]:
+def read_arguments(
+    raw: Mapping[str, Any], path: str, batch_axis: int, *, recorded: bool = False
+) -> dict[str, Argument]:
     """The arguments that a signature describes, by name.
 
     Args:
         raw: the signature as users write it, with `arguments` and `parameters`.
         path: of the signature, for errors.
         batch_axis: where rows lie if an argument does not say.
+        recorded: whether this is a record; its tables may have a name twice, which an author may not say.
 
     Raises:
         InvalidSignature: a key is unknown, a value impossible, or two contradict each other.
@@ -67,7 +70,9 @@ def read_arguments(raw: Mapping[str, Any], path: str, batch_axis: int) -> dict[s
             f"{path}.arguments is a dict from argument name to what it is, not {described!r:.60}"
         )
     found = {
-        _name(name, f"{path}.arguments"): _argument(one, f"{path}.arguments[{name!r}]", path, batch_axis)
+        _name(name, f"{path}.arguments"): _argument(
+            one, f"{path}.arguments[{name!r}]", path, batch_axis, recorded
+        )
         for name, one in (described or {}).items()
     }
     parameters = raw.get("parameters")
@@ -91,7 +96,7 @@ def _name(name: Any, path: str) -> str:
     return name
 
 
-def _argument(raw: Any, path: str, method_path: str, batch_axis: int) -> Argument:
+def _argument(raw: Any, path: str, method_path: str, batch_axis: int, recorded: bool) -> Argument:
     if not isinstance(raw, Mapping):
         raise InvalidSignature(f"{path} is a dict like {{'kind': 'rows'}}, not {raw!r:.60}")
     for key in raw:
@@ -103,7 +108,7 @@ def _argument(raw: Any, path: str, method_path: str, batch_axis: int) -> Argumen
     if axis is not None and kind == "parameter":
         raise InvalidSignature(f"{path}.axis does not fit a parameter, which has no rows")
     kind = "rows" if axis is not None else kind
-    value = read_value(raw, path)
+    value = read_value(raw, path, repeats=recorded)
     if kind == "rows":
         place = f"{path}.axis" if axis is not None else f"{method_path}.batch_dim"
         check_rows(value, batch_axis if axis is None else axis, path, place)

@@ -95,12 +95,15 @@ class MethodContract:
         )
 
     @classmethod
-    def declared(cls, method: str, raw: Mapping[str, Any] | ModelSignature) -> MethodContract:
+    def declared(
+        cls, method: str, raw: Mapping[str, Any] | ModelSignature, *, recorded: bool = False
+    ) -> MethodContract:
         """The contract that a user wrote, with nothing added to it.
 
         Args:
             method: the name, for errors.
             raw: the signature as users write it.
+            recorded: whether it comes from a record.
 
         Raises:
             InvalidSignature: a key is unknown or a value impossible; the message has the path of the key.
@@ -116,7 +119,7 @@ class MethodContract:
             _is_unchecked(raw.get("batchable")),
             signature.batch_dim,
             _deterministic(raw.get("deterministic"), path),
-            arguments=read_arguments(raw, path, axis_in),
+            arguments=read_arguments(raw, path, axis_in, recorded=recorded),
             result=None if result is None else read_result(result, f"{path}.result", axis_out),
             result_source="user" if result is not None else "",
         )
@@ -230,7 +233,7 @@ class MethodContract:
             InvalidSignature: it is damaged.
         """
         known = {key: raw[key] for key in (*PLAIN, *DECLARED) if key in raw}
-        base = cls.declared("", known)
+        base = cls.declared("", known, recorded=True)
         return replace(
             base,
             names=tuple(map(str, raw.get("positional", ()))),

@@ -13,8 +13,8 @@ from typing import Any, Final
 from vtsserving._model.signature import MAX_DIM
 from vtsserving.exceptions import InvalidSignature
 
-TYPES: Final = ("tensor", "table", "texts", "bytes", "any")
-COLUMN: Final = ("name", "dtype", "nullable", "categories", "ordered")
+TYPES: Final = ("tensor", "table", "series", "texts", "bytes", "any")
+COLUMN: Final = ("name", "dtype", "nullable", "categories", "categories_dtype", "ordered")
 """The keys of a column."""
 
 _OF_A_TABLE: Final = ("columns", "extra_columns")
@@ -65,10 +65,15 @@ def whole_number(value: Any) -> int | None:
         return None
 
 
-def read_value(raw: Mapping[str, Any], path: str) -> dict[str, Any]:
+def read_value(raw: Mapping[str, Any], path: str, *, repeats: bool = False) -> dict[str, Any]:
     """Type, dtype, shape and columns, as they are recorded; keys that are not said are left out.
 
     A value of which a dtype or a shape is said is a tensor.
+
+    Args:
+        raw: as its author says it, or as it is recorded.
+        path: of the value, for errors.
+        repeats: whether two columns may have one name, as those of an input example may.
 
     Raises:
         InvalidSignature: one of them is impossible, or two contradict each other.
@@ -79,12 +84,18 @@ def read_value(raw: Mapping[str, Any], path: str) -> dict[str, Any]:
     found = {
         "dtype": _dtype(raw.get("dtype"), f"{path}.dtype"),
         "shape": _shape(raw.get("shape"), f"{path}.shape"),
-        "columns": _columns(raw.get("columns"), f"{path}.columns"),
+        "columns": _columns(raw.get("columns"), f"{path}.columns", repeats),
     }
-    for keys, wanted in ((_OF_A_TENSOR, "tensor"), (_OF_A_TABLE, "table")):
+    for keys, wanted in ((_OF_A_TENSOR, ("tensor",)), (_OF_A_TABLE, ("table", "series"))):
         said = next((key for key in keys if raw.get(key) is not None), None)
-        if said is not None and kind not in ("", wanted):
-            raise InvalidSignature(f"{path}.{said} is said of a {wanted}, but {path} is of the type {kind!r}")
+        if said is not None and kind not in ("", *wanted):
+            raise InvalidSignature(
+                f"{path}.{said} is said of a {wanted[0]}, but {path} is of the type {kind!r}"
+            )
+    if kind == "series" and len(found["columns"] or ()) != 1:
+        raise InvalidSignature(
+            f"{path} is a series, which needs `columns` with its only one; its name may be empty"
+        )
     return {key: value for key, value in {"type": kind, **found}.items() if value not in (None, "")}
 
 
@@ -103,8 +114,10 @@ def check_rows(value: Mapping[str, Any], axis: int, path: str, axis_path: str) -
     shape, kind = value.get("shape"), value.get("type")
     if shape is not None and axis >= len(shape):
         raise InvalidSignature(f"{axis_path} is {axis}, but {path}.shape has {len(shape)} dimensions")
-    if axis and (kind in ("table", "texts", "bytes") or "columns" in value):
-        what = {"texts": "a list of texts", "bytes": "a list of bytes"}.get(kind or "", "a table")
+    if axis and (kind in ("table", "series", "texts", "bytes") or "columns" in value):
+        what = {"series": "a Series", "texts": "a list of texts", "bytes": "a list of bytes"}.get(
+            kind or "", "a table"
+        )
         raise InvalidSignature(f"{axis_path} is {axis}, but the rows of {path}, {what}, lie along axis 0")
 
 
@@ -143,7 +156,7 @@ def _shape(raw: Any, path: str) -> list[int] | None:
     return found
 
 
-def _columns(raw: Any, path: str) -> list[dict[str, Any]] | None:
+def _columns(raw: Any, path: str, repeats: bool) -> list[dict[str, Any]] | None:
     if raw is None:
         return None
     if isinstance(raw, _UNORDERED) or not hasattr(raw, "__iter__"):
@@ -155,7 +168,7 @@ def _columns(raw: Any, path: str) -> list[dict[str, Any]] | None:
     for at, column in enumerate(columns):
         name = column["name"]
         first = seen.setdefault((type(name), name), at)
-        if first != at:
+        if first != at and not repeats:
             raise InvalidSignature(
                 f"{path}[{at}] has the name {name!r:.60}, which {path}[{first}] has already"
             )
@@ -182,6 +195,10 @@ def _column(raw: Any, path: str) -> dict[str, Any]:
             found[key] = said
     if column.get("categories") is not None:
         found["categories"] = _categories(column["categories"], f"{path}.categories")
+    if column.get("categories_dtype") is not None:
+        if "categories" not in found:
+            raise InvalidSignature(f"{path}.categories_dtype needs `categories`: it says what they are")
+        found["categories_dtype"] = _column_dtype(column["categories_dtype"], f"{path}.categories_dtype")
     return found
 
 

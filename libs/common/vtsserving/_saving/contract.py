@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vtsserving._codecs.columns import Column
 from vtsserving._contract.result_rows import Undecided, copied, mark
 from vtsserving._contract.seen_results import form_in_parts
 from vtsserving._model.argument import NOT_DESCRIBED
@@ -66,16 +67,30 @@ def contract_of(
     """
     contract = MethodContract.declared(method, raw).completed(method, parameters)
     for name, argument in contract.arguments.items():
-        if (argument.type == "table" or argument.columns) and not taking.tables:
-            key = "type" if argument.type == "table" else "columns"
+        is_said = argument.type in ("table", "series")
+        if (is_said or argument.columns) and not taking.tables:
+            path = f"signatures[{method!r}].arguments[{name!r}].{'type' if is_said else 'columns'}"
             raise InvalidSignature(
-                f"signatures[{method!r}].arguments[{name!r}].{key} says that it is a table, but the method takes arrays"
+                f"{path} says that it is a {argument.type or 'table'}, but the method takes arrays"
             )
+        _check_categories(argument.columns, f"signatures[{method!r}].arguments[{name!r}].columns")
     return replace(
         contract,
         undescribed="parameter" if taking.one else "by_type",
         lists="arrays" if taking.arrays else "lists",
     )
+
+
+def _check_categories(columns: Sequence[Mapping[str, Any]], path: str) -> None:
+    """Check that categories are values of the dtype that their author says."""
+    for at, column in enumerate(columns):
+        if not column.get("categories_dtype"):
+            continue
+        try:
+            Column.of(column).target  # noqa: B018  it is made of the categories here
+        except Exception as error:  # dtypes of other packages raise whatever they like
+            said = f"{path}[{at}].categories_dtype is {column['categories_dtype']!r:.60}"
+            raise InvalidSignature(f"{said}, which does not fit the categories: {str(error)[:160]}") from None
 
 
 def with_columns(contract: MethodContract, method: str, columns: Sequence[str]) -> MethodContract:

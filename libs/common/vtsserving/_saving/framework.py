@@ -34,10 +34,9 @@ from vtsserving._saving.custom_objects import write_custom_objects
 from vtsserving._saving.description import check_description
 from vtsserving._saving.environment import check_environment, installed_versions
 from vtsserving._saving.input_example import Example, input_specs
-from vtsserving._saving.table_columns import with_tables
 from vtsserving._saving.taking import ARRAYS, Taking
 from vtsserving._saving.threads import allowed_threads, limit_threads
-from vtsserving._saving.trial import GivenModel, ask, checked_flag, imports_of, run_trial
+from vtsserving._saving.trial import GivenModel, answers, ask, checked_flag, imports_of, run_trial
 from vtsserving._saving.unchanged import unchanged
 from vtsserving.exceptions import (
     InvalidSignature,
@@ -134,6 +133,7 @@ class Written:
         served: what the model process will call, where that is not the model.
         columns: names of the columns that a table has, where the framework knows them.
         categories: of the categorical columns of that table, in their order, where the framework knows them.
+        categorical: the names of these columns, where it knows them, too.
         coarse: whether it computes with half precision.
     """
 
@@ -143,7 +143,12 @@ class Written:
     served: Any = None
     columns: Sequence[str] = ()
     categories: Sequence[Sequence[Any]] = ()
+    categorical: Sequence[str] = ()
     coarse: bool = False
+
+
+USUAL_METHODS: Final = ("predict", "predict_proba", "transform", "forecast")
+"""Methods that models are mostly served by, for the error that says which there are."""
 
 
 def save(
@@ -199,8 +204,15 @@ def save(
         }
         contracts = contracts_of(described, framework.taking, framework.parameters, served, written.columns)
         example = _example(staged, known.get("input_example"), contracts)
+        # Not before a model is saved: numpy takes its time.
+        from vtsserving._saving.table_columns import with_categories, with_tables
+
         if example is not None and framework.taking.tables:
             contracts = with_tables(contracts, example.args(), written.categories)
+        elif framework.taking.tables and len(written.categorical) == len(written.categories):
+            contracts = with_categories(
+                contracts, dict(zip(written.categorical, written.categories, strict=True))
+            )
         given = ask(served, example, signatures, coarse=written.coarse, strict=check is not False)
         contracts = with_example(contracts, given)
         extra.update(_described(given, contracts, signatures, written))
@@ -229,7 +241,12 @@ def _described(
 ) -> dict[str, Any]:
     """The specs of inputs and outputs, for the manifest's `extra`."""
     if given.example is not None:
-        return given.example.describe(contracts, given.results, written.input_specs)
+        return given.example.describe(
+            contracts,
+            given.results,
+            lambda method, args: answers(given.served, method, args),
+            written.input_specs,
+        )
     specs = input_specs(signatures, written.input_specs)
     return {"input_specs": specs} if specs else {}
 
@@ -340,8 +357,12 @@ def _other_methods(served: object, wanted: str) -> str:
     near = difflib.get_close_matches(wanted, methods, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    own = [name for name in vars(kind) if name in methods]
-    if not own or kind.__module__ == "builtins":
+    if kind.__module__ == "builtins":
+        return ""
+    # Some classes, such as the results of statsmodels, have their methods from another object.
+    usual = [name for name in USUAL_METHODS if callable(getattr(served, name, None))]
+    own = [*usual, *(name for name in vars(kind) if name in methods and name not in usual)]
+    if not own:
         return ""
     return f"; it has {', '.join(own[:5])}: say which to serve, for example signatures={{{own[0]!r}: {{}}}}"
 

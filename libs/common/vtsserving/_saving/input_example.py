@@ -6,20 +6,18 @@ dtype `object` and no shape.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vtsserving._local_store.model import Model
 from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
+from vtsserving._saving.shown_example import has_json, shown_example
 from vtsserving.exceptions import InvalidSignature, SerializationError, VtsServingException
 
 EXAMPLE_FILE: Final = "input_example.msgpack"
 MAX_EXAMPLE_BYTES: Final = 16 * 2**20
-MAX_SHOWN_BYTES: Final = 2_048
-"""Largest example, as JSON, that the record of a model itself holds, for documentation."""
 MAX_WARMUP_VALUES: Final = 2**22
 
 
@@ -85,6 +83,7 @@ class Example:
         self,
         contracts: Mapping[str, MethodContract],
         results: Mapping[str, Any],
+        answers: Callable[[str, tuple[Any, ...]], bool],
         known: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """What it tells about a model, for the manifest's `extra`.
@@ -92,10 +91,11 @@ class Example:
         Args:
             contracts: of the methods.
             results: what each of them returned for the example.
+            answers: whether a method answers other arguments; it may write to them.
             known: input specs that the framework knows; they win over what a list of numbers suggests.
 
         Returns:
-            `input_specs`, `output_specs` and `input_example`; the last is left out where it is long.
+            `input_specs`, `output_specs` and `input_example`; the last is left out where JSON has no short form of it.
 
         Raises:
             InvalidSignature: a result has no such dimension as the signature's batch_dim.
@@ -110,7 +110,15 @@ class Example:
                     ]
                 }
             outputs[method] = _result_spec(contract, method, results[method])
-        shown = _shown(self._given, contracts)
+        axes = {
+            method: {
+                at: axis
+                for at, (name, value) in enumerate(_named(contract, self._given))
+                if (axis := _axis_of_rows(contract, name, value, at)) is not None
+            }
+            for method, contract in contracts.items()
+        }
+        shown = shown_example(self._given, contracts, inputs, axes, answers) if has_json(results) else []
         return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
 
 
@@ -140,19 +148,6 @@ def warmup_calls(model: Model) -> list[WarmupCall]:
         if method in model.info.signatures and zeros and all(array is not None for array in zeros):
             calls.append(WarmupCall(method, tuple(zeros)))
     return calls
-
-
-def _shown(args: tuple[Any, ...], contracts: Mapping[str, MethodContract]) -> list[Any]:
-    """The example as documentation shows it: JSON values, one row of a batch; empty where there is no short form."""
-    from vtsserving._codecs.json_write import to_json
-
-    axes = {contract.batch_dim[0] for contract in contracts.values() if contract.batchable}
-    try:
-        rows = [arg[:1] if axes == {0} and hasattr(arg, "__len__") else arg for arg in args]
-        text = to_json(rows)
-    except (VtsServingException, TypeError, KeyError, ValueError):
-        return []
-    return list(json.loads(text)) if len(text) <= MAX_SHOWN_BYTES else []
 
 
 def _encoded(args: tuple[Any, ...]) -> bytes:

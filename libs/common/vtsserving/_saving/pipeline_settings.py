@@ -10,6 +10,7 @@ not have is a dict with one key:
     {"$part": name}                      a part of the pipeline itself, such as its tokenizer
     {"$pairs": [[key, value], ...]}      a dict with keys that are not text, or with one of these keys
     {"$set": [value, ...]}               a set
+    {"$int": text}                       a whole number beyond 64 bits
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _TOKENIZER_FIELDS: Final = (
 )
 """Attributes of a tokenizer that may be changed after it was made, which `save_pretrained` does not always write."""
 
-_MARKS: Final = ("$enum", "$generation", "$dtype", "$part", "$pairs", "$set")
+_MARKS: Final = ("$enum", "$generation", "$dtype", "$part", "$pairs", "$set", "$int")
 
 
 def write_settings(pipeline: Any, folder: Path) -> None:
@@ -161,6 +162,9 @@ def _plain(pipeline: Any, value: Any, where: str) -> Any:
         return plain if isinstance(value, list) else tuple(plain)
     if isinstance(value, set | frozenset):
         return {"$set": sorted((_plain(pipeline, item, where) for item in value), key=repr)}
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        # The length of a tokenizer without a limit: Transformers says 10**30.
+        return {"$int": str(value)}
     if _is_generation_config(value):
         return {"$generation": _plain(pipeline, _generation_dict(value, where), where)}
     return _checked(value, where)
@@ -221,6 +225,8 @@ def _value(pipeline: Any, raw: Any) -> Any:
         if content not in _PARTS:
             raise IntegrityError(f"{FILE} names the part {content!r}, which pipelines do not have")
         return getattr(pipeline, content)
+    if mark == "$int":
+        return int(content)
     if mark == "$set":
         return {_value(pipeline, item) for item in content}
     return {_value(pipeline, key): _value(pipeline, item) for key, item in content}
