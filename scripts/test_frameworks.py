@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from run_tests import status_of
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -29,7 +31,6 @@ VERSIONS: Final = REPOSITORY / "tests" / "frameworks" / "versions.toml"
 ENVIRONMENTS: Final = REPOSITORY / "build" / "frameworks"
 CHOSEN: Final = "VTSSERVING_TEST_FRAMEWORKS"
 """The variable that tells tests/conftest.py which groups there are."""
-NOTHING_CHOSEN: Final = 5
 
 
 class Group(NamedTuple):
@@ -129,14 +130,6 @@ def run_group(name: str, members: Sequence[Group], pytest_arguments: Sequence[st
     ]
     print(f"test-frameworks: {names} in {time.monotonic() - began_s:.0f} s", flush=True)
     return status_of(codes)
-
-
-def status_of(codes: Sequence[int]) -> int:
-    """One exit status for several: nothing chosen is a mistake only where none chose any."""
-    failed = [code for code in codes if code not in (0, NOTHING_CHOSEN)]
-    if failed:
-        return failed[0]
-    return NOTHING_CHOSEN if all(code == NOTHING_CHOSEN for code in codes) else 0
 
 
 def main(arguments: Sequence[str]) -> int:
