@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -112,7 +112,7 @@ class Judged(NamedTuple):
 
     Attributes:
         merged: requests that shared a batch, of those that could.
-        could: requests whose results follow rows, and that leave room for another one.
+        could: requests that may share a batch, and leave room in it for another one.
         seen: kind of contract to its requests.
     """
 
@@ -124,7 +124,7 @@ class Judged(NamedTuple):
 def judge(
     title: str,
     sent: list[Sent],
-    mergeable: Collection[str],
+    may_share: Callable[[Contract], bool],
     kinds_of: Callable[[Contract], set[str]],
     proof: Proof,
 ) -> Judged:
@@ -133,13 +133,11 @@ def judge(
     Args:
         title: of the record.
         sent: all requests.
-        mergeable: kinds of results that follow rows.
+        may_share: whether callers of a contract may share a batch.
         kinds_of: the kinds that a contract shows.
         proof: of the test.
     """
-    could = [
-        one for one in sent if one.contract["result"] in mergeable and 2 * one.rows <= one.contract["limit"]
-    ]
+    could = [one for one in sent if may_share(one.contract) and 2 * one.rows <= one.contract["limit"]]
     merged = sum(one.batch_rows > one.rows for one in could)
     seen = Counter(kind for one in sent for kind in kinds_of(one.contract))
     wrong = [one for one in sent if one.wrong]

@@ -85,6 +85,9 @@ INDEXES: dict[str, Callable[[random.Random, int], Any]] = {
 }
 """Kind to what makes the labels of so many rows."""
 
+SHARED = frozenset(("shared int", "category"))
+"""Labels that callers have in common."""
+
 NAMES: tuple[Any, ...] = ("a", "b c", "", "é", 7, ("t", 1), "index", "level_0")
 
 
@@ -182,4 +185,4 @@ def signature(contract: dict[str, Any]) -> dict[str, Any]:
 def options(contracts: list[dict[str, Any]]) -> dict[str, Any]:
     """Batches of each method's limit, which wait a moment for company, and are filled up to sizes that suit some."""
     limits = {f"m{i}": {"max_batch_size": one["limit"]} for i, one in enumerate(contracts)}
-    return {"max_wait_ms": 30, "method_configs": limits, "pad_to": [4, 16]}
+    return {"max_wait_ms": 120, "method_configs": limits, "pad_to": [4, 16]}
