@@ -80,7 +80,9 @@ def test_every_caller_gets_the_table_that_its_own_call_gives(
     monkeypatch.setenv("VTSSERVING_HOME", str(tmp_path / "home"))
     total = proof.count(full=6_000, quick=400) if bus == "embedded" else proof.count(full=4_000, quick=200)
     rng = random.Random(proof.seed + len(bus))
-    contracts = [kinds.random_contract(rng) for _ in range(total // CALLERS)]
+    first = rng.randrange(100)
+    contracts = [kinds.random_contract(rng, first + number) for number in range(total // CALLERS)]
     sent = ask_models(bus, tmp_path, kinds, contracts, ask, proof.seed)
     found = judge(f"any table, {bus}", sent, may_share, kinds_of, proof)
     assert found.merged * proof.count(full=2, quick=4) >= found.could
+    assert min(found.seen.values()) >= proof.count(full=200, quick=50)
