@@ -158,7 +158,7 @@ def random_contract(rng: random.Random, number: int) -> dict[str, Any]:
     Results are dealt in turn, so that each kind is there about as often as any other.
     """
     width = rng.choice([1, 1, 2, 3, 5])
-    result = sorted(RESULTS)[number % len(RESULTS)]
+    result = sorted(RESULTS)[5 * number % len(RESULTS)]
     return {
         "names": rng.sample(NAMES, width),
         "columns": [rng.choice(sorted(COLUMNS)) for _ in range(width)],

@@ -111,6 +111,31 @@ def test_a_missing_value_of_a_neighbour_changes_no_dtype() -> None:
     check(inferred, [pd.DataFrame({"a": [value]}) for value in (-1, -2, 3, 4)])
 
 
+TEXTS = [
+    [["x"], [None], ["y"]],
+    [[None, None], ["x", None], ["y"]],
+    [["x", None], [None], ["y", None]],
+]
+
+
+@pytest.mark.parametrize("texts", TEXTS, ids=str)
+@pytest.mark.parametrize("dtype", ["str", "string", object])
+def test_a_request_that_misses_all_values_has_the_dtype_of_its_own_call(texts: Any, dtype: Any) -> None:
+    tables = [pd.DataFrame({"a": pd.Series(some, dtype=dtype), "n": 1.0}) for some in texts]
+    check(lambda x: pd.DataFrame({"v": x["a"].tolist(), "n": x["n"]}), tables)
+    check(lambda x: pd.Series(x["a"].tolist(), index=x.index), tables)
+
+
+@pytest.mark.parametrize("dtype", ["str", "string", object, "category", "Int64"])
+def test_columns_that_keep_their_dtype_without_a_value_are_merged(dtype: Any) -> None:
+    kind = pd.CategoricalDtype([1, 2]) if dtype == "category" else dtype
+    tables = [pd.DataFrame({"a": pd.Series([value], dtype=kind)}) for value in (1, None, 2)]
+    if dtype in ("str", "string"):
+        tables = [pd.DataFrame({"a": pd.Series([value], dtype=kind)}) for value in ("x", None, "y")]
+    seen = check(same, tables)
+    assert len(seen[-1]) == len(tables)
+
+
 def test_categories_of_a_neighbour_are_not_in_an_answer() -> None:
     check(
         lambda x: x["a"].astype(str).astype("category"), [pd.DataFrame({"a": [value]}) for value in (1, 2, 3)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,42 @@ def complete_entries(result: Any, form: ResultForm, counts: Sequence[int]) -> li
             found = leaf.value.isna()
             missing |= (found if tables.is_series(found) else found.any(axis=1)).to_numpy(bool)
     return [i for i, (start, stop) in enumerate(ranges(counts)) if not missing[start:stop].any()]
+
+
+def empty_columns(result: Any, form: ResultForm, counts: Sequence[int]) -> dict[int, set[tuple[int, int]]]:
+    """The columns in which all rows of a request miss their value: alone, they may well have another dtype.
+
+    Columns of numpy's numbers are left out: one without a value is a column of fractions wherever it is made.
+
+    Args:
+        result: of sum(counts) rows.
+        form: how it follows rows.
+        counts: rows of each request.
+
+    Returns:
+        Position of a request to its columns, as (table of the result, column).
+    """
+    leaves: list[Leaf] = []
+    mark(result, form, sum(counts), leaves)
+    found: dict[int, set[tuple[int, int]]] = {}
+    for at, leaf in enumerate(leaves):
+        for column, missing in _missing_by_column(leaf.value):
+            for i, (start, stop) in enumerate(ranges(counts)):
+                if missing[start:stop].all():
+                    found.setdefault(i, set()).add((at, column))
+    return found
+
+
+def _missing_by_column(value: Any) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    if not tables.is_table(value):
+        return
+    dtypes = [value.dtype] if tables.is_series(value) else list(value.dtypes)
+    for column, dtype in enumerate(dtypes):
+        if not (isinstance(dtype, np.dtype) and dtype.kind in "biufc"):
+            series = value if tables.is_series(value) else value.iloc[:, column]
+            missing = series.isna().to_numpy(bool)
+            if missing.any():
+                yield column, missing
 
 
 def in_order(result: Any, args: Sequence[Any]) -> Any:

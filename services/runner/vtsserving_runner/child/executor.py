@@ -34,6 +34,7 @@ from vtsserving.exceptions import (
 )
 from vtsserving_runner.child.answers import (
     complete_entries,
+    empty_columns,
     in_order,
     packed_result,
     refuse_dropped_rows,
@@ -159,15 +160,24 @@ class BatchExecutor:
         known = self._forms.dtypes(batch.method, batch.head)
         if not known:
             whole = complete_entries(result, form, work.counts(index))
-            if not whole:
-                return  # all have a missing value, so that none has the dtype of another
-            i = index[whole[0]]
-            own = packed_result(self._call(work, [i], form), (batch.rows[i],), form)[0]
-            self._alive()
-            known = table_dtypes(own) or b""
-            self._forms.saw_dtypes(batch.method, batch.head, known, complete=True)
-        if known != found:
+            if whole:
+                known = self._own_dtypes(work, index[whole[0]], form)
+                self._forms.saw_dtypes(batch.method, batch.head, known, complete=True)
+        if known and known != found:
             raise BadModelOutput("the merged result has other dtypes than a request's own")
+        for at, columns in empty_columns(result, form, work.counts(index)).items():
+            if self._forms.are_steady(batch.method, batch.head, columns):
+                continue
+            if self._own_dtypes(work, index[at], form) != found:
+                self._forms.learn(batch.method, batch.head, None)
+                raise BadModelOutput("a request's own result has other dtypes, since it misses all values")
+            self._forms.saw_steady(batch.method, batch.head, columns)
+
+    def _own_dtypes(self, work: _Work, i: int, form: ResultForm) -> bytes:
+        """The dtypes of the tables in one entry's own result."""
+        own = packed_result(self._call(work, [i], form), (work.batch.rows[i],), form)[0]
+        self._alive()
+        return table_dtypes(own) or b""
 
     def _alone(self, work: _Work, i: int) -> Iterator[Answer]:
         """One entry in a call of its own."""

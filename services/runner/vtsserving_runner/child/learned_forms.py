@@ -33,6 +33,7 @@ class LearnedForms:
         self._trials: RecentDict[tuple[str, bytes], int] = RecentDict(MAX_FORMS)
         self._of_equal: RecentDict[tuple[str, bytes], Known] = RecentDict(MAX_FORMS)
         self._dtypes: RecentDict[tuple[str, bytes], bytes] = RecentDict(MAX_FORMS)
+        self._steady: RecentDict[tuple[str, bytes], frozenset[tuple[int, int]]] = RecentDict(MAX_FORMS)
 
     def of(self, method: str, head: bytes) -> Known:
         """The form; None: it is not known yet."""
@@ -81,6 +82,15 @@ class LearnedForms:
                 self._dtypes[(method, short_name(head))] = found
         elif known != found:
             self.learn(method, head, None)
+
+    def are_steady(self, method: str, head: bytes, columns: set[tuple[int, int]]) -> bool:
+        """Whether columns of a result keep their dtypes without any value, as far as that was seen."""
+        return columns <= self._steady.get((method, short_name(head)), frozenset())
+
+    def saw_steady(self, method: str, head: bytes, columns: set[tuple[int, int]]) -> None:
+        """Remember that columns kept their dtypes in a request's own result in which they had no value."""
+        key = (method, short_name(head))
+        self._steady[key] = self._steady.get(key, frozenset()) | columns
 
     def undecided(self, method: str, head: bytes, *, equal: bool = False) -> None:
         """Remember that a batch did not show it; arguments as of `learn`."""
