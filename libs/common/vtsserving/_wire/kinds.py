@@ -218,8 +218,8 @@ class Control(NamedTuple):
         model: as in Request.
         version: as in Request.
         digest: as in Request.
-        ask: of a batcher's `load`: its number among those of the sender, from 1, so that it can tell which batches the
-            runner had heard of when it said which credits are free; else 0.
+        ask: of a batcher's `load`: its number among those of the sender, from 1. Batches that left before it reach the
+            runner first, or are lost. Else 0.
     """
 
     op: ControlOp

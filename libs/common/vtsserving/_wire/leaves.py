@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgpack
 import numpy as np
@@ -31,7 +31,7 @@ SIZE: Final = struct.Struct("<Q")
 class Leaf:
     """One batched leaf of a value that is being packed; no tuple, which would be a value itself."""
 
-    __slots__ = ("axis", "is_whole_value", "table", "uniform", "value", "where")
+    __slots__ = ("_records", "axis", "is_whole_value", "uniform", "value", "where")
 
     def __init__(self, value: Any, axis: int, where: str) -> None:
         """Leaf `value`, batched along `axis`, which errors name `where`."""
@@ -40,19 +40,22 @@ class Leaf:
         self.where = where
         self.uniform: Uniform | None = uniform(value) if type(value) is list and value else None
         self.is_whole_value = not isinstance(value, list) and travels_as_value(value)
-        self.table: Records | None = None
-        if type(value) is Records:
-            self.table = value
-        elif tables.is_table(value):
-            self.table = records_of(value)
+        self._records: Records | Literal[False] | None = value if type(value) is Records else False
+
+    @property
+    def table(self) -> Records | None:
+        """The rows of a table as records, made when they are first asked for; None: it is no table, or no such one."""
+        if self._records is False:
+            self._records = records_of(self.value) if tables.is_table(self.value) else None
+        return self._records
 
     @property
     def rows(self) -> int:
         """Items along the batch axis."""
         if isinstance(self.value, list):
             return len(self.value)
-        if self.table is not None:
-            return self.table.rows
+        if type(self.value) is Records:
+            return self.value.rows
         return (
             row_values.rows(self.value, self.axis)
             if self.is_whole_value

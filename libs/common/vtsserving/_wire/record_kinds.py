@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -11,12 +10,12 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import numpy as np
 
-from vtsserving._wire import values
+from vtsserving._wire import tables, values
 from vtsserving._wire.joined_labels import JoinedLabels
 from vtsserving._wire.limits import MAX_ROWS
-from vtsserving._wire.table_columns import unpack_column
+from vtsserving._wire.table_columns import TIMES, unpack_column
 from vtsserving._wire.tensors import NATIVE
-from vtsserving.exceptions import BadFrame, MissingDependency
+from vtsserving.exceptions import BadFrame
 
 Bytes = bytes | memoryview
 
@@ -29,7 +28,6 @@ MASKED: Final = {
     "Float64": np.dtype("f8"),
     "boolean": np.dtype("?"),
 }  # fmt: skip
-TIMES: Final = re.compile(r"(datetime64|timedelta64)\[(s|ms|us|ns)\]")
 CODE: Final = np.dtype("<i4")
 _TEXTS: Final[frozenset[type]] = frozenset((str, type(None)))
 
@@ -78,12 +76,7 @@ class RecordKind:
             MissingDependency: pandas is not installed here.
             SharedLabels: as JoinedLabels.settled.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingDependency(
-                "a table was received, but pandas is missing: pip install pandas"
-            ) from error
+        pd = tables.pandas_for("a table")
         data, lists = self._split(parts, counts)
         rows = sum(counts)
         if rows >= MAX_ROWS:
@@ -144,7 +137,7 @@ class RecordKind:
                 at = end
 
     def slicer(self, part: Bytes, rows: int) -> Callable[[int, int], bytes]:
-        """What gives the bytes of some rows of a body; BadFrame if it is none."""
+        """A function that gives the bytes of some rows of a body; BadFrame if it is none."""
         fixed, listed = self._halves(part, rows)
         width = self._record.itemsize
 

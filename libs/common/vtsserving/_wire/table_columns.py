@@ -33,7 +33,7 @@ from vtsserving._wire import arrow_data
 from vtsserving._wire.limits import MAX_ROWS
 from vtsserving.exceptions import BadFrame, UnsupportedValue
 
-_TIMES: Final = re.compile(r"(datetime64|timedelta64)\[(s|ms|us|ns)\]")
+TIMES: Final = re.compile(r"(datetime64|timedelta64)\[(s|ms|us|ns)\]")
 _STRINGS: Final = ("str", "string")
 _UNITS: Final = ("s", "ms", "us", "ns")
 _MAX_FREQUENCY_CHARS: Final = 64
@@ -174,7 +174,7 @@ def _unpack_plain(kind: str, content: Any) -> Any:
         return _from_list(kind, content)
     if kind == "tensor":
         return _tensor(content).copy()
-    if not _TIMES.fullmatch(kind):
+    if not TIMES.fullmatch(kind):
         raise BadFrame("a column of an unknown kind")
     return _tensor(content, np.int64).copy().view(np.dtype(kind))
 

@@ -19,9 +19,9 @@ Numbers are little-endian, nothing lies between them, and labels come last. Name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,14 +33,13 @@ from vtsserving._wire.record_kinds import (
     NAME_OF,
     NAMES,
     NUMBERS,
-    TIMES,
     RecordKind,
     array_of,
     is_plain_label,
     pack_items,
     record_dtype,
 )
-from vtsserving._wire.table_columns import dtype_name, pack_column
+from vtsserving._wire.table_columns import TIMES, dtype_name, pack_column
 from vtsserving._wire.tensors import NATIVE
 
 Column = str | tuple[str, bytes]
@@ -140,27 +139,15 @@ def records_of(table: Any) -> Records | None:
     names = None if tables.is_series(table) else _names_of(table.columns)
     if names is None:
         return None
-    labels = None
     if not tables.has_default_index(table):
-        index = table.index
-        packed = None if hasattr(index, "levels") or not is_plain_label(index.name) else pack(index)
-        if packed is None or getattr(index, "freqstr", None) is not None:
-            return None
-        labels = (packed, index.name)
-    elif type(names[0]) is str:
-        numbers = tables.numbers_of_one_dtype(table)
-        if numbers is not None and numbers.dtype.str in NATIVE:
-            return Records(names, len(table), numbers=numbers)
-    columns = []
-    for _, series in table.items():
-        column = pack(series)
-        if column is None:
-            return None
-        columns.append(column)
-    return Records(names, len(table), columns=columns, labels=labels)
+        return of_arrays(names, (series for _, series in table.items()), table.index)
+    numbers = tables.numbers_of_one_dtype(table) if type(names[0]) is str else None
+    if numbers is not None and numbers.dtype.str in NATIVE:
+        return of_numbers(names, numbers)
+    return of_arrays(names, (series for _, series in table.items()))
 
 
-def of_arrays(names: Sequence[Any], arrays: Sequence[Any], index: Any = None) -> Records | None:
+def of_arrays(names: Sequence[Any], arrays: Iterable[Any], index: Any = None) -> Records | None:
     """Records of a table that nobody makes: its columns as arrays of numpy or pandas, and its Index.
 
     Args:
@@ -171,16 +158,21 @@ def of_arrays(names: Sequence[Any], arrays: Sequence[Any], index: Any = None) ->
     Returns:
         None: some of it is of another dtype.
     """
-    labels = None if index is None else pack(index)
-    columns = [pack(array) for array in arrays]
-    is_other = None in columns or (labels is None) is not (index is None)
-    if is_other or not arrays or set(map(type, names)) not in NAMES:
+    labels = None if index is None else _pack_labels(index)
+    if (labels is None) is not (index is None) or set(map(type, names)) not in NAMES:
         return None
-    found, own = cast("list[RecordColumn]", columns), None if labels is None else (labels, index.name)
-    kinds = {column.kind for column in found}
-    if own is None and type(names[0]) is str and len(kinds) == 1 and kinds <= NUMBERS.keys():
-        return of_numbers(names, np.stack([column.fields[0] for column in found], axis=1))
-    return Records(tuple(names), len(arrays[0]), columns=found, labels=own)
+    columns, rows = [], 0
+    for array in arrays:
+        column = pack(array)
+        if column is None:
+            return None
+        columns.append(column)
+        rows = len(array)
+    kinds = {column.kind for column in columns}
+    if labels is None and type(names[0]) is str and len(kinds) == 1 and kinds <= NUMBERS.keys():
+        return of_numbers(names, np.stack([column.fields[0] for column in columns], axis=1))
+    own = None if labels is None else (labels, index.name)
+    return Records(tuple(names), rows, columns=columns, labels=own)
 
 
 def of_numbers(names: Sequence[Any], numbers: Any) -> Records:
@@ -198,6 +190,11 @@ def _names_of(index: Any) -> tuple[Any, ...] | None:
     if kind == "Index" and (types not in NAMES or index.dtype != tables.dtype_of_names(types.copy().pop())):
         return None
     return names
+
+
+def _pack_labels(index: Any) -> RecordColumn | None:
+    has_more = hasattr(index, "levels") or getattr(index, "freqstr", None) is not None
+    return None if has_more or not is_plain_label(index.name) else pack(index)
 
 
 def pack(array: Any) -> RecordColumn | None:

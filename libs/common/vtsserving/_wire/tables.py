@@ -24,6 +24,22 @@ MAX_LEVELS: Final = 32
 """Most levels of an index."""
 
 
+def pandas_for(what: str) -> Any:
+    """The module pandas, for what was received.
+
+    Args:
+        what: was received, such as "a table".
+
+    Raises:
+        MissingDependency: it is not installed here.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependency(f"{what} was received, but pandas is missing: pip install pandas") from error
+    return pandas
+
+
 def is_table(value: Any) -> bool:
     """Whether `value` is a DataFrame or a Series; never imports pandas."""
     pandas = sys.modules.get("pandas")
@@ -79,10 +95,7 @@ def of_numbers(numbers: Any, names: Sequence[str]) -> Any:
     Raises:
         MissingDependency: pandas is not installed here.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingDependency("a table was received, but pandas is missing: pip install pandas") from error
+    pd = pandas_for("a table")
     own = numbers if numbers.flags.writeable else numbers.copy()
     return pd.DataFrame(own, columns=names, copy=False)
 
@@ -181,10 +194,7 @@ def decode(fields: list[Any], *, series: bool) -> Any:
         BadFrame: it is none.
         MissingDependency: pandas, or a library that a column needs, is not installed here.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingDependency("a table was received, but pandas is missing: pip install pandas") from error
+    pd = pandas_for("a table")
     try:
         names, columns, index_column, index_name, *own = fields
         index = unpack_index([index_column, index_name])
