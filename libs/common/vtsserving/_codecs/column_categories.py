@@ -11,18 +11,19 @@ from vtsserving._codecs.column_objects import object_converter
 from vtsserving.exceptions import OutOfRange, WrongType
 
 
-def categories_index(pd: Any, values: Sequence[Any], dtype: str) -> Any:
+def categories_index(values: Sequence[Any], dtype: str) -> Any:
     """The pandas Index of categories.
 
     Args:
-        pd: the module pandas.
         values: in their order, as a contract has them, or as they are.
         dtype: of the categories, as pandas or a contract names it; empty: what pandas makes of the values.
 
     Raises:
         WrongType, OutOfRange: a value does not fit the dtype. TypeError, ValueError: there is no such dtype here.
     """
-    return pd.Index(_converted(pd, values, dtype)) if dtype else pd.Index(list(values))
+    import pandas as pd
+
+    return pd.Index(_converted(values, dtype) if dtype else list(values))
 
 
 def is_usual(dtype: Any) -> bool:
@@ -31,11 +32,10 @@ def is_usual(dtype: Any) -> bool:
     return str(dtype) in ("int64", "float64") if kind in "iuf" else kind == "b" or str(dtype) == "str"
 
 
-def code_of(pd: Any, item: Any, codes: dict[Any, int], dtype: str) -> int | None:
+def code_of(item: Any, codes: dict[Any, int], dtype: str) -> int | None:
     """The code of a value, as JSON and CSV have it; None: it is not among the categories.
 
     Args:
-        pd: the module pandas.
         item: not missing.
         codes: by category.
         dtype: as for `categories_index`.
@@ -43,12 +43,14 @@ def code_of(pd: Any, item: Any, codes: dict[Any, int], dtype: str) -> int | None
     try:
         found = codes.get(as_key(item))
         if found is None and dtype:
-            found = codes.get(as_key(pd.Index(_converted(pd, [item], dtype))[0]))
+            found = codes.get(as_key(categories_index([item], dtype)[0]))
     except (TypeError, ValueError, WrongType, OutOfRange):
         return None
     return found
 
 
-def _converted(pd: Any, values: Sequence[Any], dtype: str) -> Any:
+def _converted(values: Sequence[Any], dtype: str) -> Any:
+    import pandas as pd
+
     target = None if object_converter(dtype) else dtype_of(pd, dtype)
     return converter_of(dtype, target)(list(values), target, "categories")

@@ -6,7 +6,6 @@ pandas has one dtype for all of them, `object`. A contract says which they are b
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import decimal
 import re
@@ -89,9 +88,14 @@ def _uuid(item: Any) -> Any:
 def _bytes(item: Any) -> Any:
     if isinstance(item, bytes | bytearray):
         return bytes(item)
+    return from_base64(item) if isinstance(item, str) else None
+
+
+def from_base64(text: str) -> bytes | None:
+    """The bytes of a text of JSON or CSV; None: it is not base64."""
     try:
-        return base64.b64decode(item.encode("ascii"), validate=True) if isinstance(item, str) else None
-    except (binascii.Error, UnicodeEncodeError):
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error among them, and characters beyond ASCII
         return None
 
 

@@ -117,7 +117,7 @@ class Column:
     def _index(self, pd: Any) -> Any:
         """The categories; as they are recorded, where their dtype is not known here."""
         try:
-            return categories_index(pd, self.categories or (), self.categories_dtype)
+            return categories_index(self.categories or (), self.categories_dtype)
         except (TypeError, ValueError, ImportError, WrongType, OutOfRange):
             return pd.Index(list(self.categories or ()))
 
@@ -246,7 +246,7 @@ class Column:
     def _code(self, item: Any, row: int, place: str) -> int:
         if is_missing(item):
             return -1
-        found = code_of(pandas_module(), item, self._codes, self.categories_dtype)
+        found = code_of(item, self._codes, self.categories_dtype)
         if found is None:
             raise self._unknown(item, row, place)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -14,6 +14,14 @@ _EXACT_END: Final = 9e18
 """The strict way says whether an integer beyond this was too long."""
 
 
+def row_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A function from a record to its values under some names, in their order; it raises as `record[name]` does."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    (name,) = names
+    return lambda record: (record[name],)
+
+
 class PlainRecords:
     """Reads `[{"a": 1.5, "b": null}, ...]` whose keys are the columns of one table of floating numbers."""
 
@@ -21,8 +29,7 @@ class PlainRecords:
         """Read records of these columns, which become numbers of `dtype`, of 64 bits, in their order."""
         self._width = len(names)
         self._dtype = dtype
-        one = names[0]
-        self._row = itemgetter(*names) if self._width > 1 else lambda record: (record[one],)
+        self._row = row_of(names)
 
     def read(self, body: bytes | bytearray) -> np.ndarray[Any, Any] | None:
         """The array [rows, columns] of a JSON body, NaN where null is; None: it needs a closer look."""

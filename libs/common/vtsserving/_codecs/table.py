@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from vtsserving._codecs.column_items import Items
 from vtsserving._codecs.columns import Column, listed, pandas_module
 from vtsserving._codecs.csv_text import TextTable
+from vtsserving._codecs.json_records import row_of
 from vtsserving._codecs.table_limits import MAX_TABLE_CELLS, MAX_TABLE_COLUMNS
 from vtsserving._wire import tables
 from vtsserving.exceptions import BadShape, Ragged, TooLarge, WrongType
@@ -32,7 +32,7 @@ class Table:
         ignores_extra: whether other columns are dropped instead of refused.
     """
 
-    __slots__ = ("__dict__", "_by_text", "_getter", "_other", "_repeated", "columns", "ignores_extra")
+    __slots__ = ("__dict__", "_by_text", "_other", "_repeated", "columns", "ignores_extra")
 
     def __init__(
         self,
@@ -54,7 +54,6 @@ class Table:
         self._by_text = {str(column.name): column.name for column in self.columns}
         counts = Counter(str(column.name) for column in self.columns)
         self._repeated = [name for name, count in counts.items() if count > 1]
-        self._getter: Any = None
 
     @classmethod
     def of(cls, columns: Sequence[Mapping[str, Any]], *, ignores_extra: bool = False) -> Table:
@@ -68,13 +67,17 @@ class Table:
 
     @property
     def goes_by_position(self) -> bool:
-        """Whether names do not tell its columns apart."""
+        """Whether two of its columns have one name."""
         return bool(self._repeated)
 
     @property
     def wants_unsigned(self) -> bool:
         """Whether a column holds whole numbers beyond those of int64."""
         return any(column.dtype.lower() == "uint64" for column in self.columns)
+
+    @cached_property
+    def _row(self) -> Callable[[Any], tuple[Any, ...]]:
+        return row_of([str(column.name) for column in self.columns])
 
     @cached_property
     def dtype(self) -> np.dtype[Any] | None:
@@ -98,12 +101,8 @@ class Table:
         if self._repeated:
             raise self._by_name_alone(where)
         texts = [str(column.name) for column in self.columns]
-        if self._getter is None:
-            self._getter = (
-                itemgetter(*texts) if len(texts) > 1 else lambda record, name=texts[0]: (record[name],)
-            )
         try:
-            rows = [self._getter(record) for record in records]
+            rows = list(map(self._row, records))
         except (KeyError, TypeError):
             rows = []
         if len(rows) < len(records) or (
@@ -226,7 +225,7 @@ class Table:
         """The positions of the recorded columns among those that came.
 
         Raises:
-            BadShape: one is missing, unknown or there twice; or, where names do not tell the columns apart, these are
+            BadShape: one is missing, unknown or there twice; or, where two recorded columns have one name, these are
                 others or in another order.
         """
         if self._repeated:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from vtsserving._codecs.column_items import wrong
+from vtsserving._codecs.column_objects import from_base64
 from vtsserving._wire import tables
 from vtsserving.exceptions import WrongType
 
@@ -65,8 +64,5 @@ def _text(item: Any) -> Any:
 
 def _bytes(item: Any) -> Any:
     if isinstance(item, str):
-        try:
-            return base64.b64decode(item, validate=True)
-        except (binascii.Error, ValueError):
-            return None
+        return from_base64(item)
     return item if isinstance(item, bytes | bytearray | memoryview) else None
