@@ -228,9 +228,9 @@ def _of_objects(found: Sequence[Any], columns: Sequence[str]) -> Any:
 
 def _check_complete(items: Sequence[Any], name: str) -> None:
     """Refuse a missing value among texts."""
-    for row, item in enumerate(items):
-        if is_missing(item) and all(isinstance(one, str) or is_missing(one) for one in items):
-            raise WrongType(f"the column {name!r:.80}, row {row} is missing; expected a string")
+    gaps = [is_missing(item) for item in items]
+    if any(gaps) and all(gap or isinstance(item, str) for gap, item in zip(gaps, items, strict=True)):
+        raise WrongType(f"the column {name!r:.80}, row {gaps.index(True)} is missing; expected a string")
 
 
 def _is_text(column: Any) -> bool:
