@@ -112,14 +112,18 @@ def _columns(model: Any) -> list[str]:
     return [] if names is None else [str(name) for name in names]
 
 
-def _takes_texts(model: Any) -> bool:
-    """Whether the first step splits texts into words by itself; one that is given a function may take anything."""
+def _first_step(model: Any) -> Any:
+    """The estimator that reads the data: the first of a pipeline, or the one inside of a search or a wrapper."""
     steps = getattr(model, "steps", None)
     if isinstance(steps, list) and steps:
-        return _takes_texts(steps[0][1])
-    for inner in ("estimator", "best_estimator_"):
-        if hasattr(model, inner):
-            return _takes_texts(getattr(model, inner))
+        return _first_step(steps[0][1])
+    inner = next((name for name in ("estimator", "best_estimator_") if hasattr(model, name)), None)
+    return model if inner is None else _first_step(getattr(model, inner))
+
+
+def _takes_texts(model: Any) -> bool:
+    """Whether the first step splits texts into words by itself; one that is given a function may take anything."""
+    model = _first_step(model)
     if getattr(model, "input", "") != "content" or not isinstance(getattr(model, "analyzer", None), str):
         return False
     return all(getattr(model, name, None) is None for name in ("preprocessor", "tokenizer"))
@@ -127,12 +131,7 @@ def _takes_texts(model: Any) -> bool:
 
 def _takes_numbers(model: Any) -> bool:
     """Whether the first step reads numbers: casting categories or text to float64 would change answers."""
-    steps = getattr(model, "steps", None)
-    if isinstance(steps, list) and steps:
-        return _takes_numbers(steps[0][1])
-    for inner in ("estimator", "best_estimator_"):
-        if hasattr(model, inner):
-            return _takes_numbers(getattr(model, inner))
+    model = _first_step(model)
     if hasattr(model, "transformers") or hasattr(model, "transformer_list"):
         return False
     tags = getattr(model, "__sklearn_tags__", None)

@@ -245,7 +245,7 @@ def _booster(model: Any) -> Any:
 
 
 def _categories(booster: Any) -> dict[str, list[Any]]:
-    """Column name to the categories that it was trained on, as far as this release of XGBoost keeps and tells them."""
+    """Column name to the categories that it was trained on, as far as this release of XGBoost keeps and shows them."""
     if "c" not in (booster.feature_types or ()) or not hasattr(booster, "get_categories"):
         return {}
     try:

@@ -79,19 +79,18 @@ def _has_independent_rows(contract: MethodContract) -> bool:
 
 def _first_row(args: Args, axes: Mapping[str, Axes]) -> Args | None:
     """The first row of each argument that has rows; None where methods do not agree on which these are."""
+    from vtsserving._wire.leaves import cut, dimensions
+
     found = list(axes.values())
     if not found or not found[0] or any(one != found[0] for one in found):
         return None
     try:
-        return tuple(_cut(value, found[0].get(at)) for at, value in enumerate(args))
+        return tuple(
+            cut(value, axis, 0, 1) if (axis := found[0].get(at)) is not None and dimensions(value) else value
+            for at, value in enumerate(args)
+        )
     except (TypeError, KeyError, ValueError, IndexError, NotImplementedError):
         return None
-
-
-def _cut(value: Any, axis: int | None) -> Any:
-    if axis is None or isinstance(value, str | bytes | dict | tuple) or not hasattr(value, "__getitem__"):
-        return value  # a parameter
-    return value[:1] if not axis else value[(*(slice(None),) * axis, slice(1))]
 
 
 def _as_json(args: Args) -> list[Any]:

@@ -48,10 +48,11 @@ def with_tables(
             has_rows_first = not known.axis and not contract.batch_dim[0]
             kind = "table" if isinstance(frame, pandas.DataFrame) else "series"
             if name and has_rows_first and known.type in ("", kind) and known.shape is None:
-                if kind == "series":
-                    arguments[name] = _series(known, frame)
-                    continue
-                arguments[name] = _described(known, frame, categories if at == 0 else ())
+                arguments[name] = (
+                    _series(known, frame)
+                    if kind == "series"
+                    else _described(known, frame, categories if at == 0 else ())
+                )
         found[method] = replace(contract, arguments=arguments)
     return found
 
@@ -85,7 +86,7 @@ def with_categories(
 
 
 def _series(known: Argument, series: Any) -> Argument:
-    """What is recorded of a Series: its only column; as it was where its author said more, or its name is none."""
+    """The record of a Series, its only column; as it was where its author said more, or its name is none."""
     name = "" if series.name is None else _plain(series.name)
     if known.columns or isinstance(name, bool) or not isinstance(name, str | int):
         return known
@@ -107,7 +108,7 @@ def _merged(said: Known, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**_fitting(own, column), **column} for own, column in zip(shown, said, strict=True)]
     by_name = {column["name"]: column for column in shown}
     if len({str(name) for name in by_name}) < len(shown):
-        return shown  # names do not tell them apart
+        return shown  # several have one name
     if any(len(column) > 1 for column in said):
         return [{**_fitting(by_name.get(column["name"], {}), column), **column} for column in said]
     names = [column["name"] for column in said]
@@ -177,10 +178,8 @@ def _categories(own: Any, better: Sequence[Any] | None) -> dict[str, Any]:
 
 def _is_kept(own: Any, listed: Sequence[Any], kind: str) -> bool:
     """Whether the categories come back from what is recorded of them."""
-    import pandas
-
     try:
-        return bool(categories_index(pandas, listed, kind).equals(own))
+        return bool(categories_index(listed, kind).equals(own))
     except (VtsServingException, ValueError, TypeError):
         return False
 
