@@ -11,7 +11,6 @@ import http.client
 import importlib
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from benchmarks import ratios
-from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure
-from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
+from benchmarks.run import PREDICT, WORK, System
+from examples.demo import DemoFailed, Processes, free_port, train_and_save, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
 
 from vtsserving._codecs.npy import read_npy, write_npy
@@ -169,36 +168,27 @@ def write_cases(form: Form, size: int, port: int, clf: Any, rows: Any) -> Path:
     return path
 
 
+def start(processes: Processes) -> list[ratios.Asked]:
+    """The server with its routes, and each form of a body by the rows in it."""
+    install_arrow()
+    clf, rows = train_and_save()
+    system = serve(processes)
+    return [
+        ratios.Asked(size, form.name, system, write_cases(form, size, system.port, clf, rows), CLIENTS)
+        for size in SIZES
+        for form in FORMS
+    ]
+
+
 def main() -> int:
     options = ratios.parser("Each form of a body beside native JSON.", measure_s=1.0).parse_args()
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir()
-    os.environ["VTSSERVING_HOME"] = str(WORK)
-    seen: ratios.Seen = {}
-    try:
-        install_arrow()
-        loadgen = build_loadgen()
-        clf, rows = train_and_save()
-        with stack(WORK) as processes:
-            system = serve(processes)
-            asked = [(size, form) for size in SIZES for form in FORMS]
-            cases = {key: write_cases(key[1], key[0], system.port, clf, rows) for key in asked}
-            for _ in range(options.rounds):
-                for size, form in asked:
-                    one = measure(loadgen, cases[size, form], system, CLIENTS, options.measure_s)
-                    seen.setdefault((size, form.name), []).append(one)
-                    print(
-                        f"{size:3d} rows  {form.name:16s} {one['per_s']:8.0f}/s  {one['cpu_ms']:.3f} ms",
-                        flush=True,
-                    )
-    except DemoFailed as failure:
-        print(f"bench: {failure}", file=sys.stderr)
-        return 1
-    lines = ratios.table(seen, size="rows", name="form", base="native JSON")
-    print("\n".join(lines))
-    if not options.dry:
-        RESULTS.write_text(page(lines, options.rounds, options.measure_s))
-    return 0
+    columns = {"size": "rows", "name": "form", "base": "native JSON"}
+    return ratios.run(
+        options,
+        start,
+        columns,
+        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
+    )
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:

@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
-from typing import Final
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from benchmarks.run import WORK, System, build_loadgen, measure
+from examples.demo import DemoFailed, Processes, stack
 
 Seen = dict[tuple[int, str], list[dict[str, float]]]
 """What each round measured (`benchmarks.run.measure`), by size and name, in the order of the table."""
+
+
+class Asked(NamedTuple):
+    """One measurement of each round.
+
+    Attributes:
+        size: the number in its key of `Seen`.
+        name: the name in it.
+        system: where it is sent.
+        cases: requests and answers for the load generator.
+        clients: at once.
+    """
+
+    size: int
+    name: str
+    system: System
+    cases: Path
+    clients: int
+
 
 _COLUMNS: Final = ("per_s", "p50_ms", "p99_ms", "cpu_ms")
 
@@ -48,3 +75,44 @@ def table(seen: Seen, *, size: str, name: str, base: str) -> list[str]:
         figures = f"{per_s:,.0f} | {p50_ms:.2f} | {p99_ms:.2f} | {cpu_ms:.3f} | {ratio:.2f}"
         lines.append(f"| {number} | {one} | {figures} |")
     return lines
+
+
+def run(
+    options: Any,
+    start: Callable[[Processes], Sequence[Asked]],
+    columns: dict[str, str],
+    write: Callable[[list[str]], object],
+) -> int:
+    """Start the system, measure everything in turn, show the table, and write it down unless told not to.
+
+    Args:
+        options: of `parser`.
+        start: starts the system in WORK, and says what is measured, in the order of the table.
+        columns: `size`, `name` and `base` of `table`.
+        write: writes the lines of the table down.
+
+    Returns:
+        The exit code.
+    """
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir()
+    os.environ["VTSSERVING_HOME"] = str(WORK)
+    seen: Seen = {}
+    try:
+        loadgen = build_loadgen()
+        with stack(WORK) as processes:
+            asked = start(processes)
+            for _ in range(options.rounds):
+                for one in asked:
+                    found = measure(loadgen, one.cases, one.system, one.clients, options.measure_s)
+                    seen.setdefault((one.size, one.name), []).append(found)
+                    figures = f"{found['per_s']:8.0f}/s  {found['cpu_ms']:.3f} ms"
+                    print(f"{one.size:3d}  {one.name:30s} {figures}", flush=True)
+    except DemoFailed as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    lines = table(seen, **columns)
+    print("\n".join(lines))
+    if not options.dry:
+        write(lines)
+    return 0

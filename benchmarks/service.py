@@ -7,13 +7,13 @@ Rounds of the routes are interleaved; every answer is checked. usage: python -m 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import ratios
-from benchmarks.run import PREDICT, WORK, System, build_loadgen, measure, write_cases
-from examples.demo import DemoFailed, Processes, free_port, stack, train_and_save, wait_ready
+from benchmarks.run import PREDICT, WORK, System, write_cases
+from examples.demo import Processes, free_port, train_and_save, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
 
 RESULTS: Final = REPOSITORY / "benchmarks" / "service.md"
@@ -22,7 +22,7 @@ CLIENTS: Final = (1, 16, 64)
 TARGET: Final = 1.6
 
 
-def start(processes: Processes) -> list[System]:
+def serve(processes: Processes) -> list[System]:
     """`vtsserving serve` with the Service; its routes as systems."""
     port = free_port()
     target = str(REPOSITORY / "benchmarks" / "service_app.py") + ":svc"
@@ -32,33 +32,24 @@ def start(processes: Processes) -> list[System]:
     return [System(name, port, path, (served.process.pid,)) for name, path in ROUTES.items()]
 
 
+def start(processes: Processes, clients: Sequence[int]) -> list[ratios.Asked]:
+    """The server, and its routes by the number of clients."""
+    cases = write_cases(*train_and_save())
+    systems = serve(processes)
+    return [ratios.Asked(count, one.name, one, cases, count) for count in clients for one in systems]
+
+
 def main() -> int:
     parser = ratios.parser("A Service's function beside the native route.", measure_s=2.0)
     parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
     options = parser.parse_args()
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir()
-    os.environ["VTSSERVING_HOME"] = str(WORK)
-    seen: ratios.Seen = {}
-    try:
-        loadgen = build_loadgen()
-        cases = write_cases(*train_and_save())
-        with stack(WORK) as processes:
-            systems = start(processes)
-            for _ in range(options.rounds):
-                for clients in options.clients:
-                    for system in systems:
-                        one = measure(loadgen, cases, system, clients, options.measure_s)
-                        seen.setdefault((clients, system.name), []).append(one)
-                        print(f"{clients:3d} {system.name:15s} {one['per_s']:8.0f}/s {one['cpu_ms']:.3f} ms")
-    except DemoFailed as failure:
-        print(f"bench: {failure}", file=sys.stderr)
-        return 1
-    lines = ratios.table(seen, size="clients", name="route", base="native")
-    print("\n".join(lines))
-    if not options.dry:
-        RESULTS.write_text(page(lines, options.rounds, options.measure_s))
-    return 0
+    columns = {"size": "clients", "name": "route", "base": "native"}
+    return ratios.run(
+        options,
+        lambda processes: start(processes, options.clients),
+        columns,
+        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
+    )
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from benchmarks import ratios
-from benchmarks.run import WORK, System, build_loadgen, measure
-from examples.demo import VTSSERVING, DemoFailed, Processes, free_port, stack, wait_ready
+from benchmarks.run import WORK, System
+from examples.demo import VTSSERVING, DemoFailed, Processes, free_port, wait_ready
 from tests.support.provenance import REPOSITORY, commit, machine
 
 RESULTS: Final = REPOSITORY / "benchmarks" / "tables.md"
@@ -148,34 +147,31 @@ def predict(model: str) -> str:
     return f"/v1/models/{model}:latest/predict"
 
 
+def start(processes: Processes) -> list[ratios.Asked]:
+    """The server with its models, and each form of a row."""
+    models, frames = save_models()
+    system = serve(processes)
+    return [
+        ratios.Asked(
+            CLIENTS,
+            one.name,
+            replace(system, path=predict(one.model)),
+            write_cases(one, system.port, models[one.model], frames[one.model]),
+            CLIENTS,
+        )
+        for one in FORMS
+    ]
+
+
 def main() -> int:
     options = ratios.parser("A table by each JSON form beside rows.", measure_s=2.0).parse_args()
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir()
-    os.environ["VTSSERVING_HOME"] = str(WORK)
-    seen: ratios.Seen = {}
-    try:
-        loadgen = build_loadgen()
-        models, frames = save_models()
-        with stack(WORK) as processes:
-            system = serve(processes)
-            cases = {
-                one: write_cases(one, system.port, models[one.model], frames[one.model]) for one in FORMS
-            }
-            for _ in range(options.rounds):
-                for one in FORMS:
-                    to = replace(system, path=predict(one.model))
-                    figures = measure(loadgen, cases[one], to, CLIENTS, options.measure_s)
-                    seen.setdefault((CLIENTS, one.name), []).append(figures)
-                    print(f"{one.name:30s} {figures['per_s']:8.0f}/s  {figures['cpu_ms']:.3f} ms", flush=True)
-    except DemoFailed as failure:
-        print(f"bench: {failure}", file=sys.stderr)
-        return 1
-    lines = ratios.table(seen, size="clients", name="form", base="rows")
-    print("\n".join(lines))
-    if not options.dry:
-        RESULTS.write_text(page(lines, options.rounds, options.measure_s))
-    return 0
+    columns = {"size": "clients", "name": "form", "base": "rows"}
+    return ratios.run(
+        options,
+        start,
+        columns,
+        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
+    )
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:
