@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +14,7 @@ from sklearn.multioutput import MultiOutputClassifier
 
 import vtsserving
 from support.callers import Given, check_client, check_json
-from support.nats_server import NatsServer
-from support.served_stack import ServedStack
+from support.served_stack import serving_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -49,17 +47,14 @@ CASES: dict[str, tuple[str, str, list[Given]]] = {
 
 @pytest.fixture(scope="module", params=["embedded", "nats"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTSSERVING_HOME", str(tmp_path_factory.mktemp("home")))
         for tag, estimator in ESTIMATORS.items():
             methods = {method: {"batchable": True} for one, method, _ in CASES.values() if one == tag}
             vtsserving.sklearn.save_model(tag, estimator, signatures=methods, options={"max_wait_ms": 60})
-        bus = None
-        if request.param == "nats":
-            bus = NatsServer(tmp_path_factory.mktemp("nats"))
-            bus.start()
-            stack.callback(bus.kill)
-        yield stack.enter_context(ServedStack(tags=list(ESTIMATORS), nats_url=bus.url if bus else None)).url
+        folder = tmp_path_factory.mktemp("nats")
+        with serving_on(request.param, folder, tags=list(ESTIMATORS)) as running:
+            yield running.url
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,8 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 import vtsserving
 from support import table_models
-from support.nats_server import NatsServer
-from support.served_stack import ServedStack, serving
+from support.served_stack import ServedStack, serving_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -80,17 +79,9 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             input_example="a text of its own",
             external_modules=[table_models],
         )
-        server = None
-        if request.param == "nats":
-            server = NatsServer(tmp_path_factory.mktemp("nats"))
-            server.start()
         tags = ["words", "codes", "lengths", "weighted", "shout"]
-        try:
-            with serving(tags=tags, nats_url=server.url if server else None) as running:
-                yield running
-        finally:
-            if server is not None:
-                server.kill()
+        with serving_on(request.param, tmp_path_factory.mktemp("nats"), tags=tags) as running:
+            yield running
 
 
 def post(stack: ServedStack, path: str, body: Any, kind: str = "application/json") -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import re
@@ -16,9 +15,8 @@ import pytest
 import vtsserving
 from support import row_cases
 from support.callers import ORDERS, TIMES
-from support.nats_server import NatsServer
 from support.row_cases import CASES, METHODS, METHODS_OF_JSON, RowCase
-from support.served_stack import ServedStack
+from support.served_stack import serving_on
 from support.wire_values import is_same
 from vtsserving._codecs.json_write import to_json
 from vtsserving.exceptions import BadInput, BadModelOutput
@@ -45,13 +43,7 @@ def served(
             options={"max_wait_ms": WAIT_MS, "max_batch_size": MAX_BATCH},
             external_modules=[row_cases],
         )
-        with contextlib.ExitStack() as stack:
-            bus = None
-            if request.param == "nats":
-                bus = NatsServer(tmp_path_factory.mktemp("nats"))
-                bus.start()
-                stack.callback(bus.kill)
-            running = stack.enter_context(ServedStack(tags=["cases"], nats_url=bus.url if bus else None))
+        with serving_on(request.param, tmp_path_factory.mktemp("nats"), tags=["cases"]) as running:
             yield running.url, model
 
 

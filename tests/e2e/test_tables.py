@@ -22,8 +22,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import vtsserving
 from support import table_models
-from support.nats_server import NatsServer
-from support.served_stack import ServedStack, serving
+from support.served_stack import ServedStack, serving_on
 from vtsserving._wire.values import encode_value
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -95,17 +94,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         gaps = np.array([[1.0, np.nan], [2.0, 0.0], [3.0, 1.0], [4.0, np.nan]] * 10)
         trees = HistGradientBoostingClassifier(max_iter=3).fit(gaps, np.arange(40) % 2)
         vtsserving.sklearn.save_model("gaps", trees, signatures={"predict_proba": {"batchable": True}})
-        server = None
-        if request.param == "nats":
-            server = NatsServer(tmp_path_factory.mktemp("nats"))
-            server.start()
         tags = ["titanic", "named", "older", "shown", "gaps"]
-        try:
-            with serving(tags=tags, nats_url=server.url if server else None) as stack:
-                yield Served(stack, model)
-        finally:
-            if server is not None:
-                server.kill()
+        with serving_on(request.param, tmp_path_factory.mktemp("nats"), tags=tags) as stack:
+            yield Served(stack, model)
 
 
 def ask(world: Served, path: str, body: Any, kind: str = "application/json") -> httpx2.Response:

@@ -16,8 +16,7 @@ import pytest
 
 import vtsserving
 from support import polars_models
-from support.nats_server import NatsServer
-from support.served_stack import ServedStack, serving
+from support.served_stack import ServedStack, serving_on
 from vtsserving._codecs.arrow_tables import read_arrow
 from vtsserving._codecs.foreign_tables import as_pandas
 from vtsserving._codecs.table import Table
@@ -119,18 +118,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 external_modules=[polars_models],
                 options={"max_wait_ms": 300},
             )
-        server = None
-        if request.param == "nats":
-            server = NatsServer(tmp_path_factory.mktemp("nats"))
-            server.start()
-        try:
-            with serving(
-                service, tags=["recorded", "shared", "orders"], nats_url=server.url if server else None
-            ) as stack:
-                yield Served(stack)
-        finally:
-            if server is not None:
-                server.kill()
+        folder, tags = tmp_path_factory.mktemp("nats"), ["recorded", "shared", "orders"]
+        with serving_on(request.param, folder, service, tags=tags) as stack:
+            yield Served(stack)
 
 
 def test_a_recorded_table_is_made_of_one_of_polars(world: Served) -> None:

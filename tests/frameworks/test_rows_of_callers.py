@@ -13,9 +13,8 @@ import pytest
 
 import vtsserving
 from support.callers import Given, check_client, check_json
-from support.nats_server import NatsServer
 from support.pipelines import bert
-from support.served_stack import ServedStack
+from support.served_stack import serving_on
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,13 +34,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def served(bus: str, tag: str, folder: Path) -> Iterator[str]:
-    with contextlib.ExitStack() as stack:
-        server = None
-        if bus == "nats":
-            server = NatsServer(folder)
-            server.start()
-            stack.callback(server.kill)
-        yield stack.enter_context(ServedStack(tags=[tag], nats_url=server.url if server else None)).url
+    with serving_on(bus, folder, tags=[tag]) as running:
+        yield running.url
 
 
 buses = pytest.mark.parametrize("bus", ["embedded", "nats"])

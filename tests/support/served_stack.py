@@ -7,10 +7,12 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
 
+from support.nats_server import NatsServer
 from support.supervisor import listening_socket
 from support.waiting import eventually
 from vtsserving._bus.inprocess import InProcessBus
@@ -179,3 +181,17 @@ def serving(make_service: Callable[[], Service] | None = None, **options: Any) -
     """A started stack that is stopped at the end."""
     with ServedStack(make_service, **options) as stack:
         yield stack
+
+
+@contextlib.contextmanager
+def serving_on(
+    bus: str, folder: Path, make_service: Callable[[], Service] | None = None, **options: Any
+) -> Iterator[ServedStack]:
+    """The same, `embedded` in one process, or with `nats` over a server of its own, whose files go to `folder`."""
+    with contextlib.ExitStack() as ending:
+        if bus == "nats":
+            server = NatsServer(folder)
+            server.start()
+            ending.callback(server.kill)
+            options["nats_url"] = server.url
+        yield ending.enter_context(serving(make_service, **options))
