@@ -2,7 +2,8 @@
 
 The loop reads the same file in chunks, calls the same model in its process, and writes the results: what somebody
 would write who has no need for checks, for going on after a kill, or for the list of failed rows. Each measurement is a
-process of its own, the two in turn; rows a second are those of the median round. The files go to `--folder`.
+process of its own, the two in turn; rows a second are those of the median round. Importing the libraries that read and
+compute counts for both. The files go to `--folder`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _MEASURED: Final = """
 import json, resource, sys, time
 import numpy as np
 import vtsserving
-{imports}
 tag, source, target = sys.argv[1:4]
 started_s, cpu_s = time.perf_counter(), time.process_time()
+{imports}
 {body}
 rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({{"s": time.perf_counter() - started_s, "cpu_s": time.process_time() - cpu_s, "peak_mib": rss}}))

@@ -33,6 +33,7 @@ FATAL: Final = (Unavailable, AuthError, NotFound, ProtocolError, StorageError, I
 
 _ROW: Final = re.compile(r"^([^\n]{1,200}?), row 0 is ")
 
+CallArguments = tuple[list[Any], dict[str, Any]]
 Call = Callable[[list[Any], dict[str, Any]], Any]
 
 
@@ -99,12 +100,22 @@ class Answerer:
         self._kept = kept
         self._name = name
 
-    def answer(self, chunk: Chunk, names: tuple[str, ...] | None) -> Answered:
+    def ready(self, chunk: Chunk) -> CallArguments | None:
+        """The arguments of a chunk's call, made before it is computed; None: `answer` will say what is wrong."""
+        try:
+            return arguments_of(self.plan, self.arguments, chunk)
+        except Exception:
+            return None
+
+    def answer(
+        self, chunk: Chunk, names: tuple[str, ...] | None, ready: CallArguments | None = None
+    ) -> Answered:
         """Compute a chunk.
 
         Args:
             chunk: some rows.
             names: of the result's columns; None: the first answer says them.
+            ready: what `ready` gave for this chunk; the model may change it, so it serves once.
 
         Raises:
             VtsServingException: an error that says nothing about rows.
@@ -116,7 +127,7 @@ class Answerer:
         while waiting:
             some = waiting.pop()
             try:
-                part, names = self._part(some, names)
+                part, names = self._part(some, names, ready if some is chunk else None)
             except (KeyboardInterrupt, *FATAL):
                 raise
             except BaseException as error:  # what a model raises, SystemExit included, must not end the run
@@ -144,8 +155,10 @@ class Answerer:
             kept = {name: [None] * chunk.rows for name in self._kept}
         return Stretch(chunk.rows, kept)
 
-    def _part(self, chunk: Chunk, names: tuple[str, ...] | None) -> tuple[Stretch, tuple[str, ...]]:
-        args, kwargs = arguments_of(self.plan, self.arguments, chunk)
+    def _part(
+        self, chunk: Chunk, names: tuple[str, ...] | None, ready: CallArguments | None
+    ) -> tuple[Stretch, tuple[str, ...]]:
+        args, kwargs = ready or arguments_of(self.plan, self.arguments, chunk)
         result = in_order(self._call(args, kwargs), chunk.rows)
         if self._output == "npy":
             array = whole_array(result, chunk.rows, self._form)

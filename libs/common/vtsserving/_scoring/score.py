@@ -17,7 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from vtsserving import _clock, models
 from vtsserving._scoring import packages
-from vtsserving._scoring.answering import Answered, Answerer
+from vtsserving._scoring.ahead import ahead
+from vtsserving._scoring.answering import Answered
 from vtsserving._scoring.calls import check_once, plan_calls
 from vtsserving._scoring.chunks import Chunk
 from vtsserving._scoring.csv_text import CsvLayout
@@ -237,14 +238,13 @@ class _Run:
         if not progress.rows:
             check_once(self._known.arguments(), self._answering.plan, first.chunk)
         with contextlib.ExitStack() as stack:
-            answer, at_once, abort = self._answer(stack, client, processes)
-            # The first chunk says what the columns of the result are; what comes after it can be computed at once.
-            self._take(first, answer(first.chunk, progress.names))
-            if at_once:
-                self._answer_together(reads, answer, at_once, abort)
+            if client is None and processes is None:
+                self._answer_here(first, reads)
             else:
-                for read in stack.enter_context(_ahead(reads)):
-                    self._take(read, answer(read.chunk, progress.names))
+                answer, at_once, abort = self._elsewhere(stack, client, processes)
+                # The first chunk says what the columns of the result are; what comes after it can be computed at once.
+                self._take(first, answer(first.chunk, progress.names))
+                self._answer_together(reads, answer, at_once, abort)
         progress.position = self._source.total
         self._unfinished.step(now=True)
 
@@ -259,17 +259,29 @@ class _Run:
         unfinished.step(now=True)
         unfinished.publish(finish(unfinished.answers_file, unfinished.folder / "output", kind))
 
-    def _answer(
+    def _answer_here(self, first: Read, reads: Iterator[Read]) -> None:
+        """One chunk after the other, in this process; the next call's arguments are made while one is computed."""
+        model = models.get(self._known.tag)
+        answerer = self._answering.answerer(self._known, loaded_call(model, self._known.method))
+        progress = self._unfinished.progress
+        self._take(first, [answerer.answer(first.chunk, progress.names)])
+        with ahead(reads, answerer.ready) as following:
+            for read, ready in following:
+                self._take(read, [answerer.answer(read.chunk, progress.names, ready)])
+
+    def _elsewhere(
         self, stack: contextlib.ExitStack, client: Client | None, processes: int | None
     ) -> tuple[Answer, int, Callable[[], None]]:
-        """Something that answers chunks, how many it takes at once (0: in this thread), and how to end it amid them."""
+        """A gateway or model processes that answer chunks, how many at once, and how to end it amid them."""
         known = self._known
         if client is not None:
             answerer = self._answering.answerer(known, remote_call(client, known))
-            return _one(answerer), processes or REMOTE_REQUESTS, client.close
-        model = models.get(known.tag)
-        if processes is None:
-            return _one(self._answering.answerer(known, loaded_call(model, known.method))), 0, _nothing
+            return (
+                lambda chunk, names: [answerer.answer(chunk, names)],
+                processes or REMOTE_REQUESTS,
+                client.close,
+            )
+        assert processes is not None
         setup = {
             "tag": known.tag,
             "method": known.method,
@@ -278,7 +290,7 @@ class _Run:
             "layout": self._source.layout.to_dict() if isinstance(self._source, CsvSource) else None,
         }
         gaps = self._answering.answerer(known, _no_call)
-        running = ScoringProcesses(processes, setup, model.info.options.threads, gaps)
+        running = ScoringProcesses(processes, setup, models.get(known.tag).info.options.threads, gaps)
         stack.callback(running.close)
         return running.answer, processes, running.close
 
@@ -335,30 +347,8 @@ class _Run:
         return source.layout
 
 
-def _one(answerer: Answerer) -> Answer:
-    return lambda chunk, names: [answerer.answer(chunk, names)]
-
-
-def _nothing() -> None:
-    """End nothing: the model is called in the thread that is interrupted."""
-
-
 def _no_call(args: list[Any], kwargs: dict[str, Any]) -> Any:
     raise InvalidArgument("the model is called in processes of its own")
-
-
-@contextlib.contextmanager
-def _ahead(reads: Iterator[Read]) -> Iterator[Iterator[Read]]:
-    """The same chunks, the next one read while this one is computed."""
-    with ThreadPoolExecutor(1, thread_name_prefix="reading") as pool:
-
-        def chunks() -> Iterator[Read]:
-            following = pool.submit(next, reads, None)
-            while (read := following.result()) is not None:
-                following = pool.submit(next, reads, None)
-                yield read
-
-        yield chunks()
 
 
 def _for_method(source: Source, known: Known) -> Sequence[str] | None:
