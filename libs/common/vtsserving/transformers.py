@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vtsserving._local_store.model import Model
 from vtsserving._model.options import ModelOptions
+from vtsserving._model.parameters import parameters_of
 from vtsserving._model.signature import CALL, ModelSignature
 from vtsserving._model.tag import Tag
 from vtsserving._saving import framework
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["ModelOptions", "get", "load_model", "save_model"]
 
 FOLDER: Final = "pipeline"
+
+_TASKS_OF_TEXTS: Final = (
+    "feature-extraction",
+    "fill-mask",
+    "summarization",
+    "text-classification",
+    "text-generation",
+    "text-to-audio",
+    "text2text-generation",
+    "token-classification",
+    "translation",
+    "zero-shot-classification",
+)
+"""Tasks whose pipelines take texts first; some of them pairs or chats in their place, too."""
 
 
 def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> Model:
@@ -59,7 +74,10 @@ def save_model(name: str | Tag, model: Any, **details: Unpack[SaveDetails]) -> M
         write_settings(model, path / FOLDER)
         # In the mode in which it is loaded; whoever saves puts its own back.
         model.model.eval()
-        return Written(runs_code=False, extra={"task": task}, coarse=is_coarse(model.model))
+        specs = _input_specs(model, task)
+        return Written(
+            runs_code=False, input_specs=specs, extra={"task": task}, coarse=is_coarse(model.model)
+        )
 
     return framework.save(FRAMEWORK, name, model, write, default={CALL: ModelSignature()}, details=details)
 
@@ -112,6 +130,13 @@ def _write_pretrained(pipeline: Any, folder: Path) -> None:
             f"Transformers cannot save this pipeline as data: {reason}; mend that, or save it with "
             "vtsserving.picklable_model, which keeps it as it is"
         ) from error
+
+
+def _input_specs(pipeline: Any, task: str) -> dict[str, Any]:
+    """What is known of the first argument: texts without a shape, one of them or a list."""
+    first = next(iter(parameters_of(pipeline).names), "inputs")
+    is_known = task.partition("_")[0] in _TASKS_OF_TEXTS
+    return {CALL: {"args": [{"name": first, "dtype": "str"}]}} if is_known else {}
 
 
 def _task(pipeline: Any) -> str:

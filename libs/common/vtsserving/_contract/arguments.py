@@ -33,7 +33,7 @@ class Arguments:
         contract: of the method.
     """
 
-    __slots__ = ("_known", "_required", "_tables", "contract", "named", "specs")
+    __slots__ = ("_known", "_required", "_tables", "_texts", "contract", "named", "specs")
 
     def __init__(
         self, contract: MethodContract, recorded: Mapping[str, Any], table: type[Table] = Table
@@ -42,11 +42,16 @@ class Arguments:
 
         Args:
             contract: of the method.
-            recorded: `{"args": [{"name", "dtype", "shape"}, ...]}`, of `input_specs`.
+            recorded: `{"args": [{"name", "dtype", "shape"}, ...]}`, of `input_specs`; texts without a shape are one
+                text, a list of them, or what else the framework takes in their place.
             table: reads tables; SentTable where arguments are only sent.
         """
         self.contract = contract
-        self.specs = [ArraySpec.parse(raw) for raw in recorded.get("args", ())]
+        positional = recorded.get("args", ())
+        self.specs = [ArraySpec.parse(raw) for raw in positional]
+        self._texts = frozenset(
+            at for at, raw in enumerate(positional) if raw.get("dtype") == "str" and "shape" not in raw
+        )
         self.named: dict[str, ArraySpec] = {spec.name: spec for spec in self.specs if spec and spec.name}
         for name, raw in (recorded.get("kwargs") or {}).items():
             spec = ArraySpec.parse(raw)
@@ -84,8 +89,23 @@ class Arguments:
         return self._tables.get(self._name(index, name)) if self._tables else None
 
     def is_typed(self, index: int) -> bool:
-        """Whether a positional argument is texts or bytes, and nothing else."""
-        return self._described(index).type in ("texts", "bytes")
+        """Whether a positional argument is texts or bytes."""
+        return bool(self.kind_of_items(index))
+
+    def kind_of_items(self, index: int, name: str = "") -> str:
+        """What an argument is one or a list of, "texts" or "bytes"; empty: it is something else."""
+        said = self._described(index, name).type
+        return said if said in ("texts", "bytes") else "texts" if not said and index in self._texts else ""
+
+    def _items(self, value: Any, where: str, index: int, name: str) -> Any:
+        """An argument of texts or bytes as the method takes it; any other one as it came."""
+        kind = self.kind_of_items(index, name)
+        if not kind:
+            return value
+        described = self._described(index, name)
+        # Beside the first argument a list is a parameter, and a column rows, unless the contract says what it is.
+        keeps = index != 0 and described.kind is None and described.axis is None
+        return typed_items(value, kind, where, takes_others=not described.type, keeps_columns=keeps)
 
     def known_columns(self, index: int, name: str = "") -> Table | None:
         """The same of an argument that may be a table, or an array as well."""
@@ -167,11 +187,12 @@ class Arguments:
 
     def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         value = plain(value)
-        described = self._described(index, name)
-        if described.type in ("texts", "bytes") and not isinstance(value, TextTable):
-            value = typed_items(value, described.type, where)
-        if type(value) is tuple and isinstance(self.table(index, name), SeriesRecord):
+        value = self._items(value, where, index, name)
+        is_series = isinstance(self.table(index, name), SeriesRecord)
+        if type(value) is tuple and is_series:
             value = list(value)
+        if (is_series or (spec is not None and len(spec.shape) == 1)) and arrow_data.class_of(value):
+            value = as_pandas(value)
         if isinstance(value, TextTable):
             return self._from_texts(value, spec, where, index, name)
         if tables.is_table(value):
@@ -228,10 +249,9 @@ class Arguments:
             name: its name, where it was given by name.
         """
         described = self._described(index, name)
-        if described.type in ("texts", "bytes"):
-            value = typed_items(value, described.type, where)
-            if described.type == "bytes":
-                return value
+        value = self._items(value, where, index, name)
+        if described.type == "bytes":
+            return value
         table = self.table(index, name)
         if table is None and (
             isinstance(value, dict) or (value and isinstance(value, list) and isinstance(value[0], dict))

@@ -17,7 +17,7 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
     """The array in the spec's dtype.
 
     Args:
-        array: of any dtype; NaN and infinity stay what they are.
+        array: of any dtype; NaN and infinity stay what they are. Texts may be a column, [rows, 1].
         spec: dtype and shape.
         where: how an error names the array.
 
@@ -29,8 +29,10 @@ def cast(array: Array, spec: ArraySpec, where: str) -> Array:
         WrongType: another kind of values: strings for numbers, fractions for integers.
         OutOfRange: a number does not fit the dtype.
     """
-    spec.check_shape(array.shape, where)
     dtype = spec.dtype
+    if dtype.kind == "U" and len(spec.shape) == 1 and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    spec.check_shape(array.shape, where)
     if array.dtype == dtype or (dtype.kind == array.dtype.kind == "U"):
         return array
     if dtype.kind == "U" and array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
@@ -52,8 +54,10 @@ def one_column(table: Any, spec: ArraySpec, where: str) -> Any:
     """The only column of a DataFrame, where an array of one dimension is recorded; any other table as it is.
 
     Raises:
-        BadShape: it has several columns. WrongType, OutOfRange: as `cast`.
+        BadShape: it has several columns. WrongType, OutOfRange: as `cast`, of a Series of texts, too.
     """
+    if len(spec.shape) == 1 and spec.dtype.kind == "U" and getattr(table, "ndim", 0) == 1:
+        cast(table.to_numpy(dtype=object), spec, where)
     if len(spec.shape) != 1 or getattr(table, "ndim", 0) != 2:
         return table
     if table.shape[1] != 1:

@@ -208,7 +208,7 @@ def save(
         from vtsserving._saving.table_columns import with_categories, with_tables
 
         if example is not None and framework.taking.tables:
-            contracts = with_tables(contracts, example.args(), written.categories)
+            contracts = with_tables(contracts, example.args(), written.categories, written.input_specs)
         elif framework.taking.tables and len(written.categorical) == len(written.categories):
             contracts = with_categories(
                 contracts, dict(zip(written.categorical, written.categories, strict=True))

@@ -109,6 +109,7 @@ class Example:
                         for at, (name, value) in enumerate(_named(contract, self._given))
                     ]
                 }
+                _keep_texts(inputs[method]["args"], (known or {}).get(method))
             outputs[method] = _result_spec(contract, method, results[method])
         axes = {
             method: {
@@ -120,6 +121,13 @@ class Example:
         }
         shown = shown_example(self._given, contracts, inputs, axes, answers) if has_json(results) else []
         return {"input_specs": inputs, "output_specs": outputs, **({"input_example": shown} if shown else {})}
+
+
+def _keep_texts(found: list[dict[str, Any]], known: Mapping[str, Any] | None) -> None:
+    """Leave texts what the framework says of them where an example shows no array in their place."""
+    for at, spec in enumerate((known or {}).get("args", ())[: len(found)]):
+        if spec.get("dtype") == "str" and "shape" not in spec and "shape" not in found[at]:
+            found[at]["dtype"] = "str"
 
 
 def input_specs(methods: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:

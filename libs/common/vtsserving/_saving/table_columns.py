@@ -24,7 +24,10 @@ Known = Sequence[Mapping[str, Any]]
 
 
 def with_tables(
-    contracts: Mapping[str, MethodContract], args: Sequence[Any], categories: Sequence[Sequence[Any]] = ()
+    contracts: Mapping[str, MethodContract],
+    args: Sequence[Any],
+    categories: Sequence[Sequence[Any]] = (),
+    specs: Mapping[str, Any] | None = None,
 ) -> dict[str, MethodContract]:
     """The same contracts, knowing the columns of the tables among the arguments of an example.
 
@@ -34,6 +37,7 @@ def with_tables(
         contracts: by method.
         args: of the example.
         categories: of the categorical columns that the framework was trained on, in the order of these columns.
+        specs: what the framework knows of the arguments, by method; texts that it splits itself cannot be missing.
     """
     pandas = sys.modules.get("pandas")
     if pandas is None:
@@ -53,6 +57,8 @@ def with_tables(
                     if kind == "series"
                     else _described(known, frame, categories if at == 0 else ())
                 )
+                if not at and _are_texts((specs or {}).get(method)):
+                    arguments[name] = _complete(arguments[name], known.columns)
         found[method] = replace(contract, arguments=arguments)
     return found
 
@@ -91,6 +97,20 @@ def _series(known: Argument, series: Any) -> Argument:
     if known.columns or isinstance(name, bool) or not isinstance(name, str | int):
         return known
     return replace(known, type="series", columns=({"name": name, **_values_of(series, None)},))
+
+
+def _are_texts(spec: Mapping[str, Any] | None) -> bool:
+    """Whether the framework says that the first argument is texts."""
+    return any(one.get("dtype") == "str" for one in (spec or {}).get("args", ())[:1])
+
+
+def _complete(argument: Argument, said: Known) -> Argument:
+    """The same without missing values, where its author says nothing of them."""
+    kept = {column["name"] for column in said if "nullable" in column}
+    columns = tuple(
+        column if column["name"] in kept else {**column, "nullable": False} for column in argument.columns
+    )
+    return replace(argument, columns=columns)
 
 
 def _described(known: Argument, frame: Any, categories: Sequence[Sequence[Any]]) -> Argument:

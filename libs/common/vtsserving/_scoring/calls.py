@@ -102,14 +102,20 @@ def plan_calls(
         raise InvalidArgument(
             f"no column is left for the method, for all are kept; choose what it gets, too: --column {names[0]!r:.80}"
         )
-    found = rows_as or _rows_as(contract, described.type, bool(known), spec is not None, chosen)
+    items = arguments.kind_of_items(0)
+    found = rows_as or _rows_as(contract, items or described.type, bool(known), spec is not None, chosen)
+    if found == "list" and rows_as is None and items and len(chosen) > 1:
+        raise InvalidArgument(
+            f"the method takes one column of {items}, and would get {_some(chosen)}; keep what is not for it, "
+            f"--keep {chosen[1]!r:.80}, or choose its column, --column {chosen[0]!r:.80}"
+        )
     dtypes = {str(column["name"]): _parsed_as(column) for column in described.columns if _parsed_as(column)}
     if found == "array" and spec is not None:
         dtypes = dict.fromkeys(chosen, TEXT if spec.dtype.kind == "U" else _number(spec.dtype))
     if found == "arguments":
         specs = {name: arguments.named.get(name) for name in chosen}
         dtypes = {name: _number(one.dtype) for name, one in specs.items() if one and one.dtype.kind in "iuf"}
-    if found == "list" and described.type in ("texts", "bytes"):
+    if found == "list" and items:
         dtypes = dict.fromkeys(chosen, TEXT)
     return CallPlan(_known_as(found), tuple(chosen), dtypes, ndim)
 

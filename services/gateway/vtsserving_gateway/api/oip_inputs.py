@@ -69,6 +69,6 @@ def _spec(target: Target, name: str, at: int) -> ArraySpec | None:
     if recorded is not None:
         return recorded._replace(name=name)
     described = arguments.contract.arguments.get(name, NOT_DESCRIBED)
-    if described.type == "texts":
+    if arguments.kind_of_items(at if at < len(arguments.contract.names) else -1, name) == "texts":
         return ArraySpec.parse({"name": name, "dtype": "str", "shape": [-1]})
     return ArraySpec.parse({"name": name, "dtype": described.dtype, "shape": described.shape})

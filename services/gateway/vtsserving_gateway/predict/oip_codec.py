@@ -241,12 +241,19 @@ class OipCodec:
 def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The inputs in the positions that their names have among the method's arguments, and those that have none."""
     arguments = target.arguments
-    if arguments.takes_lists:
-        inputs = {name: _as_python_has_it(value) for name, value in inputs.items()}
     specs = target.inputs
     names = arguments.contract.names if specs is None else tuple(spec.name for spec in specs)
-    if not names or (specs is None and len(inputs) == 1 and not set(inputs) <= set(names)):
-        # Nothing else is known than that the only input is the first argument.
+    # Nothing else may be known than that the only input is the first argument.
+    is_first = not names or (specs is None and len(inputs) == 1 and not set(inputs) <= set(names))
+    if arguments.takes_lists:
+        # A column of texts or bytes may have a second axis of one, which is not a list in a list.
+        inputs = {
+            name: value
+            if arguments.kind_of_items(0 if is_first else arguments.position(name), name)
+            else _as_python_has_it(value)
+            for name, value in inputs.items()
+        }
+    if is_first:
         return list(inputs.values()), {}
     known = (*names, *arguments.contract.keywords)
     takes_more = specs is None and arguments.contract.takes_more
