@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -180,6 +181,32 @@ def refused(folder: Path) -> None:
             raise AssertionError(name)
 
 
+def shared_names(folder: Path) -> None:
+    """Columns that share a name go by position where the method has the very same ones."""
+
+    def shown(frame: Any) -> list[str]:
+        return ["|".join(map(str, row)) for row in frame.itertuples(index=False, name=None)]
+
+    example = pd.DataFrame({0: ["01067", "x"], 1: [1, 2], 2: [0.5, 1.5]})
+    example.columns = ["a", "a", "b"]
+    vtsserving.picklable_model.save_model("shared", shown, input_example=example)
+    columns = [pa.array(["01067", "1E5"] * 50), pa.array(range(100)), pa.array([0.5, None] * 50)]
+    right = [f"{text}|{at}|{part}" for at, (text, part) in enumerate([("01067", 0.5), ("1E5", "nan")] * 50)]
+    for kind in KINDS:
+        path = folder / f"in.{kind}"
+        write(path, pa.Table.from_arrays(columns, names=["a", "a", "b"]), row_group_size=30)
+        for many in (None, 2):
+            vtsserving.predict_file("shared", path, folder / "out.parquet", processes=many)
+            assert read(folder / "out.parquet").to_pydict() == {"prediction": right}
+        write(path, pa.Table.from_arrays(columns, names=["a", "b", "a"]))
+        try:
+            vtsserving.predict_file("shared", path, folder / "out.parquet")
+        except BadShape as error:
+            assert "must be 'a', 'a', 'b' in this order" in error.message
+        else:
+            raise AssertionError(kind)
+
+
 def memory(folder: Path) -> None:
     """One row group of half a gigabyte takes no more than some chunks of it."""
     save_trouble(folder)
@@ -204,7 +231,17 @@ def memory(folder: Path) -> None:
 
 CHECKS: dict[str, Callable[[Path], None]] = {
     check.__name__: check
-    for check in (formats, processes, kept, columns_of_lists, positions, missing_numbers, refused, memory)
+    for check in (
+        formats,
+        processes,
+        kept,
+        columns_of_lists,
+        positions,
+        missing_numbers,
+        refused,
+        shared_names,
+        memory,
+    )
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtsserving._scoring.column_names import as_written, repeated
 from vtsserving._scoring.csv_text import (
     CsvLayout,
     check_cells,
@@ -62,10 +63,14 @@ def test_a_record_with_too_few_or_too_many_cells_is_refused(text: bytes) -> None
         check_cells(text, CsvLayout(("a", "b")))
 
 
-def test_names_are_read_without_a_byte_order_mark_and_refused_twice() -> None:
+def test_names_are_read_without_a_byte_order_mark_and_told_apart() -> None:
     assert parsed_names('\ufeffa;b,"c,d"\r\n'.encode(), ",") == ("a;b", "c,d")
-    with pytest.raises(BadInput, match="'a' twice"):
-        parsed_names(b"a,b,a\n", ",")
+    names = parsed_names(b"a,b,a,a\n", ",")
+    assert len(set(names)) == 4
+    assert list(map(as_written, names)) == ["a", "b", "a", "a"]
+    assert repeated(names) == ["a"]
+    with pytest.raises(BadInput, match="a NUL in it"):
+        parsed_names(b"a,b\0\n", ",")
 
 
 def test_both_parsers_give_the_same_numbers_and_texts() -> None:

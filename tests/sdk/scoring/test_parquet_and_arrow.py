@@ -22,6 +22,7 @@ CHECKS = (
     "positions",
     "missing_numbers",
     "refused",
+    "shared_names",
     "memory",
 )
 

@@ -102,7 +102,7 @@ def floats(items: Items, dtype: Any, where: str) -> Any:
 
 
 def integers(items: Items, dtype: Any, where: str) -> Any:
-    """Whole numbers; floats count where they are whole, since some clients write all numbers as floats."""
+    """Whole numbers, of which true and false are 1 and 0; floats count where they are whole, as some clients write."""
     if not _WHOLE.issuperset(map(type, items)):
         items = [_whole(item, row, where) for row, item in enumerate(_native(items))]
     limits = np.iinfo(dtype)
@@ -115,8 +115,8 @@ def integers(items: Items, dtype: Any, where: str) -> Any:
 
 
 def _whole(item: Any, row: int, where: str) -> int:
-    if type(item) is int:
-        return item
+    if type(item) is int or type(item) is bool:
+        return int(item)
     if type(item) is float and item.is_integer():
         return int(item)
     if type(item) is float and not math.isnan(item):

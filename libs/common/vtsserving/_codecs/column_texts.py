@@ -74,7 +74,7 @@ def _numbers(texts: Sequence[str], where: str) -> Sequence[Any]:
 
 
 def number(text: str, row: int, where: str) -> int | float | None:
-    """One number; None: it is missing.
+    """One number, 1 and 0 of true and false; None: it is missing.
 
     Raises:
         WrongType: it is not a number.
@@ -86,6 +86,8 @@ def number(text: str, row: int, where: str) -> int | float | None:
         return int(text)
     if _NUMBER.fullmatch(text):
         return float(text)
+    if text.lower() in ("true", "false"):
+        return int(_TRUTH[text.lower()])
     raise WrongType(f"{where}, row {row} is {text!r:.80}; expected a number")
 
 

@@ -16,6 +16,7 @@ from vtsserving._model.argument import NOT_DESCRIBED
 from vtsserving._model.contract import MethodContract
 from vtsserving._scoring import packages
 from vtsserving._scoring.chunks import Chunk, CsvChunk
+from vtsserving._scoring.column_names import as_written, repeated
 from vtsserving._scoring.csv_text import TEXT
 from vtsserving.exceptions import BadInput, BadShape, InvalidArgument, WrongType
 
@@ -33,7 +34,7 @@ class CallPlan:
 
     Attributes:
         rows_as: what the rows are for the method.
-        columns: of the file that the method gets, in order; None: the file is one array.
+        columns: of the file that the method gets, in order, told apart; None: the file is one array.
         dtypes: column to the dtype that the contract says; those of a CSV file are parsed as it.
         ndim: dimensions of the array that is wanted; 0: that is not known.
     """
@@ -52,7 +53,7 @@ class CallPlan:
         if self.columns is None:
             return [chunk.frame(()) if self.rows_as == "table" else chunk.array()], {}
         if self.rows_as == "table":
-            return [chunk.frame(self.columns)], {}
+            return [_with_own_names(chunk.frame(self.columns), self.columns)], {}
         if self.rows_as == "arguments":
             return [], {name: _plain(chunk.column(name)) for name in self.columns}
         if self.rows_as == "list":
@@ -81,6 +82,7 @@ def plan_calls(
 
     Raises:
         InvalidArgument: an option names a column that there is not, or is impossible.
+        BadInput: the file has a column twice, and the method does not.
     """
     if rows_as is not None and rows_as not in ROWS_AS:
         raise InvalidArgument(f"rows_as is {', '.join(ROWS_AS)}, not {rows_as!r:.40}")
@@ -95,7 +97,8 @@ def plan_calls(
     known = [str(column["name"]) for column in described.columns]
     missing = [name for name in (*(chosen or ()), *kept) if name not in names]
     if missing:
-        raise InvalidArgument(f"the file has no column {missing[0]!r:.80}; it has {_some(names)}")
+        has = _some(list(map(as_written, names)))
+        raise InvalidArgument(f"the file has no column {missing[0]!r:.80}; it has {has}")
     if chosen is None:
         chosen = [name for name in names if name not in kept or name in known]
     if not chosen:
@@ -110,6 +113,10 @@ def plan_calls(
             f"--keep {chosen[1]!r:.80}, or choose its column, --column {chosen[0]!r:.80}"
         )
     dtypes = {str(column["name"]): _parsed_as(column) for column in described.columns if _parsed_as(column)}
+    if repeated(names):
+        _check_repeated(names, chosen, kept, known if found == "table" else [])
+        parsed = map(_parsed_as, described.columns)
+        dtypes = {name: dtype for name, dtype in zip(chosen, parsed, strict=True) if dtype}
     if found == "array" and spec is not None:
         dtypes = dict.fromkeys(chosen, TEXT if spec.dtype.kind == "U" else _number(spec.dtype))
     if found == "arguments":
@@ -118,6 +125,40 @@ def plan_calls(
     if found == "list" and items:
         dtypes = dict.fromkeys(chosen, TEXT)
     return CallPlan(_known_as(found), tuple(chosen), dtypes, ndim)
+
+
+def _check_repeated(
+    names: Sequence[str], chosen: Sequence[str], kept: Sequence[str], known: Sequence[str]
+) -> None:
+    """Refuse a file that has a column twice, unless these columns are those of the method, in its order.
+
+    Args:
+        names: of the file.
+        chosen: those that the method gets.
+        kept: those that are copied to the output.
+        known: those of the method's table; empty: they are not known.
+
+    Raises:
+        BadInput: names the columns.
+    """
+    twice = repeated(names)
+    is_kept = next((name for name in map(as_written, kept) if name in twice), None)
+    if is_kept is not None:
+        raise BadInput(
+            f"the file has the column {is_kept!r:.80} twice; a column that is kept needs a name of its own"
+        )
+    if len(set(known)) == len(known):
+        raise BadInput(f"the file has the column {twice[0]!r:.80} twice; each needs a name of its own")
+    found = list(map(as_written, chosen))
+    if found != known or not repeated(chosen):
+        raise BadShape(
+            f"the method would get the columns {_some(found)}; as {twice[0]!r:.80} is among the file's columns more "
+            f"than once, they must be {_some(known)} in this order"
+        )
+
+
+def _with_own_names(frame: Any, columns: Sequence[str]) -> Any:
+    return frame.set_axis(list(map(as_written, columns)), axis=1) if repeated(columns) else frame
 
 
 def _rows_as(
@@ -190,7 +231,7 @@ def arguments_of(plan: CallPlan, arguments: Arguments, chunk: Chunk) -> tuple[li
         if not is_record or plan.rows_as != "table" or arguments.known_columns(0) is None:
             raise
         texts = chunk.as_written(plan.columns or ())
-        found, named = arguments.conform([TextTable(list(texts), list(texts.values()))], {})
+        found, named = arguments.conform([TextTable(list(map(as_written, texts)), list(texts.values()))], {})
         return list(found), named
 
 
@@ -309,7 +350,7 @@ def _with_a_way_out(error: BadShape, arguments: Arguments, plan: CallPlan) -> Ba
     """The same error; of columns that the method does not have, with what can be done about them."""
     table = arguments.known_columns(0)
     known = {str(name) for name in table.names} if table is not None else set()
-    unknown = [name for name in plan.columns or () if known and name not in known]
+    unknown = [name for name in map(as_written, plan.columns or ()) if known and name not in known]
     if not unknown:
         return error
     return BadShape(

@@ -12,6 +12,7 @@ import numpy as np
 from vtsserving._codecs.column_texts import MISSING
 from vtsserving._codecs.csv_text import records
 from vtsserving._scoring import packages
+from vtsserving._scoring.column_names import told_apart
 from vtsserving.exceptions import BadInput
 
 TEXT: Final = "str"
@@ -133,25 +134,25 @@ def check_cells(text: bytes, layout: CsvLayout) -> None:
 
 
 def parsed_names(line: bytes, delimiter: str) -> tuple[str, ...]:
-    """The names of the columns.
+    """The names of the columns, told apart where one is there again.
 
     Args:
         line: the first record of a file.
         delimiter: between cells.
 
     Raises:
-        BadInput: it is not UTF-8, or names a column twice.
+        BadInput: it is not UTF-8, or names no column.
     """
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput("the first line of the file is not UTF-8") from error
-    names = tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ()))
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
-        what = f"names {twice[0]!r:.80} twice" if twice else "names no column"
-        raise BadInput(f"the first line of the file {what}; each column needs a name of its own")
-    return names
+    if "\0" in text:
+        raise BadInput("the first line of the file has a NUL in it; it is not text")
+    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ())
+    if not names:
+        raise BadInput("the first line of the file names no column; each column needs a name")
+    return tuple(told_apart(names))
 
 
 def parsed_frame(text: bytes, layout: CsvLayout, names: Sequence[str], rows: int) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vtsserving._scoring import packages
 from vtsserving._scoring.chunks import ArrayChunk, ArrowChunk, Chunk, CsvChunk
+from vtsserving._scoring.column_names import told_apart
 from vtsserving._scoring.csv_text import (
     MAX_RECORD_BYTES,
     CsvLayout,
@@ -52,7 +53,7 @@ class Source(Protocol):
 
     Attributes:
         kind: of its chunks' bytes: `npy`, `csv` or `arrow`.
-        names: of its columns; None: it is one array.
+        names: of its columns, told apart where one is there again (see column_names); None: it is one array.
         total: the position of its end.
     """
 
@@ -281,6 +282,7 @@ def _fitting(rows: int, row_bytes: int) -> int:
 
 def _cut(batch: Any, start: int, step: int) -> Iterator[Read]:
     """Chunks of a batch; what a reader knew only roughly shows here."""
+    batch = _renamed(batch)
     step = min(step, _fitting(step, max(1, batch.nbytes // max(1, batch.num_rows))))
     for at in range(0, batch.num_rows, step):
         part = batch.slice(at, step)
@@ -288,11 +290,15 @@ def _cut(batch: Any, start: int, step: int) -> Iterator[Read]:
 
 
 def _named(schema: Any) -> tuple[str, ...]:
-    names = [name for name in schema.names if not _INDEX_LEVEL.fullmatch(name)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BadInput(f"the file has the column {twice[0]!r:.80} twice; each needs a name of its own")
-    return tuple(names)
+    return tuple(name for name in told_apart(schema.names) if not _INDEX_LEVEL.fullmatch(name))
+
+
+def _renamed(batch: Any) -> Any:
+    """A batch whose columns have names of their own; those that are there once keep theirs."""
+    names = told_apart(batch.schema.names)
+    if names == batch.schema.names:
+        return batch
+    return packages.pyarrow().RecordBatch.from_arrays(batch.columns, names=names)
 
 
 def _parquet(path: Path) -> Any:

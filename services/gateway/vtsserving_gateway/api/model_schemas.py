@@ -16,7 +16,7 @@ MAX_CATEGORIES: Final = 100
 _TYPES: Final = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "U": "string"}
 _COLUMNS: Final = (
     (("float", "Float"), ["number", "boolean"]),
-    (("int", "uint", "Int", "UInt"), ["integer"]),
+    (("int", "uint", "Int", "UInt"), ["integer", "boolean"]),
     (("bool",), ["boolean"]),
     (
         ("str", "bytes", "datetime", "timedelta", "period", "interval", "date", "time", "decimal", "uuid"),
@@ -90,12 +90,14 @@ def array_schema(spec: ArraySpec, *, taken: bool = False) -> dict[str, Any]:
 
     Args:
         spec: dtype and shape.
-        taken: whether it is an argument, not a result: true and false are numbers there, where fractions are.
+        taken: whether it is an argument, not a result: true and false are numbers there.
     """
     schema: dict[str, Any] = {"type": _TYPES[spec.dtype.kind]}
     if spec.dtype.kind == "f":
         # What is missing is NaN.
         schema["type"] = ["number", "boolean", "null"] if taken else ["number", "null"]
+    elif taken and spec.dtype.kind in "iu":
+        schema["type"] = ["integer", "boolean"]
     for size in reversed(spec.shape):
         schema = {"type": "array", "items": schema}
         if size >= 0:
