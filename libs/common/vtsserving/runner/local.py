@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vtsserving._contract.arguments import Arguments
+from vtsserving._contract.refused_texts import called
 from vtsserving._contract.result_rows import mark
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.options import ModelOptions
@@ -61,7 +62,7 @@ class LocalHandle:
         limit = self._max_rows.get(method)
         if limit is not None:
             return self._call_in_parts(method, given, named, limit)
-        return getattr(self.target, method)(*given, **named)
+        return called(getattr(self.target, method), given, named)
 
     async def async_call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method in a thread."""
@@ -77,12 +78,12 @@ class LocalHandle:
         packed = rows.pack_call(args, kwargs, self._contracts[method].rule)
         form = self._form(method, packed, limit) if packed.rows > limit else None
         if form is None or not form.follows_rows:
-            return function(*args, **kwargs)
+            return called(function, args, kwargs)
         parts = []
         for piece in rows.pieces(packed, limit):
             own_args, own_kwargs = rows.unpack_call(piece)
             leaves: list[Any] = []
-            marked = mark(function(*own_args, **own_kwargs), form, piece.rows, leaves)
+            marked = mark(called(function, own_args, own_kwargs), form, piece.rows, leaves)
             head, bodies = rows.cut_leaves(marked, leaves, [piece.rows])
             parts.append(rows.Packed(head, piece.rows, bodies[0]))
         return rows.join_results(parts)

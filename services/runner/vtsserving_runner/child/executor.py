@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from vtsserving._contract.owned import owned
+from vtsserving._contract.refused_texts import called
 from vtsserving._contract.result_rows import Undecided, copied, observe
 from vtsserving._contract.seen_results import form_in_parts, holds_for_one_row
 from vtsserving._model.contract import MethodContract
@@ -342,9 +343,8 @@ class BatchExecutor:
         labels = JoinedLabels(renumbers=contract.undescribed == "parameter") if len(bodies) > 1 else None
         args, kwargs = rows.join_calls(head, bodies, counts, labels)  # type: ignore[arg-type]
         args = [owned(value) for value in args]
-        if kwargs:
-            kwargs = {key: owned(value) for key, value in kwargs.items()}
-        result = method_of(self._model, method)(*args, **kwargs)
+        kwargs = {key: owned(value) for key, value in kwargs.items()}
+        result = called(method_of(self._model, method), args, kwargs)
         if type(result) is not np.ndarray and is_iterator(result):
             result = listed(result)
         form = contract.result
