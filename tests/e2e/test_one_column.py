@@ -11,6 +11,7 @@ import httpx2
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import BaggingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -56,6 +57,11 @@ def save_all() -> dict[str, Any]:
     proba = {"predict_proba": ROWS}
     vtsserving.sklearn.save_model("words", model, signatures=proba, options=WAITING)
     vtsserving.sklearn.save_model("numbers", numbers, signatures=proba, options=WAITING)
+    arrays = LogisticRegression().fit(TRAINED.to_numpy(), [0, 1] * 20)
+    vtsserving.sklearn.save_model("arrays", arrays, signatures=proba)
+    bags = BaggingClassifier(LogisticRegression(), 2).fit(TRAINED, [0, 1] * 20)
+    vtsserving.sklearn.save_model("bags", bags, signatures=proba)
+    vtsserving.sklearn.save_model("known_bags", bags, signatures=proba, input_example=TRAINED.head(3))
     for name, function, of in (("shouting", shouting, "texts"), ("sizes", sizes, "bytes")):
         said = {"__call__": {**ROWS, "arguments": {"texts" if of == "texts" else "files": {"type": of}}}}
         vtsserving.picklable_model.save_model(name, function, signatures=said, options=WAITING)
@@ -63,7 +69,8 @@ def save_all() -> dict[str, Any]:
     vtsserving.picklable_model.save_model(
         "cells", cells, signatures={"__call__": ROWS}, input_example=example
     )
-    return {"words": model.predict_proba, "shouting": shouting, "numbers": numbers.predict_proba}
+    predictors = {"words": model, "numbers": numbers, "arrays": arrays}
+    return {"shouting": shouting, **{name: one.predict_proba for name, one in predictors.items()}}
 
 
 def local_runner(name: str) -> Any:
@@ -93,7 +100,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patch.setenv("VTSSERVING_HOME", str(tmp_path_factory.mktemp("home")))
         models = save_all()
         models["local"] = {name: local_runner(name) for name in PATHS}
-        tags = ["words", "shouting", "sizes", "cells", "numbers"]
+        tags = ["words", "shouting", "sizes", "cells", "numbers", "arrays", "bags", "known_bags"]
         with serving_on(request.param, tmp_path_factory.mktemp("nats"), make_service, tags=tags) as stack:
             yield stack, models
 
@@ -279,6 +286,10 @@ def test_true_and_false_are_numbers_in_every_form(world: Any, form: str) -> None
     answer = ask(stack, "/v1/models/numbers/predict_proba", *TRUE_ROWS[form])
     assert answer.status_code == 200, answer.text
     assert np.allclose(answer.json(), models["numbers"](pd.DataFrame({"n": [1], "x": [0.0]})))
+    if form in ("rows", "CSV", "npy", "a frame"):
+        answer = ask(stack, "/v1/models/arrays/predict_proba", *TRUE_ROWS[form])
+        assert answer.status_code == 200, answer.text
+        assert np.allclose(answer.json(), models["arrays"](np.array([[1, 0]])))
 
 
 def test_inputs_of_the_protocol_may_be_true_too(world: Any) -> None:
@@ -312,3 +323,24 @@ def test_text_where_the_model_takes_numbers_is_its_callers_mistake_alone(world: 
             assert "column 'x' holds 'x-ray'; expected a number" in answer.text
         else:
             assert np.allclose(answer.json(), models["numbers"](good))
+
+
+def test_csv_for_an_array_of_numbers_names_the_column_and_the_row(world: Any) -> None:
+    stack, models = world
+    answer = ask(stack, "/v1/models/arrays/predict_proba", b"n,x\n1,True\n2,x-ray\n", "text/csv")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type")
+    assert "column 'x', row 1 is 'x-ray'; expected a number" in answer.text
+    answer = ask(stack, "/v1/models/arrays/predict_proba", b"n,n\n1,True\n2,.5\n", "text/csv")
+    assert np.allclose(answer.json(), models["arrays"](np.array([[1, 1], [2, 0.5]])))
+
+
+def test_what_may_be_the_model_s_own_fault_says_how_to_have_it_checked(world: Any) -> None:
+    """The hint, followed: with an example, the same request is its caller's mistake."""
+    stack, _ = world
+    for body, kind in TEXT_ROWS.values():
+        answer = ask(stack, "/v1/models/bags/predict_proba", body, kind)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "model_failed")
+        assert "a model that is saved with an input_example refuses such text" in answer.text
+        answer = ask(stack, "/v1/models/known_bags/predict_proba", body, kind)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type")
+        assert "column 'x', row 0 is" in answer.text

@@ -225,8 +225,9 @@ class Arguments:
     def _from_texts(self, value: TextTable, spec: ArraySpec | None, where: str, index: int, name: str) -> Any:
         """The frame of a CSV; the array, where that is what the method takes."""
         table = self.known_columns(index, name)
-        if table is None and spec is not None and spec.dtype.kind == "U":
-            table = Table([Column(name, "str") for name in value.names])
+        if table is None and spec is not None:
+            dtype = "str" if spec.dtype.kind == "U" else spec.dtype.name
+            table = Table([Column(name, dtype) for name in value.names])
             return self._from_frame(table.of_texts(value, where), spec, where)
         frame = (table or Table(())).of_texts(value, where)
         if spec is None or (table is not None and table.columns):

@@ -37,6 +37,19 @@ class _Text(NamedTuple):
     value: str
 
 
+HINT: Final = (
+    "; a model that is saved with an input_example refuses such text of a request before it is called"
+)
+
+
+def hint(error: BaseException) -> str:
+    """What its author can do about text among numbers that nobody can tell whose it is; empty for all other errors."""
+    try:
+        return HINT if isinstance(error, ValueError) and _CONVERSION in str(error) else ""
+    except Exception:  # a __str__ that raises is the model's code too
+        return ""
+
+
 def called(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What a method returns.
 

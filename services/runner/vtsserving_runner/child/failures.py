@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vtsserving import _clock
+from vtsserving._contract.refused_texts import hint
 from vtsserving._wire.frames import Batch
 from vtsserving.exceptions import ModelFailed, VtsServingException
 
@@ -33,7 +34,7 @@ def as_failure(error: BaseException, batch: Batch, position: int) -> VtsServingE
     if isinstance(error, VtsServingException):
         return error
     tell("model_raised", batch, [position], error)
-    return ModelFailed(reason(error))
+    return ModelFailed(reason(error) + hint(error))
 
 
 _told: deque[float] = deque(maxlen=MAX_TOLD_PER_S)
