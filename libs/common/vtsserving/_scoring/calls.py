@@ -122,7 +122,7 @@ def plan_calls(
     if found == "arguments":
         specs = {name: arguments.named.get(name) for name in chosen}
         dtypes = {name: _number(one.dtype) for name, one in specs.items() if one and one.dtype.kind in "iuf"}
-    if found == "list" and items:
+    if found != "arguments" and items:
         dtypes = dict.fromkeys(chosen, TEXT)
     return CallPlan(_known_as(found), tuple(chosen), dtypes, ndim)
 
