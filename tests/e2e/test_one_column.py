@@ -49,6 +49,9 @@ def save_all() -> dict[str, Any]:
     def sizes(files: Any) -> list[str]:
         return [f"{type(files).__name__} {len(file)}" for file in files]
 
+    def shown(items: Any) -> list[str]:
+        return [f"{type(items).__name__} {item!r}" for item in items]
+
     def cells(rows: Any) -> list[str]:
         return [f"{row!r}" for row in rows.itertuples(index=False, name=None)]
 
@@ -65,6 +68,10 @@ def save_all() -> dict[str, Any]:
     for name, function, of in (("shouting", shouting, "texts"), ("sizes", sizes, "bytes")):
         said = {"__call__": {**ROWS, "arguments": {"texts" if of == "texts" else "files": {"type": of}}}}
         vtsserving.picklable_model.save_model(name, function, signatures=said, options=WAITING)
+    for name, listed in (("words_shown", WORDS), ("numbers_shown", [1, 2.5, None])):
+        vtsserving.picklable_model.save_model(
+            name, shown, signatures={"__call__": ROWS}, input_example=listed, options=WAITING
+        )
     example = pd.DataFrame({"n": [1, 2], "x": [0.5, 1.5]})
     vtsserving.picklable_model.save_model(
         "cells", cells, signatures={"__call__": ROWS}, input_example=example
@@ -101,6 +108,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         models = save_all()
         models["local"] = {name: local_runner(name) for name in PATHS}
         tags = ["words", "shouting", "sizes", "cells", "numbers", "arrays", "bags", "known_bags"]
+        tags += ["words_shown", "numbers_shown"]
         with serving_on(request.param, tmp_path_factory.mktemp("nats"), make_service, tags=tags) as stack:
             yield stack, models
 
@@ -344,3 +352,27 @@ def test_what_may_be_the_model_s_own_fault_says_how_to_have_it_checked(world: An
         answer = ask(stack, "/v1/models/known_bags/predict_proba", body, kind)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type")
         assert "column 'x', row 0 is" in answer.text
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_function_that_was_shown_a_list_gets_the_list_of_a_table_of_one_column(
+    world: Any, order: str
+) -> None:
+    stack, _ = world
+    texts, numbers = pd.DataFrame({"t": ["123", "NA", None]}), pd.DataFrame({"n": [1.5, 2.0]})
+    sent = [
+        ("words_shown", csv(texts), "text/csv", ["list '123'", "list 'NA'", "list None"]),
+        ("words_shown", encode_value(texts), "application/msgpack", ["list '123'", "list 'NA'", "list None"]),
+        ("words_shown", ["123", None], "application/json", ["list '123'", "list None"]),
+        ("numbers_shown", csv(numbers), "text/csv", ["list 1.5", "list 2.0"]),
+        ("numbers_shown", encode_value(numbers), "application/msgpack", ["list 1.5", "list 2.0"]),
+        ("numbers_shown", b"n\n1\n2\n", "text/csv", ["list 1", "list 2"]),
+    ] * 2
+    answers = ORDERS[order](len(sent), lambda at: ask(stack, f"/v1/models/{sent[at][0]}", *sent[at][1:3]))
+    for (_, _, _, right), answer in zip(sent, answers, strict=True):
+        assert (answer.status_code, answer.json()) == (200, right), answer.text
+    wide = encode_value(pd.DataFrame({"a": ["x"], "b": ["y"]}))
+    answer = ask(stack, "/v1/models/words_shown", wide, "application/msgpack")
+    assert answer.json() != ["list 'x'"]  # a table of several columns stays one
+    series = encode_value(pd.Series(["x"]))
+    assert ask(stack, "/v1/models/words_shown", series, "application/msgpack").json() == ["Series 'x'"]

@@ -234,6 +234,23 @@ def test_a_file_of_one_column_is_scored(tmp_path: Path) -> None:
         vtsserving.predict_file("classifier", tmp_path / "in.csv", tmp_path / "other.csv")
 
 
+@pytest.mark.frameworks("tables")
+def test_a_function_that_was_shown_a_list_gets_the_list_of_a_table_of_one_column() -> None:
+    def shown(texts: Any) -> list[str]:
+        return [f"{type(texts).__name__} {text}" for text in texts]
+
+    runner = vtsserving.picklable_model.save_model("shown", shown, input_example=TEXTS).to_runner()
+    runner.init_local()
+    for name, value in values(TEXTS).items():
+        if "frame" in name or "table" in name or "dictionary" in name:
+            assert runner.run(value) == [f"list {text}" for text in TEXTS], name
+    with vtsserving.serve("shown", port=0) as server:
+        for body, kind in bodies(pd.DataFrame({"t": TEXTS})).values():
+            assert ask(server.url, "/v1/models/shown", body, kind).json() == [
+                f"list {text}" for text in TEXTS
+            ]
+
+
 BOOSTERS = ("xgboost", "lightgbm", "catboost")
 
 

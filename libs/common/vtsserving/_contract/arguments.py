@@ -17,7 +17,7 @@ from vtsserving._codecs.table import Table
 from vtsserving._codecs.table_forms import is_call, read_table
 from vtsserving._contract.casting import cast, one_column
 from vtsserving._contract.plain_values import plain
-from vtsserving._contract.typed_items import typed_items
+from vtsserving._contract.typed_items import listed_column, typed_items
 from vtsserving._model.argument import NOT_DESCRIBED, Argument
 from vtsserving._model.contract import MethodContract
 from vtsserving._wire import arrow_data, tables, tensors
@@ -33,7 +33,7 @@ class Arguments:
         contract: of the method.
     """
 
-    __slots__ = ("_known", "_required", "_tables", "_texts", "contract", "named", "specs")
+    __slots__ = ("_known", "_list_of", "_required", "_tables", "_texts", "contract", "named", "specs")
 
     def __init__(
         self, contract: MethodContract, recorded: Mapping[str, Any], table: type[Table] = Table
@@ -43,7 +43,8 @@ class Arguments:
         Args:
             contract: of the method.
             recorded: `{"args": [{"name", "dtype", "shape"}, ...]}`, of `input_specs`; texts without a shape are one
-                text, a list of them, or what else the framework takes in their place.
+                text, a list of them, or what else the framework takes in their place. `list_of` is of an example that
+                was a list.
             table: reads tables; SentTable where arguments are only sent.
         """
         self.contract = contract
@@ -52,6 +53,7 @@ class Arguments:
         self._texts = frozenset(
             at for at, raw in enumerate(positional) if raw.get("dtype") == "str" and "shape" not in raw
         )
+        self._list_of = str(positional[0].get("list_of") or "") if positional else ""
         self.named: dict[str, ArraySpec] = {spec.name: spec for spec in self.specs if spec and spec.name}
         for name, raw in (recorded.get("kwargs") or {}).items():
             spec = ArraySpec.parse(raw)
@@ -188,6 +190,8 @@ class Arguments:
     def _one(self, value: Any, spec: ArraySpec | None, where: str, index: int, name: str = "") -> Any:
         value = plain(value)
         value = self._items(value, where, index, name)
+        if self._list_of and not index and self.known_columns(0) is None and not self._described(0).type:
+            value = listed_column(value, where, is_text=self._list_of == "str")
         is_series = isinstance(self.table(index, name), SeriesRecord)
         if type(value) is tuple and is_series:
             value = list(value)

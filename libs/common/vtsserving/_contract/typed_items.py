@@ -9,9 +9,9 @@ import numpy as np
 
 from vtsserving._codecs.column_items import is_missing, wrong
 from vtsserving._codecs.column_objects import from_base64
-from vtsserving._codecs.columns import listed
+from vtsserving._codecs.columns import Column, listed, pandas_module
 from vtsserving._codecs.csv_text import TextTable
-from vtsserving._codecs.foreign_tables import as_pandas
+from vtsserving._codecs.foreign_tables import FRAMES, as_pandas
 from vtsserving._wire import arrow_data, pandas_values, tables
 from vtsserving.exceptions import BadShape, WrongType
 
@@ -56,6 +56,30 @@ def typed_items(
     if found is None:
         raise WrongType(f"{where} is {_shown(value)}; expected {_WANTED[kind]}, or a list of them")
     return found
+
+
+def listed_column(value: Any, where: str, *, is_text: bool) -> Any:
+    """The list of a table of one column, for a method of which an example shows that it takes a list.
+
+    Args:
+        value: an argument.
+        where: how an error names it.
+        is_text: whether the list is of texts, so that those of a CSV are not read as numbers.
+
+    Returns:
+        The values of the only column, None where a text is missing; everything that is not such a table as it came.
+    """
+    if isinstance(value, TextTable):
+        if len(value.names) != 1:
+            return value
+        made = Column(value.names[0], "str" if is_text else "").of_texts(value.columns[0], where)
+        items = pandas_module().Series(made).tolist()
+    else:
+        frame = as_pandas(value) if arrow_data.class_of(value) in FRAMES else value
+        if not tables.is_table(frame) or tables.is_series(frame) or frame.shape[1] != 1:
+            return value
+        items = frame.iloc[:, 0].tolist()
+    return [None if is_text and is_missing(item) else item for item in items]
 
 
 def _column(value: Any, kind: str, where: str) -> tuple[Any, str]:

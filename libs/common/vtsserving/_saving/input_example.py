@@ -1,7 +1,7 @@
 """What an input example tells: specs of inputs and outputs, and calls for warm-up.
 
 A spec is `{"args": [{"name", "dtype", "shape"}, ...]}`; a dimension of -1 varies. An argument that is no array has
-dtype `object` and no shape.
+dtype `object` and no shape; of a list that is handed on, `list_of` says what its items are: `str`, or other `scalars`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from vtsserving.exceptions import InvalidSignature, SerializationError, VtsServi
 EXAMPLE_FILE: Final = "input_example.msgpack"
 MAX_EXAMPLE_BYTES: Final = 16 * 2**20
 MAX_WARMUP_VALUES: Final = 2**22
+
+
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 
 
 class WarmupCall(NamedTuple):
@@ -187,7 +190,9 @@ def _axis_of_rows(contract: MethodContract, name: str, value: Any, at: int) -> i
 
 def _argument_spec(contract: MethodContract, name: str, value: Any, at: int) -> dict[str, Any]:
     if _stays_list(contract, name, value):
-        return {"name": name, "dtype": "object"}
+        kinds = set(map(type, value))
+        items = "str" if kinds == {str} else "scalars" if kinds and kinds <= _SCALARS else ""
+        return {"name": name, "dtype": "object", **({"list_of": items} if items else {})}
     axis = _axis_of_rows(contract, name, value, at)
     return _spec(value, name, contract.batch_dim[0] if axis is None else axis)
 
