@@ -13,6 +13,7 @@ import pytest
 import vtsserving
 from support.sdk import iris_classifier, iris_rows
 from vtsserving._model.parameters import Parameters
+from vtsserving._model.result_form import ResultForm
 from vtsserving._saving.contract import contracts_of
 from vtsserving._saving.taking import Taking
 from vtsserving.exceptions import InvalidSignature
@@ -147,6 +148,20 @@ def test_an_argument_of_its_own_axis_may_have_any_number_of_rows_along_it() -> N
 def test_a_number_beside_rows_is_no_obstacle_for_an_example() -> None:
     saved = save(scale, {}, input_example=(ROWS, 2.0))
     assert saved.info.contracts["__call__"].result is not None
+
+
+def test_labels_of_other_lengths_follow_the_rows_as_numbers_do() -> None:
+    rows = np.arange(10.0).reshape(10, 1)
+    labels = np.where(rows[:, 0] < 5, "low", "high")
+    saved = vtsserving.sklearn.save_model(
+        "levels",
+        iris_classifier().fit(rows, labels),
+        signatures={"predict": {"batchable": True}},
+        input_example=rows[3:8],
+    )
+    contract = saved.info.contracts["predict"]
+    assert contract.merged
+    assert contract.result == ResultForm(0)
 
 
 def test_a_parameter_of_another_form_than_the_rows_is_no_obstacle_for_an_example() -> None:
