@@ -217,6 +217,30 @@ def test_rows_that_lie_along_another_axis_than_declared_are_found():
             np.testing.assert_equal(one, (x, np.stack([x, x * 2])))
 
 
+def test_an_example_says_nothing_of_calls_with_an_argument_that_it_left_out():
+    def centred(x: np.ndarray[Any, Any], bias: Any = 0.0) -> Any:
+        return x - np.mean(bias)
+
+    seen = replace(
+        MethodContract(batchable=True, names=("x", "bias"), required=("x",)),
+        result=ResultForm(0),
+        result_source="example",
+    )
+    model = Calls(centred)
+    runs = BatchExecutor(model, {"predict": seen})
+    calls = [(np.full((2, 1), float(i)), np.full(2, 10.0 * i)) for i in range(4)]
+    for as_keyword in (False, True, False):
+        packed = [
+            rows.pack_call(call[: 2 - as_keyword], {"bias": call[1]} if as_keyword else {}, seen.rule)
+            for call in calls
+        ]
+        for one, call in zip(answers(runs, batch_of(packed)), calls, strict=True):
+            np.testing.assert_equal(one, centred(*call))
+    model.seen.clear()
+    answers(runs, batch_of([rows.pack_call(call[:1], {}, seen.rule) for call in calls]))
+    assert len(model.seen) == 1, "calls like the example are merged without a trial"
+
+
 def test_one_bad_result_among_good_ones_is_found_by_bisecting():
     def some(x: np.ndarray[Any, Any]) -> Any:
         return [float(v) if v < 90 else object() for v in x[:, 0]]

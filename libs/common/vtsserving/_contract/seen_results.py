@@ -9,13 +9,15 @@ from vtsserving._contract.result_rows import agrees_on_first_row, copied, observ
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.result_form import ResultForm
 from vtsserving._wire.layout import layout
+from vtsserving._wire.leaves import Leaf
 from vtsserving._wire.rows import Packed, pieces
 
 
 def described_form(contract: MethodContract, head: bytes) -> ResultForm | None:
     """The form that a contract says results have; None: it says nothing of calls like this one.
 
-    An example shows the results of calls like its own: a parameter may change their form.
+    An example shows the results of calls like its own: a parameter may change their form, and so may an argument that
+    the example left out.
 
     Args:
         contract: of the method.
@@ -23,8 +25,17 @@ def described_form(contract: MethodContract, head: bytes) -> ResultForm | None:
     """
     if contract.result is None:
         return None
-    is_said = contract.result_source == "user" or not layout(head).has_parameters
+    is_said = contract.result_source == "user" or _is_like_the_example(contract, head)
     return contract.result if is_said else None
+
+
+def _is_like_the_example(contract: MethodContract, head: bytes) -> bool:
+    args, kwargs = layout(head).template()
+    are_rows = all(value is Leaf for value in (*args, *kwargs.values()))
+    others = contract.names[len(args) : contract.example_arguments]
+    return (
+        are_rows and len(args) + len(kwargs) == contract.example_arguments and set(kwargs) <= set(others)
+    )
 
 
 def form_in_parts(packed: Packed, whole: Any, call: Callable[[Packed], Any]) -> ResultForm | None:

@@ -41,7 +41,7 @@ DECLARED: Final = ("arguments", "parameters", "result", "deterministic")
 """Those that only the contract has."""
 RECORDED: Final = (
     *("positional", "keywords", "required", "takes_more", "takes_more_positions"),
-    *("undescribed", "lists", "merged", "result_source"),
+    *("undescribed", "lists", "merged", "result_source", "example_arguments"),
 )
 """What a record has beside these; it has no `parameters`, since `arguments` says the same."""
 
@@ -65,6 +65,7 @@ class MethodContract:
         lists: what a caller's list becomes.
         result: what it gives; None: that shows when it is called.
         result_source: who said so: `user`, `framework` or `example`.
+        example_arguments: positional arguments of the example that showed it.
         merged: whether a trial at save left the calls mergeable.
     """
 
@@ -82,6 +83,7 @@ class MethodContract:
     lists: Lists = "lists"
     result: ResultForm | None = None
     result_source: str = ""
+    example_arguments: int = 1
     merged: bool = True
 
     @classmethod
@@ -223,6 +225,8 @@ class MethodContract:
         if self.result is not None:
             shown["result"] = self.result.to_raw()
             shown["result_source"] = self.result_source
+            if self.example_arguments != 1:
+                shown["example_arguments"] = self.example_arguments
         return shown
 
     @classmethod
@@ -244,6 +248,7 @@ class MethodContract:
             undescribed=cast("Undescribed", _one_of(raw.get("undescribed", "by_type"), UNDESCRIBED)),
             lists=cast(Lists, _one_of(raw.get("lists", "lists"), LISTS)),
             result_source=str(raw.get("result_source", "")),
+            example_arguments=int(raw.get("example_arguments", 1)),
             merged=bool(raw.get("merged", True)),
         )
 

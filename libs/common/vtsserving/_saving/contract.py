@@ -158,7 +158,8 @@ def _with_example(contract: MethodContract, method: str, given: GivenModel) -> M
     except (Undecided, UnsupportedValue):
         return contract
     if form is not None:
-        return replace(contract, result=form, result_source="example")
+        shown = len(given.example.args())
+        return replace(contract, result=form, result_source="example", example_arguments=shown)
     warnings.warn(
         f"the results of {method!r} do not follow the rows of its arguments: with the input example, a call of all "
         "rows gives something else than calls of its parts. Its calls are computed one by one; save it with "

@@ -218,12 +218,6 @@ class Layout:
 
         return values.unpack_checked(self._head, extension)
 
-    @property
-    def has_parameters(self) -> bool:
-        """Whether something else than rows is among the arguments of the call that this is the head of."""
-        call = self.template()
-        return any(value is not Leaf for value in (*call[0], *call[1].values()))
-
     def template(self) -> Any:
         """The value with the class Leaf wherever a batched leaf goes."""
         return self._fill(lambda _code, _data: Leaf)
