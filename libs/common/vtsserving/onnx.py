@@ -211,7 +211,7 @@ def _input_specs(session: Any) -> dict[str, Any]:
 def _parameters(served: SessionCaller, method: str) -> Parameters:
     """The inputs of the graph, by which every method may be called."""
     names = tuple(one.name for one in served.session.get_inputs())
-    return Parameters(names, takes_more=False, takes_more_positions=False)
+    return Parameters(names, takes_more=False, takes_more_positions=False, required=names)
 
 
 def _numpy_name(onnx_type: str) -> str:

@@ -46,6 +46,22 @@ ENTRIES = [
         )["contract"],
     ),
     replace(
+        entry("defaults", input_specs=PAIR),
+        contract_record=write_contracts(
+            {"predict": MethodContract(True, names=("a", "b", "c"), required=("a",), takes_more=False)}
+        )["contract"],
+    ),
+    replace(
+        entry("quantiles"),
+        contract_record=write_contracts(
+            {
+                "predict": MethodContract(
+                    True, names=("X", "quantiles"), lists="arrays", undescribed="parameter"
+                )
+            }
+        )["contract"],
+    ),
+    replace(
         entry("texts"),
         contract_record=write_contracts({"predict": MethodContract(True, names=("texts",))})["contract"],
     ),
@@ -57,6 +73,8 @@ FUNCTIONS = {
     ("minus", "predict"): lambda a, b, scale=1: (a - b) * np.asarray(scale).ravel()[0],
     ("minus", "times"): lambda a, b, scale=1: a * b,
     ("texts", "predict"): lambda texts: [type(texts).__name__, *texts][1:] if type(texts) is list else None,
+    ("defaults", "predict"): lambda a, b=0, c=0: a + 10 * b + 100 * c,
+    ("quantiles", "predict"): lambda X, quantiles=0.5: [[type(quantiles).__name__] for _ in X],
     ("named", "__call__"): lambda *args: {
         "x": np.array([[1.5, 2.5]]),
         "n": np.array([7]),
@@ -486,6 +504,26 @@ def test_a_name_that_the_method_does_not_have_is_refused(unharmed: ServedGateway
     answer = infer(unharmed, {"inputs": pair_of(7.0, 2.0, first=names[0], second=names[1])}, model="minus")
     assert answer.status == 400
     assert "the method takes a, b, scale" in error(answer)
+
+
+def test_an_input_with_a_default_may_be_left_out_and_one_that_no_example_has_may_be_sent(
+    unharmed: ServedGateway,
+) -> None:
+    def answer(*names: str) -> Answer:
+        inputs = [{"name": name, "shape": [1, 2], "datatype": "FP32", "data": [1, 1]} for name in names]
+        return infer(unharmed, {"inputs": inputs}, model="defaults")
+
+    assert outputs(answer("a"))["output"] == [1.0, 1.0]
+    assert outputs(answer("c", "a", "b"))["output"] == [111.0, 111.0]
+    assert outputs(answer("c", "a"))["output"] == [101.0, 101.0]
+    assert "the input 'a' is missing; the method takes a, b, c" in error(answer("b"))
+
+
+def test_a_parameter_beside_data_is_the_list_that_json_would_have(unharmed: ServedGateway) -> None:
+    data = {"name": "X", "shape": [1, 2], "datatype": "FP64", "data": [1, 1]}
+    quantiles = {"name": "quantiles", "shape": [2], "datatype": "FP64", "data": [0.1, 0.9]}
+    answer = infer(unharmed, {"inputs": [quantiles, data]}, model="quantiles")
+    assert "list" in json.dumps(outputs(answer)["output"])
 
 
 def test_the_only_input_may_have_any_name(unharmed: ServedGateway) -> None:

@@ -15,7 +15,7 @@ from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
 from vtsserving._model.contract_record import write_contracts
 from vtsserving._model.parameters import Parameters
-from vtsserving.exceptions import BadShape, OutOfRange, WrongType
+from vtsserving.exceptions import BadInput, BadShape, OutOfRange, WrongType
 from vtsserving.runner.local import LocalHandle
 
 TAKES = Parameters(("x", "weights"), ("scale",), takes_more=False)
@@ -79,6 +79,52 @@ def test_what_the_author_says_wins_over_what_an_example_showed() -> None:
 def test_a_dtype_that_numpy_does_not_have_is_not_checked() -> None:
     call = local(contract({"x": {"dtype": "bfloat16", "shape": [-1]}}))
     assert call([1.5]) == ["float64", "NoneType", "float"]
+
+
+ONE_OF_DATA: dict[str, Any] = {"lists": "arrays", "undescribed": "parameter"}
+"""Of the frameworks whose methods take arrays, and one of data."""
+
+
+def test_a_list_beside_the_data_stays_the_list_that_it_is() -> None:
+    call = local(contract({}, **ONE_OF_DATA))
+    assert call([[1.5]], [0.1, 0.9], scale=["a"]) == ["float64", "list", "list"]
+    assert call([[1.5]], [[1], [2, 3]], scale=[]) == ["float64", "list", "list"]
+    assert call(np.ones((1, 1)), np.ones(2)) == ["float64", "float64", "float"]
+
+
+@pytest.mark.parametrize("described", [{"kind": "rows"}, {"type": "tensor"}, {"dtype": "float64"}], ids=str)
+def test_a_list_that_is_described_as_an_array_becomes_one(described: dict[str, Any]) -> None:
+    call = local(contract({"weights": described}, **ONE_OF_DATA))
+    assert call([[1.5]], [0.5]) == ["float64", "float64", "float"]
+
+
+def test_a_list_of_a_method_that_takes_several_arrays_becomes_one() -> None:
+    assert local(contract({}, lists="arrays"))([[1.5]], [0.5]) == ["float64", "float64", "float"]
+
+
+EXAMPLE = {"args": [{"name": name, "dtype": "float64", "shape": [-1]} for name in ("x", "weights")]}
+
+
+def test_what_has_a_default_may_be_left_out_although_the_example_has_it() -> None:
+    call = local(contract({}, required=("x",)), {"predict": EXAMPLE})
+    assert call([1.5]) == ["float64", "NoneType", "float"]
+    assert call([1.5], weights=[2]) == ["float64", "float64", "float"]
+    with pytest.raises(BadInput, match="'x' is missing"):
+        call(weights=[2])
+
+
+@pytest.mark.parametrize(
+    "takes", [TAKES._replace(required=("x", "weights")), Parameters()], ids=["known", "not known"]
+)
+def test_what_has_no_default_that_is_known_may_not(takes: Parameters) -> None:
+    declared = MethodContract.declared("predict", {"batchable": True}).completed("predict", takes)
+    with pytest.raises(BadInput, match="'weights' is missing"):
+        Arguments(declared, EXAMPLE).check_names(([1.5],), {})
+
+
+def test_a_call_of_nothing_misses_what_the_example_has_even_where_all_has_a_default() -> None:
+    with pytest.raises(BadInput, match="'x' is missing"):
+        local(contract({}), {"predict": EXAMPLE})()
 
 
 @pytest.fixture(scope="module")

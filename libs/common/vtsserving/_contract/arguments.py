@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,7 @@ class Arguments:
 
     @property
     def takes_lists(self) -> bool:
-        """Whether a list without a recorded dtype stays the list that it is."""
+        """Whether a list without a recorded dtype stays the list that it is, whichever argument it is."""
         return self.contract.lists == "lists"
 
     @property
@@ -267,7 +267,7 @@ class Arguments:
             return read_table(value, table, where)
         if spec is not None:
             return to_array(value, spec, where, takes_bools=True)
-        if self.takes_lists and described.type != "tensor":
+        if self.contract.keeps_list(self._name(index, name), index):
             return value
         found = infer(value, where, is_padded=self._is_of_0_1)
         own = ArraySpec.parse({"dtype": described.dtype, "shape": getattr(found, "shape", None)})
@@ -283,9 +283,8 @@ class Arguments:
         for spec in self.specs[: len(args)]:
             if spec is not None and spec.name in kwargs:
                 raise BadInput(f'the argument {spec.name!r} is there twice, in "args" and in "kwargs"')
-        for spec in self.specs[len(args) :]:
-            if spec is not None and spec.name and spec.name not in kwargs:
-                raise BadInput(f'the argument {spec.name!r} is missing; send it as rows or in "args"')
+        for name in self.missing_inputs(len(args), kwargs):
+            raise BadInput(f'the argument {name!r} is missing; send it as rows or in "args"')
         if len(args) > len(names) and names and not contract.takes_more_positions:
             raise UnknownArgument(f'"args" has {len(args)} arguments; the method takes {", ".join(names)}')
         for name in self._missing(len(args), kwargs):
@@ -301,6 +300,21 @@ class Arguments:
             if name not in names and name not in contract.keywords:
                 known = ", ".join((*names, *contract.keywords))
                 raise UnknownArgument(f"no argument {name[:80]!r}; the method takes {known}")
+
+    def missing_inputs(self, count: int, named: Container[str]) -> Iterator[str]:
+        """The recorded arguments that a call leaves out, although the method has no default for them.
+
+        Args:
+            count: of its positional arguments.
+            named: the names of its others.
+        """
+        contract = self.contract
+        recorded = [spec.name for spec in self.specs[count:] if spec is not None and spec.name]
+        is_empty = not count and all(name not in named for name in contract.names)
+        for name in recorded:
+            has_default = name in contract.names and name not in contract.required
+            if name not in named and (not has_default or is_empty):
+                yield name
 
     def _missing(self, count: int, kwargs: Mapping[str, Any]) -> Iterator[str]:
         """The required parameters that a call of so many positional arguments leaves out."""

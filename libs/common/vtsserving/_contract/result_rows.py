@@ -191,7 +191,7 @@ def same(one: Any, other: Any) -> bool:
 
 def _is_of_dtype(one: Any, other: Any) -> bool:
     # The width of texts is that of the longest one, which is in one batch and not in another.
-    return one.dtype == other.dtype or one.dtype.kind == other.dtype.kind == "U"
+    return bool(one.dtype == other.dtype or one.dtype.kind == other.dtype.kind == "U")
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -33,9 +33,7 @@ def _is_like_the_example(contract: MethodContract, head: bytes) -> bool:
     args, kwargs = layout(head).template()
     are_rows = all(value is Leaf for value in (*args, *kwargs.values()))
     others = contract.names[len(args) : contract.example_arguments]
-    return (
-        are_rows and len(args) + len(kwargs) == contract.example_arguments and set(kwargs) <= set(others)
-    )
+    return are_rows and len(args) + len(kwargs) == contract.example_arguments and set(kwargs) <= set(others)
 
 
 def form_in_parts(packed: Packed, whole: Any, call: Callable[[Packed], Any]) -> ResultForm | None:

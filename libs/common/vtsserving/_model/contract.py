@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from vtsserving._model.argument import Argument, nearest, read_arguments
+from vtsserving._model.argument import NOT_DESCRIBED, Argument, nearest, read_arguments
 from vtsserving._model.parameters import Parameters
 from vtsserving._model.result_form import ResultForm, read_result
 from vtsserving._model.signature import ModelSignature
@@ -151,6 +151,21 @@ class MethodContract:
             if one.kind is not None
         }
         return CallRule(self.rule_axis, self.names, kinds, self.undescribed)
+
+    def keeps_list(self, name: str, at: int) -> bool:
+        """Whether a caller's list of an argument stays the list that it is.
+
+        The frameworks whose methods take arrays take one of data; what is a parameter beside it is handed on.
+
+        Args:
+            name: of the argument.
+            at: its position; -1 if it has none.
+        """
+        described = self.arguments.get(name, NOT_DESCRIBED)
+        if described.type == "tensor" or self.lists == "arrays_if_uniform":
+            return False
+        is_said = described.kind == "rows" or described.axis is not None or bool(described.dtype)
+        return self.lists == "lists" or (self.undescribed == "parameter" and at != 0 and not is_said)
 
     @property
     def is_described(self) -> bool:

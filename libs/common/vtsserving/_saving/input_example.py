@@ -189,8 +189,8 @@ def _axis_of_rows(contract: MethodContract, name: str, value: Any, at: int) -> i
 
 
 def _argument_spec(contract: MethodContract, name: str, value: Any, at: int) -> dict[str, Any]:
-    if _stays_list(contract, name, value):
-        kinds = set(map(type, value))
+    if isinstance(value, list) and contract.keeps_list(name, at):
+        kinds = set(map(type, value)) if contract.lists == "lists" else set()
         items = "str" if kinds == {str} else "scalars" if kinds and kinds <= _SCALARS else ""
         return {"name": name, "dtype": "object", **({"list_of": items} if items else {})}
     axis = _axis_of_rows(contract, name, value, at)
@@ -215,16 +215,6 @@ def _named(contract: MethodContract, args: tuple[Any, ...]) -> list[tuple[str, A
     """The arguments with the names that the method gives them."""
     names = [*contract.names, *(f"arg{at}" for at in range(len(contract.names), len(args)))]
     return list(zip(names, args, strict=False))
-
-
-def _stays_list(contract: MethodContract, name: str, value: Any) -> bool:
-    """Whether a list is handed to the method as it is, so that nothing of it can be recorded as an array."""
-    described = contract.arguments.get(name)
-    return (
-        isinstance(value, list)
-        and contract.lists == "lists"
-        and not (described and described.type == "tensor")
-    )
 
 
 def _spec(value: Any, name: str, axis: int) -> dict[str, Any]:

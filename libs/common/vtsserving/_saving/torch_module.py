@@ -267,8 +267,9 @@ def module_parameters(served: TorchCaller, method: str) -> Parameters:
     schema = getattr(function, "schema", None)
     if schema is None:
         return parameters_of(function)
-    names = [one.name for one in schema.arguments[1:]]
-    return Parameters(tuple(names), takes_more=False, takes_more_positions=False)
+    names = tuple(one.name for one in schema.arguments[1:])
+    required = tuple(one.name for one in schema.arguments[1:] if not one.has_default_value())
+    return Parameters(names, takes_more=False, takes_more_positions=False, required=required)
 
 
 def _device_of(module: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from vtsserving._codecs.json_strict import Body, read
+from vtsserving._contract.arguments import Arguments
 from vtsserving._inference.request import Outcome
 from vtsserving._model.tag import is_valid_part
 from vtsserving._wire.rows import Packed
@@ -242,17 +243,10 @@ def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[
     """The inputs in the positions that their names have among the method's arguments, and those that have none."""
     arguments = target.arguments
     specs = target.inputs
-    names = arguments.contract.names if specs is None else tuple(spec.name for spec in specs)
+    names = _names(target)
     # Nothing else may be known than that the only input is the first argument.
     is_first = not names or (specs is None and len(inputs) == 1 and not set(inputs) <= set(names))
-    if arguments.takes_lists:
-        # A column of texts or bytes may have a second axis of one, which is not a list in a list.
-        inputs = {
-            name: value
-            if arguments.kind_of_items(0 if is_first else arguments.position(name), name)
-            else _as_python_has_it(value)
-            for name, value in inputs.items()
-        }
+    inputs = {name: _as_method_has_it(arguments, name, value, is_first) for name, value in inputs.items()}
     if is_first:
         return list(inputs.values()), {}
     known = (*names, *arguments.contract.keywords)
@@ -260,9 +254,8 @@ def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[
     for name in inputs:
         if name not in known and not takes_more:
             raise UnknownArgument(f"no input {name[:80]!r}; the method takes {', '.join(known)}")
-    missing = [name for name in names if name not in inputs]
-    if missing and specs is not None:
-        raise BadInput(f"the input {missing[0]!r} is missing; the method takes {', '.join(names)}")
+    for name in arguments.missing_inputs(0, inputs) if specs is not None else ():
+        raise BadInput(f"the input {name!r} is missing; the method takes {', '.join(names)}")
     args: list[Any] = []
     for name in names:
         if name not in inputs:
@@ -271,9 +264,23 @@ def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[
     return args, inputs
 
 
-def _as_python_has_it(value: Any) -> Any:
-    """Texts as the list that a Python function takes."""
-    return value.tolist() if value.dtype.kind in "UO" and value.ndim else value
+def _names(target: Target) -> tuple[str, ...]:
+    """The positional arguments by name; those that are recorded alone where the method's own are not known."""
+    own = target.arguments.contract.names
+    recorded = tuple(spec.name for spec in target.inputs or ())
+    return own if set(recorded) <= set(own) else recorded
+
+
+def _as_method_has_it(arguments: Arguments, name: str, value: Any, is_first: bool) -> Any:
+    """Texts as the list that a Python function takes; a parameter beside arrays as the list that JSON has."""
+    contract, at = arguments.contract, 0 if is_first else arguments.position(name)
+    if arguments.takes_lists:
+        # A column of texts or bytes may have a second axis of one, which is not a list in a list.
+        is_list = value.dtype.kind in "UO" and not arguments.kind_of_items(at, name)
+    else:
+        is_known = at >= 0 or name in contract.keywords
+        is_list = is_known and arguments.spec(at) is None and contract.keeps_list(name, at)
+    return value.tolist() if is_list and value.ndim else value
 
 
 def _of_type(raw: dict[str, Any], key: str, kind: type) -> Any:
