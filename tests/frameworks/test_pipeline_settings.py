@@ -93,6 +93,24 @@ def test_a_setting_is_served(build: Any, without: Any, text: str, tmp_path: Path
     assert served([text, "bad [MASK]"]) == pipeline([text, "bad [MASK]"])
 
 
+def test_no_bars_are_shown_and_the_users_own_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import logging
+
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    pipeline = bert("SequenceClassification", tmp_path)
+    logging.enable_progress_bar()
+    capfd.readouterr()
+    saved = vtsserving.transformers.save_model("quiet", pipeline, input_example=["good", "very bad"])
+    vtsserving.transformers.load_model(saved.tag)
+    assert "it/s" not in "".join(capfd.readouterr())
+    assert logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    vtsserving.transformers.load_model(saved.tag)
+    assert not logging.is_progress_bar_enabled()
+
+
 def test_a_text_that_is_too_long_is_cut_as_it_was(tmp_path: Path) -> None:
     pipeline = bert("SequenceClassification", tmp_path, truncation=True)
     served = load_for_serving(vtsserving.transformers.save_model("cut", pipeline).path)

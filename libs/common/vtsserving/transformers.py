@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,16 +117,35 @@ def _read(model: Model, **options: Any) -> Any:
     settings = read_settings(folder)
     # Nothing is fetched: what the pipeline needs is in the model, and code of others is never run.
     defaults = {"device": "cpu", "trust_remote_code": False, **dtype_option(settings, options)}
-    loaded = transformers.pipeline(
-        str(model.info.extra.get("task")), model=str(folder), **{**defaults, **options}
-    )
+    with _without_progress():
+        loaded = transformers.pipeline(
+            str(model.info.extra.get("task")), model=str(folder), **{**defaults, **options}
+        )
     restore_settings(loaded, settings, options)
     return loaded
 
 
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """Show no bars for files that lie here: a server and a command that scores a file have no use for them."""
+    from transformers.utils import logging
+
+    # Where this is set, Transformers warns of every attempt to change it.
+    is_free = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") is None
+    if not (is_free and logging.is_progress_bar_enabled()):
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
 def _write_pretrained(pipeline: Any, folder: Path) -> None:
     try:
-        pipeline.save_pretrained(str(folder))
+        with _without_progress():
+            pipeline.save_pretrained(str(folder))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise SerializationError(

@@ -150,6 +150,19 @@ def test_a_number_beside_rows_is_no_obstacle_for_an_example() -> None:
     assert saved.info.contracts["__call__"].result is not None
 
 
+def test_the_warning_says_why_a_part_of_the_example_is_refused() -> None:
+    def of_five(x: Any) -> Any:
+        if len(x) != 5:
+            raise ValueError(f"Got {len(x)}, expected 5")
+        return x
+
+    with pytest.warns(
+        UserWarning, match=r"a call of some of its rows raises ValueError: Got 3, expected 5\. Its"
+    ):
+        saved = save(of_five, {}, input_example=ROWS)
+    assert not saved.info.contracts["__call__"].merged
+
+
 def test_labels_of_other_lengths_follow_the_rows_as_numbers_do() -> None:
     rows = np.arange(10.0).reshape(10, 1)
     labels = np.where(rows[:, 0] < 5, "low", "high")

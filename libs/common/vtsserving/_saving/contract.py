@@ -153,17 +153,22 @@ def _with_example(contract: MethodContract, method: str, given: GivenModel) -> M
         return contract
     if packed.rows < 2:
         return contract
+    why = "a call of all rows gives something else than calls of its parts"
     try:
         form = _seen(packed, method_of(given.served, method))
     except (Undecided, UnsupportedValue):
         return contract
+    except Exception as error:  # a model that refuses a part of its own example cannot be merged
+        form = None
+        why = (
+            f"a call of some of its rows raises {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        )
     if form is not None:
         shown = len(given.example.args())
         return replace(contract, result=form, result_source="example", example_arguments=shown)
     warnings.warn(
-        f"the results of {method!r} do not follow the rows of its arguments: with the input example, a call of all "
-        "rows gives something else than calls of its parts. Its calls are computed one by one; save it with "
-        f"signatures={{{method!r}: {{'batchable': False}}}} if that is right",
+        f"the results of {method!r} do not follow the rows of its arguments: with the input example, {why}. Its calls "
+        f"are computed one by one; save it with signatures={{{method!r}: {{'batchable': False}}}} if that is right",
         UserWarning,
         stacklevel=5,
     )
@@ -181,15 +186,10 @@ def _check_result(form: ResultForm, method: str, given: GivenModel, packed: Pack
 
 
 def _seen(packed: Packed, call: Callable[..., Any]) -> ResultForm | None:
-    """How the results of an example follow its rows; None: they do not."""
+    """How the results of an example follow its rows; None: they do not. Raises what the method raises for a part."""
 
     def result(one: Packed) -> Any:
         args, kwargs = rows.unpack_call(one)
         return copied(call(*args, **kwargs))
 
-    try:
-        return form_in_parts(packed, result(packed), result)
-    except (Undecided, UnsupportedValue):
-        raise
-    except Exception:  # a model that refuses a part of its own example cannot be merged
-        return None
+    return form_in_parts(packed, result(packed), result)
