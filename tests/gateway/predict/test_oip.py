@@ -52,6 +52,13 @@ ENTRIES = [
         )["contract"],
     ),
     replace(
+        entry("booster", input_specs=rows_spec(4)),
+        output_specs=OUTPUT,
+        contract_record=write_contracts(
+            {"predict": MethodContract(True, names=("data", "scale"), required=("data",), takes_more=False)}
+        )["contract"],
+    ),
+    replace(
         entry("quantiles"),
         contract_record=write_contracts(
             {
@@ -74,6 +81,7 @@ FUNCTIONS = {
     ("minus", "times"): lambda a, b, scale=1: a * b,
     ("texts", "predict"): lambda texts: [type(texts).__name__, *texts][1:] if type(texts) is list else None,
     ("defaults", "predict"): lambda a, b=0, c=0: a + 10 * b + 100 * c,
+    ("booster", "predict"): lambda data, scale=1: (data.sum(axis=1), data[:, 0]),
     ("quantiles", "predict"): lambda X, quantiles=0.5: [[type(quantiles).__name__] for _ in X],
     ("named", "__call__"): lambda *args: {
         "x": np.array([[1.5, 2.5]]),
@@ -517,6 +525,27 @@ def test_an_input_with_a_default_may_be_left_out_and_one_that_no_example_has_may
     assert outputs(answer("c", "a", "b"))["output"] == [111.0, 111.0]
     assert outputs(answer("c", "a"))["output"] == [101.0, 101.0]
     assert "the input 'a' is missing; the method takes a, b, c" in error(answer("b"))
+
+
+def test_data_goes_by_the_name_that_the_method_gives_it_and_by_the_one_that_is_recorded(
+    unharmed: ServedGateway,
+) -> None:
+    data = {"shape": [1, 4], "datatype": "FP64", "data": [1, 2, 3, 4]}
+
+    def answer(*names: str) -> Answer:
+        return infer(unharmed, {"inputs": [{"name": name, **data} for name in names]}, model="booster")
+
+    for name in ("data", "X"):
+        # One output is recorded, which says nothing of the two that there are.
+        assert outputs(answer(name)) == {"output_0": [10.0], "output_1": [1.0]}
+    assert "no input 'x'; the method takes data, scale" in error(answer("x"))
+    assert "no input 'X'" in error(answer("X", "data"))
+    path = "/v1/models/booster/predict"
+    assert unharmed.ask(post(b'{"kwargs": {"data": [[1, 2, 3, 4]]}}', path)).status == 200
+    refused = unharmed.ask(post(b'{"kwargs": {"X": [[1, 2, 3, 4]]}}', path))
+    assert (refused.status, "'data' is missing" in refused.json["error"]["message"]) == (400, True)
+    (found, *_) = read(unharmed, "/v2/models/booster")["inputs"]
+    assert (found["name"], found["parameters"]) == ("data", {"kind": "rows"})
 
 
 def test_a_parameter_beside_data_is_the_list_that_json_would_have(unharmed: ServedGateway) -> None:

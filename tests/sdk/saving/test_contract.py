@@ -150,6 +150,25 @@ def test_a_number_beside_rows_is_no_obstacle_for_an_example() -> None:
     assert saved.info.contracts["__call__"].result is not None
 
 
+@pytest.mark.parametrize("batchable", [True, False])
+def test_no_dtype_and_shape_are_recorded_of_a_result_of_several_tensors(batchable: bool) -> None:
+    def pair(x: Any) -> Any:
+        return x, x + 1
+
+    def pair_in_a_list(x: Any) -> Any:
+        return [x, x + 1]
+
+    def a_list_of_rows(x: Any) -> Any:
+        return [float(row[0]) for row in x]
+
+    def spec(function: Any) -> Any:
+        saved = save(function, {"batchable": batchable}, input_example=ROWS)
+        return saved.info.output_specs["__call__"]
+
+    assert spec(pair) == spec(pair_in_a_list) == {"dtype": "object"}
+    assert spec(a_list_of_rows) == {"dtype": "float64", "shape": [-1]}
+
+
 def test_the_warning_says_why_a_part_of_the_example_is_refused() -> None:
     def of_five(x: Any) -> Any:
         if len(x) != 5:

@@ -31,9 +31,14 @@ class Arguments:
         specs: of the positional arguments, in order; None where an argument is not a recorded array.
         named: name to spec.
         contract: of the method.
+        other_names: names under which arguments are recorded, to those that the method gives them. Frameworks call
+            their data `X`, whatever the method does.
     """
 
-    __slots__ = ("_known", "_list_of", "_required", "_tables", "_texts", "contract", "named", "specs")
+    __slots__ = (
+        *("_known", "_list_of", "_required", "_tables", "_texts"),
+        *("contract", "named", "other_names", "specs"),
+    )
 
     def __init__(
         self, contract: MethodContract, recorded: Mapping[str, Any], table: type[Table] = Table
@@ -49,11 +54,20 @@ class Arguments:
         """
         self.contract = contract
         positional = recorded.get("args", ())
-        self.specs = [ArraySpec.parse(raw) for raw in positional]
         self._texts = frozenset(
             at for at, raw in enumerate(positional) if raw.get("dtype") == "str" and "shape" not in raw
         )
         self._list_of = str(positional[0].get("list_of") or "") if positional else ""
+        found = [ArraySpec.parse(raw) for raw in positional]
+        names = contract.names[: len(found)]
+        self.other_names = {
+            spec.name: name
+            for spec, name in zip(found, names, strict=False)
+            if spec is not None and spec.name not in ("", *contract.names)
+        }
+        self.specs = [
+            spec and spec._replace(name=self.other_names.get(spec.name, spec.name)) for spec in found
+        ]
         self.named: dict[str, ArraySpec] = {spec.name: spec for spec in self.specs if spec and spec.name}
         for name, raw in (recorded.get("kwargs") or {}).items():
             spec = ArraySpec.parse(raw)

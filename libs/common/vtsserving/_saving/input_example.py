@@ -202,6 +202,8 @@ def _result_spec(contract: MethodContract, method: str, result: Any) -> dict[str
     if form is not None and contract.result_source == "user":
         is_leaf = form.items is None and form.named is None
         return _spec(result, "", axis if not is_leaf else -1 if form.axis is None else form.axis)
+    if _is_of_parts(contract, result):
+        return {"dtype": "object"}
     spec = _spec(result, "", axis)
     if contract.batchable and axis >= len(spec.get("shape", range(axis + 1))):
         raise InvalidSignature(
@@ -209,6 +211,14 @@ def _result_spec(contract: MethodContract, method: str, result: Any) -> dict[str
             f"{len(spec['shape'])} dimensions"
         )
     return spec
+
+
+def _is_of_parts(contract: MethodContract, result: Any) -> bool:
+    """Whether a result is several tensors, of which one dtype and shape say nothing."""
+    if isinstance(result, tuple) or contract.result is None:
+        is_list = isinstance(result, list) and any(getattr(item, "ndim", 0) for item in result)
+        return isinstance(result, tuple) or is_list
+    return contract.result.items is not None
 
 
 def _named(contract: MethodContract, args: tuple[Any, ...]) -> list[tuple[str, Any]]:

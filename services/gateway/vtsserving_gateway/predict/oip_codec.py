@@ -242,6 +242,9 @@ class OipCodec:
 def _arguments(target: Target, inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The inputs in the positions that their names have among the method's arguments, and those that have none."""
     arguments = target.arguments
+    for recorded, own in arguments.other_names.items():
+        if recorded in inputs and own not in inputs:
+            inputs[own] = inputs.pop(recorded)
     specs = target.inputs
     names = _names(target)
     # Nothing else may be known than that the only input is the first argument.

@@ -171,7 +171,7 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Output]:
 
     Args:
         value: what the method returned.
-        names: recorded names of the outputs; may be empty or too few.
+        names: recorded names of the outputs; too few say nothing.
 
     Returns:
         Name to output: the keys of a dict, the columns of a table, the fields of records, the parts of a sparse matrix,
@@ -199,7 +199,7 @@ def to_outputs(value: Any, names: list[str]) -> dict[str, Output]:
 
 
 def _name(names: list[str], index: int, count: int) -> str:
-    if index < len(names):
+    if len(names) >= count:
         return names[index]
     return "output" if count == 1 else f"output_{index}"
 
