@@ -8,12 +8,14 @@ from typing import Any, Final, NamedTuple
 
 from vtsserving._contract.arguments import Arguments
 from vtsserving._model.contract import MethodContract
+from vtsserving._model.result_form import ResultForm
 from vtsserving._scoring.calls import CallPlan, arguments_of
 from vtsserving._scoring.chunks import Chunk
 from vtsserving._scoring.encoding import Stretch, encode
 from vtsserving._scoring.formats import Format
-from vtsserving._scoring.result_columns import columns_of, whole_array
+from vtsserving._scoring.result_columns import columns_of, may_be_parts, parts_form, whole_array
 from vtsserving._wire import tables
+from vtsserving._wire.leaves import dimensions
 from vtsserving.exceptions import (
     AuthError,
     BadInput,
@@ -30,6 +32,9 @@ from vtsserving.exceptions import (
 
 FATAL: Final = (Unavailable, AuthError, NotFound, ProtocolError, StorageError, IncompatibleEnvironment)
 """Errors that say nothing about rows: the run ends, and can be resumed."""
+
+MIN_SHOWING_ROWS: Final = 2
+"""Rows of a call that shows how a result follows its rows: some results of a single row lose their axis."""
 
 _ROW: Final = re.compile(r"^([^\n]{1,200}?), row 0 is ")
 
@@ -96,6 +101,7 @@ class Answerer:
         self._form = contract.result
         self.arguments = arguments
         self.plan = plan
+        self._wrong_lengths: set[int] = set()
         self._output = output
         self._kept = kept
         self._name = name
@@ -158,15 +164,20 @@ class Answerer:
     def _part(
         self, chunk: Chunk, names: tuple[str, ...] | None, ready: CallArguments | None
     ) -> tuple[Stretch, tuple[str, ...]]:
-        args, kwargs = ready or arguments_of(self.plan, self.arguments, chunk)
-        result = in_order(self._call(args, kwargs), chunk.rows)
+        result = in_order(self._result(chunk, ready), chunk.rows)
+        form = self._form_of(result, chunk)
+        length = len(result) if isinstance(result, list) or dimensions(result) else -1
+        if length in self._wrong_lengths and chunk.rows > 1:
+            self._check_length(length, chunk)
+        if length != chunk.rows and form is None:
+            self._wrong_lengths.add(length)
         if self._output == "npy":
-            array = whole_array(result, chunk.rows, self._form)
+            array = whole_array(result, chunk.rows, form)
             # Arrays have no names; what all rows must have in common is their shape.
             found: tuple[str, ...] = ("x".join(map(str, array.shape[1:])),)
             part = Stretch(chunk.rows, {}, array=array)
         else:
-            columns = columns_of(result, chunk.rows, self._form, self._name)
+            columns = columns_of(result, chunk.rows, form, self._name)
             found = tuple(columns)
             part = Stretch(chunk.rows, self._kept_of(chunk), columns)
             if names is not None and set(found) == set(names):
@@ -182,8 +193,42 @@ class Answerer:
             )
         return part, found
 
+    def _result(self, chunk: Chunk, ready: CallArguments | None = None) -> Any:
+        args, kwargs = ready or arguments_of(self.plan, self.arguments, chunk)
+        return self._call(args, kwargs)
+
+    def _form_of(self, result: Any, chunk: Chunk) -> ResultForm | None:
+        """How the rows of a result follow those of a chunk; None: its first axis does.
+
+        Of a list that could be read in two ways, a call with fewer rows shows which one is right.
+        """
+        if self._form is not None or not may_be_parts(result, chunk.rows):
+            return self._form
+        if chunk.rows == 1:
+            return parts_form(result, result) if len(result) > 1 else None
+        self._form = parts_form(result, self._result(_few_of(chunk)))
+        return self._form
+
+    def _check_length(self, length: int, chunk: Chunk) -> None:
+        """Refuse a result that has as many items as rows by chance: more rows had no others before.
+
+        Raises:
+            BadModelOutput: fewer rows give as many items.
+        """
+        few = _few_of(chunk)
+        other = self._result(few)
+        if (isinstance(other, list) or dimensions(other)) and len(other) == length:
+            raise BadModelOutput(f"the model returned {length} rows for {few.rows}")
+
     def _kept_of(self, chunk: Chunk) -> dict[str, Any]:
         return chunk.as_written(self._kept) if self._kept else {}
+
+
+def _few_of(chunk: Chunk) -> Chunk:
+    few = chunk.halves()[0]
+    while few.rows > MIN_SHOWING_ROWS:
+        few = few.halves()[0]
+    return few
 
 
 def in_order(result: Any, rows: int) -> Any:

@@ -51,9 +51,10 @@ def whole_array(result: Any, rows: int, form: ResultForm | None) -> np.ndarray[A
         BadModelOutput: it is none.
     """
     axis = 0 if form is None or form.axis is None else form.axis
-    if isinstance(result, tuple | dict):
+    if isinstance(result, tuple | dict) or (form is not None and form.items is not None):
+        parts = f" of {len(result)} parts" if isinstance(result, list) else ""
         raise BadModelOutput(
-            f"the result is a {type(result).__name__}, and .npy holds one array; write .parquet"
+            f"the result is a {type(result).__name__}{parts}, and .npy holds one array; write .parquet"
         )
     if not isinstance(result, list) and dimensions(result) > axis:
         result = _rows_first(result, axis)
@@ -69,6 +70,30 @@ def whole_array(result: Any, rows: int, form: ResultForm | None) -> np.ndarray[A
         )
     _check_rows(array, rows)
     return array
+
+
+def may_be_parts(result: Any, rows: int) -> bool:
+    """Whether a list has either an item for each row, or parts of which each has all rows, as far as it shows.
+
+    Estimators of several targets return such parts: an array for each target.
+    """
+    return (
+        isinstance(result, list)
+        and bool(result)
+        and all(isinstance(item, list) or (dimensions(item) and not tables.is_table(item)) for item in result)
+        and all(len(item) == rows for item in result)
+    )
+
+
+def parts_form(result: list[Any], other: Any) -> ResultForm:
+    """The form of results of which `may_be_parts` holds, seen in two calls with different numbers of rows.
+
+    Args:
+        result: of one call.
+        other: of the other call.
+    """
+    is_parts = isinstance(other, list) and len(other) == len(result)
+    return ResultForm(items=(ResultForm(0),) * len(result)) if is_parts else ResultForm(0)
 
 
 def _rows_first(value: Any, axis: int) -> Any:
