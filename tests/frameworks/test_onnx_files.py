@@ -14,7 +14,7 @@ import vtsserving
 from support.sdk import files_below
 from vtsserving._saving import onnx_files
 from vtsserving._saving.framework import load_for_serving
-from vtsserving.exceptions import InvalidArgument
+from vtsserving.exceptions import BadShape, InvalidArgument
 
 pytestmark = [
     pytest.mark.frameworks("onnx"),
@@ -289,3 +289,28 @@ def test_an_export_of_torch_with_its_defaults_is_saved_and_served(tmp_path: Path
     with torch.inference_mode():
         expected = net(torch.from_numpy(ROWS)).numpy()
     assert np.allclose(answers(saved), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "counts"), [(2, {1: False, 2: True, 3: False}), ("rows", {1: True, 3: True})]
+)
+def test_a_graph_of_a_fixed_number_of_rows_takes_no_other(first: Any, counts: dict[int, bool]) -> None:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["X"], ["Y"])],
+        "fixed",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [first, 4])],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [first, 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    vtsserving.onnx.save_model("fixed", model, signatures={"run": {"batchable": True}})
+    runner = vtsserving.models.get("fixed").to_runner()
+    runner.init_local()
+    for rows, is_right in counts.items():
+        sent = np.ones((rows, 4), dtype=np.float32)
+        if is_right:
+            assert np.array_equal(runner.run.run(sent), -sent)
+        else:
+            with pytest.raises(BadShape, match=rf"X: expected shape \[2, 4\], got \[{rows}, 4\]"):
+                runner.run.run(sent)

@@ -199,8 +199,9 @@ def _input_specs(session: Any) -> dict[str, Any]:
         {
             "name": one.name,
             "dtype": _numpy_name(one.type),
-            # The first dimension counts rows; others that the model names instead of numbering vary too.
-            "shape": [size if isinstance(size, int) and at else -1 for at, size in enumerate(one.shape)],
+            # What the model names instead of numbering varies; of what it numbers, rows included, the session refuses
+            # every other number.
+            "shape": [size if isinstance(size, int) and size > 0 else -1 for size in one.shape],
         }
         for one in session.get_inputs()
     ]
