@@ -100,7 +100,7 @@ def to_array(value: Any, spec: ArraySpec, where: str, *, takes_bools: bool = Fal
         value: what JSON gave.
         spec: dtype and shape.
         where: how an error names the value.
-        takes_bools: whether true and false are the numbers 1 and 0.
+        takes_bools: whether true and false are numbers, where fractions are asked for.
 
     Returns:
         A new array of the spec's dtype; null is NaN where it is a floating one.
@@ -111,7 +111,7 @@ def to_array(value: Any, spec: ArraySpec, where: str, *, takes_bools: bool = Fal
     shape, kinds = _survey(value, where)
     dtype = spec.dtype
     wanted = _WANTED_TYPES.get(dtype.kind, _NUMBERS)
-    if takes_bools and dtype.kind in "iuf":
+    if takes_bools and dtype.kind == "f":
         wanted = wanted | _BOOLEANS
     if value is None or not kinds <= wanted:
         allowed = wanted if isinstance(value, list) else wanted - {type(None)}

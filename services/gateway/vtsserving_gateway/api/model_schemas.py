@@ -90,14 +90,12 @@ def array_schema(spec: ArraySpec, *, taken: bool = False) -> dict[str, Any]:
 
     Args:
         spec: dtype and shape.
-        taken: whether it is an argument, not a result: true and false are numbers there.
+        taken: whether it is an argument, not a result: true and false are numbers there, where fractions are.
     """
     schema: dict[str, Any] = {"type": _TYPES[spec.dtype.kind]}
     if spec.dtype.kind == "f":
         # What is missing is NaN.
         schema["type"] = ["number", "boolean", "null"] if taken else ["number", "null"]
-    elif taken and spec.dtype.kind in "iu":
-        schema["type"] = ["integer", "boolean"]
     for size in reversed(spec.shape):
         schema = {"type": "array", "items": schema}
         if size >= 0:
