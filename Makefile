@@ -54,8 +54,8 @@ bench: venv-test nats-server ## closed-loop load, embedded and NATS, beside a fl
 	@$(PY) -m benchmarks.formats
 	@$(PY) -m benchmarks.tables
 
-prove: venv-test nats-server haproxy ## the tests marked `prove` at full size; appends their figures to docs/proofs.md
-	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(PYTEST_ARGS)
+prove: venv-test nats-server haproxy ## the tests marked `prove` at full size; ONLY=scoring chooses; appends their figures to docs/proofs.md
+	@VTSSERVING_PROVE=1 $(PY) -m pytest -m "prove and not compose" $(if $(ONLY),-k "$(ONLY)") $(PYTEST_ARGS)
 
 test-compose: venv-test ## build the images and run the cluster in containers, with faults; needs Docker, Compose and root
 	@$(PY) -m pytest -m compose -o faulthandler_timeout=0 tests/compose $(PYTEST_ARGS)
