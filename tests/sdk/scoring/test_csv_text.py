@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +20,10 @@ from vtsserving._scoring.csv_text import (
     parsed_columns,
     parsed_frame,
     parsed_names,
-    record_count,
     record_starts,
 )
 from vtsserving._scoring.encoding import Stretch, encode
+from vtsserving._scoring.sources import CsvSource
 from vtsserving.exceptions import BadInput
 
 pytestmark = pytest.mark.fast
@@ -47,9 +49,24 @@ def test_records_begin_where_a_parser_says(rows: list[list[str]], end: str) -> N
         assert [found["a"][0], found["b"][0]] == row
 
 
-@given(st.text(st.sampled_from('a,"\n\r'), max_size=12))
-def test_records_are_counted_as_they_are_cut(text: str) -> None:
-    assert record_count(text.encode()) == len(record_starts(text.encode()))
+@given(st.text(st.sampled_from('a,"\n\r'), max_size=12), st.integers(1, 4))
+def test_records_are_counted_as_they_are_cut(text: str, rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "in.csv")
+        path.write_bytes(b"a,b\n" + text.encode())
+        source = CsvSource(path, ",")
+        chunks = [read.chunk for read in source.chunks(0, rows)]
+    assert all(0 < chunk.rows <= rows for chunk in chunks)
+    assert [chunk.rows for chunk in chunks] == [len(record_starts(chunk.encoded())) for chunk in chunks]
+    assert sum(chunk.rows for chunk in chunks) == len(record_starts(text.encode()))
+
+
+def test_a_quote_that_is_not_closed_ends_with_the_file(tmp_path: Path) -> None:
+    """Newlines in quotes, more than a chunk has rows, must not be waited for."""
+    path = tmp_path / "in.csv"
+    path.write_bytes(b'a,b\n1,"2' + b"\n" * 50)
+    chunks = [read.chunk for read in CsvSource(path, ",").chunks(0, 10)]
+    assert [chunk.rows for chunk in chunks] == [1]
 
 
 def test_blank_lines_are_no_records() -> None:

@@ -19,7 +19,9 @@ def ahead(
 ) -> Iterator[Iterator[Prepared]]:
     """The same chunks with their arguments, made in a thread; at most one chunk is ready while one is computed.
 
-    Parsers of CSV and Parquet hold no lock of the interpreter in their loops, so a second processor does this work.
+    This is for readers that seldom need the interpreter's lock, such as those of Parquet: a second processor does their
+    work. pandas' parser of CSV takes it so often that both threads wait for it: 2,000,000 rows of ten numbers took 4.7
+    to 5.9 s beside a linear model, 4.3 s in turn.
 
     Args:
         reads: chunks of a file.

@@ -79,7 +79,7 @@ def _csv(parts: Sequence[Stretch], names: Sequence[str], delimiter: str) -> byte
             columns += [part.columns[name] for name in names]
         if len(columns) == 1 and _are_numbers(columns[0]):
             numbers = map(str, cells(columns[0]))  # which never need quotes
-            sink.write("".join(f"{number}\n" for number in numbers))
+            sink.write("\n".join((*numbers, "")))
             continue
         writer.writerows(zip(*map(cells, columns), strict=True))
     return sink.getvalue().encode()

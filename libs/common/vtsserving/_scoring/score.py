@@ -260,11 +260,15 @@ class _Run:
         unfinished.publish(finish(unfinished.answers_file, unfinished.folder / "output", kind))
 
     def _answer_here(self, first: Read, reads: Iterator[Read]) -> None:
-        """One chunk after the other, in this process; the next call's arguments are made while one is computed."""
+        """One chunk after the other, in this process; those of some formats are made ready while one is computed."""
         model = models.get(self._known.tag)
         answerer = self._answering.answerer(self._known, loaded_call(model, self._known.method))
         progress = self._unfinished.progress
         self._take(first, [answerer.answer(first.chunk, progress.names)])
+        if isinstance(self._source, CsvSource):
+            for read in reads:
+                self._take(read, [answerer.answer(read.chunk, progress.names)])
+            return
         with ahead(reads, answerer.ready) as following:
             for read, ready in following:
                 self._take(read, [answerer.answer(read.chunk, progress.names, ready)])

@@ -20,8 +20,8 @@ from vtsserving._scoring.csv_text import (
     CsvLayout,
     guessed_dtypes,
     parsed_names,
-    record_count,
     record_ends,
+    starts_of,
 )
 from vtsserving._scoring.formats import DELIMITERS, Format
 from vtsserving.exceptions import BadInput, InvalidArgument
@@ -134,32 +134,38 @@ class CsvSource:
 
     def chunks(self, position: int, rows: int) -> Iterator[Read]:
         """See Source."""
-        for text, end in self._texts(max(position, self.start), rows):
-            count = record_count(text)
+        for text, count, end in self._texts(max(position, self.start), rows):
             if count:
                 yield Read(CsvChunk(text, count, self.layout), end)
 
-    def _texts(self, position: int, rows: int) -> Iterator[tuple[bytes, int]]:
-        """Whole records, at most so many, with the position behind them."""
+    def _texts(self, position: int, rows: int) -> Iterator[tuple[bytes, int, int]]:
+        """Whole records, at most so many, with their number and the position behind them."""
         with self._path.open("rb") as file:
             file.seek(position)
-            held, is_end = b"", False
+            held, lines, is_end = b"", 0, False
             while True:
-                while not is_end and len(held) < CHUNK_BYTES and held.count(b"\n") < rows:
+                while not is_end and len(held) < CHUNK_BYTES and lines < rows:
                     piece = file.read(READ_BYTES)
                     is_end = not piece
                     held += piece
+                    lines += piece.count(b"\n")
                 ends = record_ends(held)
                 if not len(ends) and not is_end:
                     _check_record(held, self._path)
-                    held += file.read(READ_BYTES)
+                    # All newlines so far stand in quotes: read on, to the end of these or of the file.
+                    piece = file.read(READ_BYTES)
+                    is_end = not piece
+                    held += piece
+                    lines += piece.count(b"\n")
                     continue
-                at = int(ends[min(rows, len(ends)) - 1]) if len(ends) else len(held)
+                ends = ends[:rows]
+                at = int(ends[-1]) if len(ends) else len(held)
                 if not at:
                     return
                 position += at
-                yield held[:at], position
-                held = held[at:]
+                text, held = held[:at], held[at:]
+                yield text, len(starts_of(text, ends)), position
+                lines = held.count(b"\n")
 
 
 class ParquetSource:
