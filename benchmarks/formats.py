@@ -183,12 +183,7 @@ def start(processes: Processes) -> list[ratios.Asked]:
 def main() -> int:
     options = ratios.parser("Each form of a body beside native JSON.", measure_s=1.0).parse_args()
     columns = {"size": "rows", "name": "form", "base": "native JSON"}
-    return ratios.run(
-        options,
-        start,
-        columns,
-        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
-    )
+    return ratios.run(options, start, columns, RESULTS, page)
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:

@@ -81,7 +81,8 @@ def run(
     options: Any,
     start: Callable[[Processes], Sequence[Asked]],
     columns: dict[str, str],
-    write: Callable[[list[str]], object],
+    results: Path,
+    page: Callable[[list[str], int, float], str],
 ) -> int:
     """Start the system, measure everything in turn, show the table, and write it down unless told not to.
 
@@ -89,7 +90,8 @@ def run(
         options: of `parser`.
         start: starts the system in WORK, and says what is measured, in the order of the table.
         columns: `size`, `name` and `base` of `table`.
-        write: writes the lines of the table down.
+        results: where the table is written down.
+        page: the text there, of the lines of the table, the rounds and the seconds of a measurement.
 
     Returns:
         The exit code.
@@ -114,5 +116,5 @@ def run(
     lines = table(seen, **columns)
     print("\n".join(lines))
     if not options.dry:
-        write(lines)
+        results.write_text(page(lines, options.rounds, options.measure_s))
     return 0

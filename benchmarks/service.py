@@ -44,12 +44,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
     options = parser.parse_args()
     columns = {"size": "clients", "name": "route", "base": "native"}
-    return ratios.run(
-        options,
-        lambda processes: start(processes, options.clients),
-        columns,
-        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
-    )
+    return ratios.run(options, lambda one: start(one, options.clients), columns, RESULTS, page)
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:

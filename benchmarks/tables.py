@@ -166,12 +166,7 @@ def start(processes: Processes) -> list[ratios.Asked]:
 def main() -> int:
     options = ratios.parser("A table by each JSON form beside rows.", measure_s=2.0).parse_args()
     columns = {"size": "clients", "name": "form", "base": "rows"}
-    return ratios.run(
-        options,
-        start,
-        columns,
-        lambda lines: RESULTS.write_text(page(lines, options.rounds, options.measure_s)),
-    )
+    return ratios.run(options, start, columns, RESULTS, page)
 
 
 def page(lines: list[str], rounds: int, measure_s: float) -> str:
