@@ -155,7 +155,7 @@ def _write_pretrained(pipeline: Any, folder: Path) -> None:
 
 
 def _input_specs(pipeline: Any, task: str) -> dict[str, Any]:
-    """What is known of the first argument: texts without a shape, one of them or a list."""
+    """The record of the first argument: texts without a shape, one of them or a list."""
     first = next(iter(parameters_of(pipeline).names), "inputs")
     is_known = task.partition("_")[0] in _TASKS_OF_TEXTS
     return {CALL: {"args": [{"name": first, "dtype": "str"}]}} if is_known else {}

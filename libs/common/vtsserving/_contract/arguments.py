@@ -109,7 +109,7 @@ class Arguments:
         return bool(self.kind_of_items(index))
 
     def kind_of_items(self, index: int, name: str = "") -> str:
-        """What an argument is one or a list of, "texts" or "bytes"; empty: it is something else."""
+        """The kind of which an argument is one or a list, "texts" or "bytes"; empty: it is something else."""
         said = self._described(index, name).type
         return said if said in ("texts", "bytes") else "texts" if not said and index in self._texts else ""
 

@@ -43,7 +43,7 @@ HINT: Final = (
 
 
 def hint(error: BaseException) -> str:
-    """What its author can do about text among numbers that nobody can tell whose it is; empty for all other errors."""
+    """The way out for an author, where text among numbers may be the model's or a caller's; empty for other errors."""
     try:
         return HINT if isinstance(error, ValueError) and _CONVERSION in str(error) else ""
     except Exception:  # a __str__ that raises is the model's code too
@@ -51,7 +51,7 @@ def hint(error: BaseException) -> str:
 
 
 def called(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What a method returns.
+    """The result of a method.
 
     Args:
         function: the method.

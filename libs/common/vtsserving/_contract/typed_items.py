@@ -45,11 +45,16 @@ def typed_items(
         items = _each(column.tolist(), read, kind, where, ())
         if keeps_columns:
             return column
-        value = items
-    if isinstance(value, list | tuple):
-        if takes_others and not len(value):
-            raise BadShape(f"{where} has no rows; at least one {_ONE[kind]} is needed")
-        return _each(list(value), read, kind, where, others)
+    elif isinstance(value, list | tuple):
+        items = _each(list(value), read, kind, where, others)
+    else:
+        return _one(value, read, kind, where, others)
+    if takes_others and not items:
+        raise BadShape(f"{where} has no rows; at least one {_ONE[kind]} is needed")
+    return items
+
+
+def _one(value: Any, read: Callable[[Any], Any], kind: str, where: str, others: tuple[type, ...]) -> Any:
     found = value if isinstance(value, others) else read(value)
     if found is None and isinstance(value, str):
         raise _not_base64(where, value)

@@ -34,7 +34,7 @@ class CallPlan:
 
     Attributes:
         rows_as: what the rows are for the method.
-        columns: of the file that the method gets, in order, told apart; None: the file is one array.
+        columns: of the file that the method gets, in order, made unique; None: the file is one array.
         dtypes: column to the dtype that the contract says; those of a CSV file are parsed as it.
         ndim: dimensions of the array that is wanted; 0: that is not known.
     """

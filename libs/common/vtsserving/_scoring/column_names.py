@@ -1,4 +1,4 @@
-"""Names of a file's columns, each of which tells one column: a name that is there again gets a number.
+"""Unique names of a file's columns: a name that is there again gets a number.
 
 The number stands behind a NUL, which no name of a file has that anybody wrote.
 """
@@ -11,7 +11,7 @@ from typing import Final
 _MARK: Final = "\0"
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The same names, those that are there again with their numbers."""
     seen: dict[str, int] = {}
     found = []

@@ -12,7 +12,7 @@ import numpy as np
 from vtsserving._codecs.column_texts import MISSING
 from vtsserving._codecs.csv_text import records
 from vtsserving._scoring import packages
-from vtsserving._scoring.column_names import told_apart
+from vtsserving._scoring.column_names import unique_names
 from vtsserving.exceptions import BadInput
 
 TEXT: Final = "str"
@@ -128,7 +128,7 @@ def check_cells(text: bytes, layout: CsvLayout) -> None:
 
 
 def parsed_names(line: bytes, delimiter: str) -> tuple[str, ...]:
-    """The names of the columns, told apart where one is there again.
+    """The names of the columns, made unique where one is there again.
 
     Args:
         line: the first record of a file.
@@ -146,7 +146,7 @@ def parsed_names(line: bytes, delimiter: str) -> tuple[str, ...]:
     names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ())
     if not names:
         raise BadInput("the first line of the file names no column; each column needs a name")
-    return tuple(told_apart(names))
+    return tuple(unique_names(names))
 
 
 def parsed_frame(text: bytes, layout: CsvLayout, names: Sequence[str], rows: int) -> Any:

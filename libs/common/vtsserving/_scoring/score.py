@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from vtsserving import _clock, models
 from vtsserving._scoring import packages
-from vtsserving._scoring.ahead import ahead
+from vtsserving._scoring.ahead import Prepared, ahead
 from vtsserving._scoring.answering import Answered
 from vtsserving._scoring.calls import check_once, plan_calls
 from vtsserving._scoring.chunks import Chunk
@@ -264,13 +265,11 @@ class _Run:
         model = models.get(self._known.tag)
         answerer = self._answering.answerer(self._known, loaded_call(model, self._known.method))
         progress = self._unfinished.progress
-        self._take(first, [answerer.answer(first.chunk, progress.names)])
-        if isinstance(self._source, CsvSource):
-            for read in reads:
-                self._take(read, [answerer.answer(read.chunk, progress.names)])
-            return
-        with ahead(reads, answerer.ready) as following:
-            for read, ready in following:
+        with contextlib.ExitStack() as stack:
+            following: Iterator[Prepared] = ((read, None) for read in reads)
+            if not isinstance(self._source, CsvSource):
+                following = stack.enter_context(ahead(reads, answerer.ready))
+            for read, ready in chain([(first, None)], following):
                 self._take(read, [answerer.answer(read.chunk, progress.names, ready)])
 
     def _elsewhere(

@@ -14,7 +14,7 @@ import numpy as np
 
 from vtsserving._scoring import packages
 from vtsserving._scoring.chunks import ArrayChunk, ArrowChunk, Chunk, CsvChunk
-from vtsserving._scoring.column_names import told_apart
+from vtsserving._scoring.column_names import unique_names
 from vtsserving._scoring.csv_text import (
     MAX_RECORD_BYTES,
     CsvLayout,
@@ -36,6 +36,9 @@ _INDEX_LEVEL: Final = re.compile(r"__index_level_\d+__")
 """Names that pandas gives the columns that hold an index."""
 
 
+_NONE: Final = np.empty(0, np.int64)
+
+
 class Read(NamedTuple):
     """A chunk and its place.
 
@@ -53,7 +56,7 @@ class Source(Protocol):
 
     Attributes:
         kind: of its chunks' bytes: `npy`, `csv` or `arrow`.
-        names: of its columns, told apart where one is there again (see column_names); None: it is one array.
+        names: of its columns, made unique where one is there again (see column_names); None: it is one array.
         total: the position of its end.
     """
 
@@ -144,15 +147,11 @@ class CsvSource:
             file.seek(position)
             held, lines, is_end = b"", 0, False
             while True:
-                while not is_end and len(held) < CHUNK_BYTES and lines < rows:
-                    piece = file.read(READ_BYTES)
-                    is_end = not piece
-                    held += piece
-                    lines += piece.count(b"\n")
-                ends = record_ends(held)
+                is_full = is_end or len(held) >= CHUNK_BYTES or lines >= rows
+                ends = record_ends(held) if is_full else _NONE
+                # All newlines so far may stand in quotes: then it reads on, to the end of these or of the file.
                 if not len(ends) and not is_end:
                     _check_record(held, self._path)
-                    # All newlines so far stand in quotes: read on, to the end of these or of the file.
                     piece = file.read(READ_BYTES)
                     is_end = not piece
                     held += piece
@@ -296,12 +295,12 @@ def _cut(batch: Any, start: int, step: int) -> Iterator[Read]:
 
 
 def _named(schema: Any) -> tuple[str, ...]:
-    return tuple(name for name in told_apart(schema.names) if not _INDEX_LEVEL.fullmatch(name))
+    return tuple(name for name in unique_names(schema.names) if not _INDEX_LEVEL.fullmatch(name))
 
 
 def _renamed(batch: Any) -> Any:
     """A batch whose columns have names of their own; those that are there once keep theirs."""
-    names = told_apart(batch.schema.names)
+    names = unique_names(batch.schema.names)
     if names == batch.schema.names:
         return batch
     return packages.pyarrow().RecordBatch.from_arrays(batch.columns, names=names)
